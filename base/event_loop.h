@@ -1,0 +1,58 @@
+// An epoll loop for the threads that wait for several things and are not on the block path: the
+// main thread (signals, console, timers) and network workers. One thread runs it; stop() and
+// nothing else may be called from others.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+
+#include "base/event_fd.h"
+#include "base/result.h"
+
+namespace hull {
+
+class EventLoop {
+ public:
+  // `events` is EPOLLIN, EPOLLOUT, EPOLLHUP … as epoll_wait reported them.
+  using Handler = std::function<void(uint32_t events)>;
+
+  static Result<EventLoop> create();
+
+  // `fd` is borrowed until remove(fd). Level-triggered; a handler may add and remove any
+  // descriptor.
+  Result<void> add(int fd, uint32_t events, Handler handler);
+  Result<void> modify(int fd, uint32_t events);
+  void remove(int fd);
+
+  // One-shot timers, called from the loop; a timer may start others. Returns an id for cancel().
+  uint64_t call_after(std::chrono::milliseconds delay, std::function<void()> handler);
+  void cancel(uint64_t timer);
+
+  // Until stop(). A second run() is allowed.
+  Result<void> run();
+  // Any thread, any number of times, also before run().
+  void stop() const;
+
+ private:
+  struct Timer {
+    uint64_t id;
+    std::function<void()> handler;
+  };
+  using Clock = std::chrono::steady_clock;
+
+  EventLoop(UniqueFd epoll, EventFd stop) : epoll_(std::move(epoll)), stop_(std::move(stop)) {}
+  int milliseconds_to_next_timer() const;
+  void run_due_timers();
+
+  UniqueFd epoll_;
+  EventFd stop_;
+  // Shared so that a handler which removes itself lives until it returns.
+  std::map<int, std::shared_ptr<Handler>> handlers_;
+  std::multimap<Clock::time_point, Timer> timers_;
+  uint64_t next_timer_ = 1;
+};
+
+}  // namespace hull

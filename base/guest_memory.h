@@ -1,0 +1,126 @@
+// Guest RAM as the rest of hull sees it.
+//
+// No pointer, reference or span into guest RAM leaves this file: the guest's vCPUs write to it
+// while we look. slice() checks the whole range against one region; a GuestSlice can copy in, copy
+// out, or become an iovec for bulk data that we never parse in place. A value is copied once, then
+// checked, then used. No KVM calls here, so that devices are tested without a VM.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <type_traits>
+#include <vector>
+
+#include "base/check.h"
+#include "base/mapping.h"
+#include "base/result.h"
+
+namespace hull {
+
+enum class GuestAddress : uint64_t {};
+
+constexpr uint64_t to_number(GuestAddress address) { return static_cast<uint64_t>(address); }
+
+// A checked range of guest RAM. Offsets passed to it are ours, not the guest's: out of range is our
+// bug and CHECKs. Valid as long as the GuestMemory it came from.
+class GuestSlice {
+ public:
+  size_t size() const { return size_; }
+
+  GuestSlice subslice(size_t offset, size_t length) const {
+    check_range(offset, length);
+    return GuestSlice(host_ + offset, length);
+  }
+
+  template <class T>
+  T read(size_t offset = 0) const {
+    static_assert(std::is_trivially_copyable_v<T> && std::has_unique_object_representations_v<T>);
+    check_range(offset, sizeof(T));
+    T value;
+    std::memcpy(&value, host_ + offset, sizeof(T));
+    // Keeps the compiler from fetching the value a second time after it was checked.
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    return value;
+  }
+
+  template <class T>
+  void write(size_t offset, const T& value) const {
+    static_assert(std::is_trivially_copyable_v<T> && std::has_unique_object_representations_v<T>);
+    check_range(offset, sizeof(T));
+    std::memcpy(host_ + offset, &value, sizeof(T));
+  }
+
+  void copy_to(std::span<uint8_t> destination) const {
+    check_range(0, destination.size());
+    if (!destination.empty()) std::memcpy(destination.data(), host_, destination.size());
+  }
+  void copy_from(std::span<const uint8_t> source) const {
+    check_range(0, source.size());
+    if (!source.empty()) std::memcpy(host_, source.data(), source.size());
+  }
+  void fill(uint8_t byte) const {
+    if (size_ != 0) std::memset(host_, byte, size_);
+  }
+
+  // Ring indices, shared with running vCPUs; `offset` must leave them aligned.
+  uint16_t load_acquire_u16(size_t offset) const {
+    return __atomic_load_n(aligned_u16(offset), __ATOMIC_ACQUIRE);
+  }
+  void store_release_u16(size_t offset, uint16_t value) const {
+    __atomic_store_n(aligned_u16(offset), value, __ATOMIC_RELEASE);
+  }
+
+  // For readv, writev, io_uring and memory slots: the kernel copies, nobody parses.
+  iovec as_iovec() const { return {host_, size_}; }
+
+ private:
+  friend class GuestMemory;
+  GuestSlice(uint8_t* host, size_t size) : host_(host), size_(size) {}
+
+  void check_range(size_t offset, size_t length) const {
+    CHECK(offset <= size_ && length <= size_ - offset);
+  }
+  uint16_t* aligned_u16(size_t offset) const {
+    check_range(offset, sizeof(uint16_t));
+    CHECK(reinterpret_cast<uintptr_t>(host_ + offset) % alignof(uint16_t) == 0);
+    return reinterpret_cast<uint16_t*>(host_ + offset);  // SAFETY: range and alignment checked
+  }
+
+  uint8_t* host_;
+  size_t size_;
+};
+
+// The regions are fixed before the first vCPU runs and never change: safe to read from any thread.
+class GuestMemory {
+ public:
+  struct Range {
+    GuestAddress start;
+    uint64_t size_bytes;  // not zero, a multiple of 4096
+  };
+
+  // Anonymous, demand-zero, not counted against overcommit. Ranges ascend and do not overlap.
+  static Result<GuestMemory> create(std::span<const Range> ranges);
+
+  // nullopt unless [address, address + length) lies wholly inside one region; length 0 is valid
+  // anywhere inside a region.
+  std::optional<GuestSlice> slice(GuestAddress address, uint64_t length) const;
+
+  size_t region_count() const { return regions_.size(); }
+  Range region(size_t index) const { return regions_[index].range; }
+  uint64_t size_bytes() const;
+
+ private:
+  struct Region {
+    Range range;
+    Mapping mapping;
+  };
+  explicit GuestMemory(std::vector<Region> regions) : regions_(std::move(regions)) {}
+  std::vector<Region> regions_;
+};
+
+}  // namespace hull

@@ -1,0 +1,73 @@
+#include "base/unique_fd.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace hull {
+
+void UniqueFd::reset(int fd) {
+  // close(2) must not be retried on EINTR: on Linux the descriptor is gone either way.
+  if (fd_ >= 0) ::close(fd_);
+  fd_ = fd;
+}
+
+Result<UniqueFd> open_file(const std::string& path, int flags, mode_t mode) {
+  int fd;
+  do {
+    fd = ::open(path.c_str(), flags | O_CLOEXEC, mode);
+  } while (fd < 0 && errno == EINTR);
+  if (fd < 0) return std::unexpected(Error::from_errno(fmt::format("open '{}'", path)));
+  return UniqueFd(fd);
+}
+
+Result<void> read_exact_at(int fd, std::span<std::byte> data, uint64_t offset) {
+  while (!data.empty()) {
+    const ssize_t got = ::pread(fd, data.data(), data.size(), static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return std::unexpected(Error::from_errno(fmt::format("read at {:#x}", offset)));
+    if (got == 0)
+      return fail(ErrorKind::kOutOfRange, "read at {:#x}: end of file, {} bytes missing", offset,
+                  data.size());
+    data = data.subspan(static_cast<size_t>(got));
+    offset += static_cast<uint64_t>(got);
+  }
+  return {};
+}
+
+Result<void> write_all_at(int fd, std::span<const std::byte> data, uint64_t offset) {
+  while (!data.empty()) {
+    const ssize_t put = ::pwrite(fd, data.data(), data.size(), static_cast<off_t>(offset));
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) return std::unexpected(Error::from_errno(fmt::format("write at {:#x}", offset)));
+    data = data.subspan(static_cast<size_t>(put));
+    offset += static_cast<uint64_t>(put);
+  }
+  return {};
+}
+
+Result<void> write_all(int fd, std::span<const std::byte> data) {
+  while (!data.empty()) {
+    const ssize_t put = ::write(fd, data.data(), data.size());
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) return std::unexpected(Error::from_errno("write"));
+    data = data.subspan(static_cast<size_t>(put));
+  }
+  return {};
+}
+
+Result<std::string> read_whole(int fd, size_t limit) {
+  std::string text;
+  char buffer[16384];
+  for (;;) {
+    const ssize_t got = ::read(fd, buffer, sizeof buffer);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return std::unexpected(Error::from_errno("read"));
+    if (got == 0) return text;
+    if (text.size() + static_cast<size_t>(got) > limit)
+      return fail(ErrorKind::kOutOfRange, "larger than {} bytes", limit);
+    text.append(buffer, static_cast<size_t>(got));
+  }
+}
+
+}  // namespace hull

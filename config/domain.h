@@ -1,0 +1,108 @@
+// What a virtual machine is, however it was described: filled by the domain XML reader or by the
+// command line, checked by validate(), const from then on. Plain data; no member points elsewhere.
+// Words and defaults are libvirt's (docs/formatdomain); where a default is hull's own it says so.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace hull::config {
+
+enum class DiskFormat : uint8_t { kRaw, kQcow2 };
+
+// libvirt's driver/@cache, QEMU's -drive cache=. kDefault is writeback.
+enum class CacheMode : uint8_t { kDefault, kNone, kWriteback, kWritethrough, kDirectsync, kUnsafe };
+
+enum class DiscardMode : uint8_t { kIgnore, kUnmap };
+enum class DetectZeroes : uint8_t { kOff, kOn, kUnmap };
+
+// One level of an explicit <backingStore>. The list ends where XML says that the chain ends.
+struct BackingLevel {
+  std::string file;  // absolute
+  DiskFormat format = DiskFormat::kRaw;
+};
+
+struct DiskConfig {
+  std::string target;                    // "vda": unique; orders the disks
+  std::string file;                      // absolute path of a file or block device
+  DiskFormat format = DiskFormat::kRaw;  // never probed
+  // Absent: the chain that the image headers name. Present (even empty): exactly this chain.
+  std::optional<std::vector<BackingLevel>> backing;
+  CacheMode cache = CacheMode::kDefault;
+  DiscardMode discard = DiscardMode::kIgnore;
+  DetectZeroes detect_zeroes = DetectZeroes::kOff;
+  bool read_only = false;
+  bool shareable = false;
+  bool transient = false;  // writes go to an overlay that leaves nothing behind
+  std::string serial;      // at most 20 bytes
+  std::optional<unsigned> boot_order;
+  unsigned queues = 1;
+  unsigned queue_size = 256;
+  uint32_t logical_block_size = 512;
+  uint32_t physical_block_size = 512;
+};
+
+enum class NetworkKind : uint8_t { kTap, kBridge, kUser, kNull };
+
+struct NetworkConfig {
+  NetworkKind kind = NetworkKind::kTap;
+  std::array<uint8_t, 6> mac{};  // all zero: generated from the domain's UUID or name and index
+  std::string ifname;            // tap to use or create; empty: the kernel names it
+  bool managed = true;           // false: the tap exists already (libvirt's target/@managed='no')
+  std::string bridge;            // kBridge: interface to which the tap is added
+  std::optional<uint16_t> mtu;
+  bool link_up = true;
+};
+
+enum class ConsoleKind : uint8_t { kStdio, kFile, kPty, kUnix, kNull };
+
+struct ConsoleConfig {
+  ConsoleKind kind = ConsoleKind::kPty;
+  std::string path;      // kFile, kUnix (listening)
+  bool append = false;   // kFile
+  std::string log_file;  // <log file=…>: a copy of all output, whatever the kind
+  bool log_append = true;
+};
+
+enum class LifecycleAction : uint8_t { kDestroy, kRestart, kPreserve };
+
+struct RngConfig {
+  std::string source = "/dev/urandom";
+  uint64_t rate_bytes = 0;  // 0: no limit
+  uint32_t rate_period_ms = 1000;
+};
+
+enum class BootKind : uint8_t { kKernel, kBuiltinGuest };
+
+struct BootConfig {
+  BootKind kind = BootKind::kKernel;
+  std::string kernel;   // absolute; bzImage or ELF with a PVH note
+  std::string initrd;   // empty: none
+  std::string cmdline;  // passed as it is: hull adds nothing
+};
+
+struct DomainConfig {
+  std::string name;
+  std::string uuid;  // canonical lower-case text; generated where absent
+  uint64_t memory_bytes = 0;
+  unsigned vcpus = 1;         // maximum
+  unsigned vcpus_online = 1;  // at boot
+  BootConfig boot;
+  std::vector<DiskConfig> disks;  // in device order
+  std::vector<NetworkConfig> networks;
+  std::optional<ConsoleConfig> console;  // absent: stdio for `run`
+  std::optional<RngConfig> rng;
+  bool panic_device = false;
+  LifecycleAction on_poweroff = LifecycleAction::kDestroy;
+  LifecycleAction on_reboot = LifecycleAction::kRestart;
+  LifecycleAction on_crash = LifecycleAction::kDestroy;
+  bool dump_guest_core = true;  // memory/@dumpCore
+  bool memory_locked = false;
+  bool memory_hugepages = false;
+  std::vector<std::string> disabled_cpu_features;  // cpu/feature policy=disable, libvirt's names
+};
+
+}  // namespace hull::config
