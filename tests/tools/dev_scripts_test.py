@@ -1,0 +1,112 @@
+"""Tests of tools/dev: each check must fail where it should, or it protects nothing."""
+
+import pathlib
+import subprocess
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DEV = ROOT / "tools/dev"
+
+
+def run(*command):
+    return subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False)
+
+
+class CheckLayers(unittest.TestCase):
+    def violations(self, name, text):
+        with tempfile.TemporaryDirectory() as directory:
+            file = pathlib.Path(directory, name)
+            file.parent.mkdir(parents=True)
+            file.write_text(text)
+            result = run(DEV / "check-layers", directory)
+            self.assertEqual(result.returncode, 1 if result.stdout else 0)
+            return result.stdout
+
+    def test_arrow_up_is_refused(self):
+        self.assertIn("base/ must not include vmm/", self.violations("base/log.h", '#include "vmm/machine.h"\n'))
+
+    def test_arrow_sideways_is_refused(self):
+        self.assertIn("blockcore/ must not include virtio/", self.violations("blockcore/a/b.cc", '  # include "virtio/queue.h"\n'))
+
+    def test_arrow_down_is_accepted(self):
+        self.assertEqual(self.violations("vmm/machine.cc", '#include "base/log.h"\n#include <linux/kvm.h>\n'), "")
+
+    def test_blockcore_only_from_the_block_device(self):
+        self.assertEqual(self.violations("virtio/block_device.cc", '#include "blockcore/disk.h"\n'), "")
+        self.assertIn("virtio/net_device.cc:1", self.violations("virtio/net_device.cc", '#include "blockcore/disk.h"\n'))
+
+    def test_relative_include_is_refused(self):
+        self.assertIn("not written from the root", self.violations("base/log.cc", '#include "log.h"\n'))
+
+    def test_kvm_below_vmm_is_refused(self):
+        self.assertIn("<linux/kvm.h>", self.violations("devices/bus.cc", "#include <linux/kvm.h>\n"))
+
+    def test_guest_programs_take_nothing_of_the_host(self):
+        self.assertIn("guest program", self.violations("firmware/guest/main.cc", '#include "base/log.h"\n'))
+
+
+class Format(unittest.TestCase):
+    def test_check_fails_on_unformatted_source_and_leaves_it(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".cc", dir=ROOT / "tests") as source:
+            source.write("int   main( ){return 0;}\n")
+            source.flush()
+            self.assertNotEqual(run(DEV / "format", "--check", source.name).returncode, 0)
+            self.assertEqual(pathlib.Path(source.name).read_text(), "int   main( ){return 0;}\n")
+
+    def test_format_repairs_what_check_refuses(self):
+        with tempfile.TemporaryDirectory(dir=ROOT / "tests") as directory:
+            source = pathlib.Path(directory, "a.cc")
+            source.write_text("int   main( ){return 0;}\n")
+            self.assertEqual(run(DEV / "format", source).returncode, 0)
+            self.assertEqual(run(DEV / "format", "--check", source).returncode, 0)
+
+
+class Lint(unittest.TestCase):
+    def lint(self, source, text):
+        with tempfile.TemporaryDirectory() as directory:
+            path = pathlib.Path(directory, source)
+            path.write_text(text)
+            command = f'[{{"directory":"{directory}","file":"{path}","command":"clang++-19 -std=c++23 -c {path}"}}]'
+            pathlib.Path(directory, "compile_commands.json").write_text(command)
+            pathlib.Path(directory, ".clang-tidy").write_text((ROOT / ".clang-tidy").read_text())
+            return run(DEV / "lint", "-p", directory, path)
+
+    def test_finding_fails(self):
+        result = self.lint("a.cc", "int f(int *p) { if (p == 0) return 1; return sizeof(p) / sizeof(*p); }\n")
+        self.assertEqual(result.returncode, 1, result.stderr)
+        self.assertIn("sizeof", result.stdout)
+
+    def test_clean_source_passes(self):
+        self.assertEqual(self.lint("a.cc", "int f(int p) { return p; }\n").returncode, 0)
+
+    def test_header_that_went_bad_is_seen_again(self):
+        with tempfile.TemporaryDirectory() as directory:
+            source, header = pathlib.Path(directory, "a.cc"), pathlib.Path(directory, "tools/a.h")
+            header.parent.mkdir()
+            header.write_text("inline int f(int *p) { return *p; }\n")
+            source.write_text('#include "tools/a.h"\n')
+            command = f'[{{"directory":"{directory}","file":"{source}","command":"clang++-19 -I. -std=c++23 -c {source}"}}]'
+            pathlib.Path(directory, "compile_commands.json").write_text(command)
+            pathlib.Path(directory, ".clang-tidy").write_text((ROOT / ".clang-tidy").read_text())
+            self.assertEqual(run(DEV / "lint", "-p", directory, source).returncode, 0)
+            header.write_text("inline int f(int *p) { return sizeof(p) / sizeof(*p); }\n")
+            self.assertEqual(run(DEV / "lint", "-p", directory, source).returncode, 1)
+
+    def test_bad_script_fails(self):
+        result = self.lint("script", "#!/bin/bash\nrm $1\n")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("SC2086", result.stdout)
+
+
+class Setup(unittest.TestCase):
+    def test_nothing_missing_prints_nothing(self):
+        result = run(DEV / "setup", "--tests")
+        self.assertEqual((result.returncode, result.stdout, result.stderr), (0, "", ""))
+
+    def test_unknown_option_is_a_usage_error(self):
+        self.assertEqual(run(DEV / "setup", "--everything").returncode, 2)
+
+
+if __name__ == "__main__":
+    unittest.main()
