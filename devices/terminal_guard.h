@@ -1,0 +1,30 @@
+// The user's terminal in raw mode, and back again on every way out.
+//
+// Restored by the destructor, by exit(3), and by the signals that kill the process and that nobody
+// else handles (faults, SIGABRT, SIGSYS, SIGTERM, SIGINT, SIGHUP, SIGQUIT). Code that leaves by
+// _exit(2) calls restore() first. Nothing helps against SIGKILL.
+#pragma once
+
+#include "base/result.h"
+
+namespace hull::devices {
+
+class TerminalGuard {
+ public:
+  TerminalGuard() = default;
+  TerminalGuard(TerminalGuard&& other) noexcept;
+  TerminalGuard& operator=(TerminalGuard&&) = delete;
+  ~TerminalGuard();
+
+  // `fd` is a terminal and borrowed for the life of the guard; one guard at a time in the process.
+  // Output processing stays on, so that hull's own messages keep their line ends.
+  static Result<TerminalGuard> make_raw(int fd);
+
+  // Async-signal-safe, idempotent, any thread; does nothing where no guard lives.
+  static void restore();
+
+ private:
+  bool active_ = false;
+};
+
+}  // namespace hull::devices
