@@ -1,0 +1,77 @@
+// What a virtio device is to a transport, and a transport to a device.
+//
+// The transport owns negotiation, status and the queue registers; a device never sees them. When
+// the driver sets DRIVER_OK the transport moves validated queues into activate(); reset() takes
+// everything back. A device can be reset and activated any number of times.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/event_fd.h"
+#include "base/result.h"
+#include "virtio/features.h"
+#include "virtio/queue.h"
+
+namespace hull::virtio {
+
+// Virtio 1.2, 5.
+enum class DeviceType : uint32_t { kNetwork = 1, kBlock = 2, kEntropy = 4 };
+
+// How a device reaches its driver; the transport's. Any thread, never blocks, takes no lock. Not to
+// be used once reset() has returned.
+class DeviceInterrupt {
+ public:
+  virtual ~DeviceInterrupt() = default;
+  // Used buffer notification (2.3) for `queue`, after Queue::should_notify() said so.
+  virtual void used_buffers(size_t queue) = 0;
+  // The configuration space changed: a new generation and a configuration change notification.
+  virtual void config_changed() = 0;
+  // The device cannot go on (a malformed ring, a lost back end): DEVICE_NEEDS_RESET (2.1.2).
+  virtual void device_failed() = 0;
+};
+
+struct QueueResources {
+  Queue queue;
+  const EventFd* kick;  // the transport's; readable when the driver notified the queue
+};
+
+struct DeviceResources {
+  FeatureSet features;  // as negotiated, with the transport's bits
+  // One per queue_max_sizes(); empty where the driver did not set the queue up.
+  std::vector<std::optional<QueueResources>> queues;
+  DeviceInterrupt* interrupt;  // outlives the activation
+};
+
+class VirtioDevice {
+ public:
+  virtual ~VirtioDevice() = default;
+
+  virtual std::string_view name() const = 0;  // for messages: "vda"
+  virtual DeviceType type() const = 0;
+  // The device's own bits; the transport adds those of Feature. Constant.
+  virtual FeatureSet device_features() const = 0;
+  // Entries of each queue, powers of two. Constant.
+  virtual std::span<const uint16_t> queue_max_sizes() const = 0;
+
+  // Any offset and width; bytes of nothing read all-ones and ignore writes. Called with the
+  // transport's lock held, from any vCPU thread, also while a worker runs.
+  virtual void read_config(uint64_t offset, std::span<uint8_t> data) const = 0;
+  virtual void write_config(uint64_t offset, std::span<const uint8_t> data) = 0;
+
+  // Called on a vCPU thread while inactive; must not wait for I/O. On an error the device stays
+  // inactive. The transport signals every kick afterwards.
+  virtual Result<void> activate(DeviceResources resources) = 0;
+  // Called on a vCPU thread (or at tear-down) while active, without a lock: stops and drains the
+  // worker, gives back every chain, drops the resources. Guest memory and interrupt are not touched
+  // once it returned.
+  virtual void reset() = 0;
+};
+
+// Answers a read of the configuration space whose bytes are `config`; past its end all-ones.
+void read_config_bytes(std::span<const uint8_t> config, uint64_t offset, std::span<uint8_t> data);
+
+}  // namespace hull::virtio

@@ -1,0 +1,60 @@
+#include "virtio/worker_thread.h"
+
+#include <pthread.h>
+#include <sys/epoll.h>
+
+#include <semaphore>
+
+#include "base/log.h"
+
+namespace hull::virtio {
+
+Result<std::unique_ptr<WorkerThread>> WorkerThread::create(std::string name) {
+  EventLoop loop = TRY(EventLoop::create());
+  std::unique_ptr<WorkerThread> worker(new WorkerThread(std::move(loop), TRY(EventFd::create())));
+  WorkerThread* const self = worker.get();
+  if (auto added =
+          worker->loop_.add(worker->wake_.fd(), EPOLLIN, [self](uint32_t) { self->run_tasks(); });
+      !added)
+    return std::unexpected(std::move(added).error());
+  worker->thread_ = std::thread([self] {
+    if (auto ran = self->loop_.run(); !ran) LOG_ERROR("worker: {}", ran.error().message());
+  });
+  pthread_setname_np(worker->thread_.native_handle(), name.substr(0, 15).c_str());
+  return worker;
+}
+
+WorkerThread::~WorkerThread() {
+  loop_.stop();
+  if (thread_.joinable()) thread_.join();
+}
+
+void WorkerThread::post(std::function<void()> task) {
+  {
+    const MutexLock lock(mutex_);
+    tasks_.push_back(std::move(task));
+  }
+  wake_.signal();
+}
+
+void WorkerThread::call(const std::function<void()>& task) {
+  CHECK(std::this_thread::get_id() != thread_.get_id());
+  std::binary_semaphore done(0);
+  post([&] {
+    task();
+    done.release();
+  });
+  done.acquire();
+}
+
+void WorkerThread::run_tasks() {
+  wake_.consume();
+  std::vector<std::function<void()>> tasks;
+  {
+    const MutexLock lock(mutex_);
+    tasks.swap(tasks_);
+  }
+  for (const auto& task : tasks) task();
+}
+
+}  // namespace hull::virtio

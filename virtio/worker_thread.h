@@ -1,0 +1,48 @@
+// A thread with an event loop, on which network and entropy devices run their queues.
+//
+// It exists before the guest does, so that confinement can be applied to it; devices hand it work
+// when the driver activates them. Several devices may share one.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/event_fd.h"
+#include "base/event_loop.h"
+#include "base/mutex.h"
+#include "base/result.h"
+
+namespace hull::virtio {
+
+class WorkerThread {
+ public:
+  // Starts the thread; `name` (at most 15 bytes) is what ps shows.
+  static Result<std::unique_ptr<WorkerThread>> create(std::string name);
+  // Stops the loop after the handler that runs, and joins. No device uses it any more.
+  ~WorkerThread();
+  WorkerThread(const WorkerThread&) = delete;
+  WorkerThread& operator=(const WorkerThread&) = delete;
+
+  // Used on the thread itself alone: by handlers and by what post() and call() run.
+  EventLoop& loop() { return loop_; }
+
+  // Runs `task` on the thread, in order. Any thread.
+  void post(std::function<void()> task);
+  // The same, and waits until it is done. Any thread but this one.
+  void call(const std::function<void()>& task);
+
+ private:
+  WorkerThread(EventLoop loop, EventFd wake) : loop_(std::move(loop)), wake_(std::move(wake)) {}
+  void run_tasks();
+
+  EventLoop loop_;
+  EventFd wake_;
+  Mutex mutex_;
+  std::vector<std::function<void()>> tasks_ GUARDED_BY(mutex_);
+  std::thread thread_;
+};
+
+}  // namespace hull::virtio
