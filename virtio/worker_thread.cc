@@ -5,6 +5,7 @@
 
 #include <semaphore>
 
+#include "base/check.h"
 #include "base/log.h"
 
 namespace hull::virtio {
