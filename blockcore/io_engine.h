@@ -1,18 +1,29 @@
 // The one place from which blockcore waits for the kernel: io_uring, or a pool of threads where
 // io_uring is refused. One engine belongs to one thread at a time (it may be handed over while
-// idle); only stop() and post() may be called from others.
+// idle: nothing in flight and not running); only stop() and post() may be called from others.
+//
+// Operations that are started in one turn of the loop reach the kernel together, in one system
+// call. While nobody watches a descriptor and one operation at a time is in flight, as when a disk
+// is opened, run_until_done() makes the plain system call instead: no ring, no thread.
 #pragma once
 
 #include <sys/uio.h>
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
+#include <string_view>
+#include <vector>
 
+#include "base/event_fd.h"
+#include "base/mutex.h"
 #include "blockcore/task.h"
 
 namespace hull::blockcore {
+
+class IoEngine;
 
 // One operation of an engine, living in the frame of the coroutine that awaits it. The result is
 // what the system call returned: >= 0, or -errno. EINTR and EAGAIN are retried inside.
@@ -20,7 +31,20 @@ class IoOperation {
  public:
   enum class Kind : uint8_t { kReadv, kWritev, kDataSync, kFallocate };
 
-  IoOperation(class IoEngine& engine, Kind kind, int fd) : engine_(&engine), kind(kind), fd(fd) {}
+  IoOperation(IoEngine& engine, Kind operation_kind, int descriptor, uint64_t first_byte,
+              std::span<const iovec> memory)
+      : kind(operation_kind),
+        fd(descriptor),
+        offset(first_byte),
+        buffers(memory),
+        engine_(&engine) {}
+  IoOperation(IoEngine& engine, int descriptor, int mode, uint64_t first_byte, uint64_t byte_count)
+      : kind(Kind::kFallocate),
+        fd(descriptor),
+        fallocate_mode(mode),
+        offset(first_byte),
+        length(byte_count),
+        engine_(&engine) {}
   IoOperation(const IoOperation&) = delete;
   IoOperation& operator=(const IoOperation&) = delete;
 
@@ -28,18 +52,39 @@ class IoOperation {
   void await_suspend(std::coroutine_handle<> awaiting);
   int64_t await_resume() const noexcept { return result; }
 
- private:
-  IoEngine* engine_;
-
- public:
   const Kind kind;
   const int fd;
-  int fallocate_mode = 0;  // kFallocate: FALLOC_FL_*
-  uint64_t offset = 0;
-  uint64_t length = 0;             // kFallocate
+  int fallocate_mode = 0;          // kFallocate: FALLOC_FL_*
+  uint64_t offset = 0;             // bytes
+  uint64_t length = 0;             // kFallocate: bytes
   std::span<const iovec> buffers;  // kReadv, kWritev
   int64_t result = 0;
   std::coroutine_handle<> waiting;
+  IoOperation* next = nullptr;  // the engine's lists
+
+ private:
+  IoEngine* engine_;
+};
+
+// Operations in order of arrival; borrows them.
+class IoOperationList {
+ public:
+  bool empty() const { return first_ == nullptr; }
+  bool single() const { return first_ != nullptr && first_ == last_; }
+  void push(IoOperation& operation) {
+    operation.next = nullptr;
+    (first_ == nullptr ? first_ : last_->next) = &operation;
+    last_ = &operation;
+  }
+  IoOperation& pop() {
+    IoOperation& operation = *first_;
+    first_ = operation.next;
+    return operation;
+  }
+
+ private:
+  IoOperation* first_ = nullptr;
+  IoOperation* last_ = nullptr;
 };
 
 enum class IoEngineKind : uint8_t { kAutomatic, kUring, kThreads };
@@ -48,36 +93,87 @@ class IoEngine {
  public:
   // kAutomatic prefers io_uring and falls back silently; name() says which it is.
   static Result<std::unique_ptr<IoEngine>> create(IoEngineKind kind = IoEngineKind::kAutomatic);
-  virtual ~IoEngine() = default;
+  IoEngine(const IoEngine&) = delete;
+  IoEngine& operator=(const IoEngine&) = delete;
+  virtual ~IoEngine() = default;              // CHECKs that nothing is in flight
   virtual std::string_view name() const = 0;  // "io_uring" or "threads"
 
-  // Awaitables. A transfer may be short, as the system call's may; read_exactly and write_exactly
-  // in blockcore/file.h are what formats use. At most IOV_MAX iovecs.
+  // Awaitables. A transfer may be short, as the system call's may; File (blockcore/file.h) is what
+  // formats use. At most IOV_MAX iovecs.
   IoOperation readv(int fd, std::span<const iovec> buffers, uint64_t offset);
   IoOperation writev(int fd, std::span<const iovec> buffers, uint64_t offset);
   IoOperation data_sync(int fd);
   IoOperation fallocate(int fd, int mode, uint64_t offset, uint64_t length);
 
-  // Calls `readable` on the engine's thread whenever `fd` (an eventfd) is signalled; the engine
-  // consumes the counter. Until unwatch().
+  // Calls `readable` on the engine's thread after `fd` (an eventfd) was signalled, once for any
+  // number of signals; until unwatch(), after which it is never called again. What the counter
+  // holds has no meaning: the engine may leave it as it is. `readable` may watch and unwatch.
+  // Called on the engine's thread or while the engine is idle.
   virtual Result<void> watch(int event_fd, std::function<void()> readable) = 0;
   virtual void unwatch(int event_fd) = 0;
 
   // Runs the loop until `task` is done and returns its value: for opening, closing and tools.
   template <class T>
   T run_until_done(Task<T> task);
-  // Runs the loop until stop(); everything in flight is finished first.
+  // Runs the loop until stop(), then until nothing is in flight; what a watch reports in that last
+  // phase is kept for the next run(). Stop the sources of work first, or it never ends.
   void run();
-  void stop();                                // any thread
+  void stop();                                // any thread; before run() it makes run() return
   void post(std::function<void()> function);  // any thread; runs on the engine's thread
 
  protected:
+  explicit IoEngine(EventFd wake) : wake_(std::move(wake)) {}
+
   friend IoOperation;
   // Queues the operation; resumes operation.waiting on this thread when it is done, never before
   // submit() returns.
   virtual void submit(IoOperation& operation) = 0;
-  // Submits what is queued, waits for at least one event, resumes what is done.
-  virtual void run_once() = 0;
+  // Called when a thread begins to drive the loop.
+  virtual void enter() = 0;
+  // Submits what is queued, waits for at least one event, resumes what is done. With
+  // `deliver_watches` false, watches stay pending.
+  virtual void run_once(bool deliver_watches) = 0;
+  virtual bool idle() const = 0;  // nothing queued, nothing in flight
+
+  // Blocks. EINTR and EAGAIN are retried.
+  static int64_t perform(const IoOperation& operation);
+  static void finish(IoOperation& operation, int64_t result);
+  int wake_fd() const { return wake_.fd(); }
+  void run_posted();  // call when wake_fd() became readable
+  bool has_posted() const { return has_posted_.load(std::memory_order_relaxed); }
+
+ private:
+  void begin_running();
+
+  const EventFd wake_;
+  Mutex mutex_;
+  std::vector<std::function<void()>> posted_ GUARDED_BY(mutex_);
+  std::atomic<bool> has_posted_{false};
+  std::atomic<bool> stop_{false};
+  bool running_ = false;  // the engine's thread only
 };
+
+namespace internal {
+
+template <class T>
+Task<void> store_result(Task<T> task, std::optional<T>& result) {
+  result.emplace(co_await task);
+}
+inline Task<void> store_result(Task<void> task, std::optional<bool>& result) {
+  co_await task;
+  result = true;
+}
+
+}  // namespace internal
+
+template <class T>
+T IoEngine::run_until_done(Task<T> task) {
+  begin_running();
+  std::optional<std::conditional_t<std::is_void_v<T>, bool, T>> result;
+  start_detached(internal::store_result(std::move(task), result));
+  while (!result) run_once(true);
+  running_ = false;
+  if constexpr (!std::is_void_v<T>) return *std::move(result);
+}
 
 }  // namespace hull::blockcore

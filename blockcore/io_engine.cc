@@ -1,0 +1,127 @@
+#include "blockcore/io_engine.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "blockcore/thread_engine.h"
+#include "blockcore/uring_engine.h"
+
+namespace hull::blockcore {
+
+namespace {
+
+int64_t perform_once(const IoOperation& operation) {
+  const auto offset = static_cast<off_t>(operation.offset);
+  const iovec* const buffers = operation.buffers.data();
+  const auto count = static_cast<int>(operation.buffers.size());
+  switch (operation.kind) {
+    case IoOperation::Kind::kReadv: return ::preadv(operation.fd, buffers, count, offset);
+    case IoOperation::Kind::kWritev: return ::pwritev(operation.fd, buffers, count, offset);
+    case IoOperation::Kind::kDataSync: return ::fdatasync(operation.fd);
+    case IoOperation::Kind::kFallocate:
+      return ::fallocate(operation.fd, operation.fallocate_mode, offset,
+                         static_cast<off_t>(operation.length));
+  }
+  return -1;
+}
+
+// EAGAIN comes from descriptors that were opened with O_NONBLOCK.
+void wait_until_ready(const IoOperation& operation) {
+  pollfd entry{};
+  entry.fd = operation.fd;
+  entry.events = operation.kind == IoOperation::Kind::kReadv ? POLLIN : POLLOUT;
+  ::poll(&entry, 1, 100);
+}
+
+}  // namespace
+
+void IoOperation::await_suspend(std::coroutine_handle<> awaiting) {
+  waiting = awaiting;
+  engine_->submit(*this);
+}
+
+Result<std::unique_ptr<IoEngine>> IoEngine::create(IoEngineKind kind) {
+  if (kind != IoEngineKind::kThreads) {
+    auto uring = UringEngine::create();
+    if (uring || kind == IoEngineKind::kUring) return uring;
+  }
+  return ThreadEngine::create();
+}
+
+IoOperation IoEngine::readv(int fd, std::span<const iovec> buffers, uint64_t offset) {
+  return IoOperation(*this, IoOperation::Kind::kReadv, fd, offset, buffers);
+}
+
+IoOperation IoEngine::writev(int fd, std::span<const iovec> buffers, uint64_t offset) {
+  return IoOperation(*this, IoOperation::Kind::kWritev, fd, offset, buffers);
+}
+
+IoOperation IoEngine::data_sync(int fd) {
+  return IoOperation(*this, IoOperation::Kind::kDataSync, fd, 0, {});
+}
+
+IoOperation IoEngine::fallocate(int fd, int mode, uint64_t offset, uint64_t length) {
+  return IoOperation(*this, fd, mode, offset, length);
+}
+
+int64_t IoEngine::perform(const IoOperation& operation) {
+  for (;;) {
+    const int64_t result = perform_once(operation);
+    if (result >= 0) return result;
+    if (errno == EAGAIN)
+      wait_until_ready(operation);
+    else if (errno != EINTR)
+      return -errno;
+  }
+}
+
+void IoEngine::finish(IoOperation& operation, int64_t result) {
+  operation.result = result;
+  // The operation lives in the frame that is resumed here and may be gone afterwards.
+  operation.waiting.resume();
+}
+
+void IoEngine::begin_running() {
+  CHECK(!running_);
+  running_ = true;
+  enter();
+}
+
+void IoEngine::run() {
+  begin_running();
+  while (!stop_.load(std::memory_order_acquire)) run_once(true);
+  while (!idle()) run_once(false);
+  stop_.store(false, std::memory_order_relaxed);
+  running_ = false;
+}
+
+void IoEngine::stop() {
+  stop_.store(true, std::memory_order_release);
+  wake_.signal();
+}
+
+void IoEngine::post(std::function<void()> function) {
+  {
+    const MutexLock lock(mutex_);
+    posted_.push_back(std::move(function));
+    has_posted_.store(true, std::memory_order_relaxed);
+  }
+  wake_.signal();
+}
+
+void IoEngine::run_posted() {
+  wake_.consume();
+  std::vector<std::function<void()>> functions;
+  {
+    const MutexLock lock(mutex_);
+    functions.swap(posted_);
+    has_posted_.store(false, std::memory_order_relaxed);
+  }
+  for (const auto& function : functions) function();
+}
+
+}  // namespace hull::blockcore

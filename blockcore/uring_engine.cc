@@ -1,0 +1,273 @@
+#include "blockcore/uring_engine.h"
+
+#include <poll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+
+#include "base/log.h"
+
+namespace hull::blockcore {
+
+namespace {
+
+// One full virtqueue per turn. Set-up time grows with the size only above this.
+constexpr unsigned kSubmissionEntries = 256;
+// The completion ring has twice as many; the rest is for watches. More operations wait in our list.
+constexpr unsigned kMaxInFlight = 448;
+
+// Low bits of user_data, which are zero in the pointers that are the rest of it.
+constexpr uint64_t kTagMask = 3;
+constexpr uint64_t kOperationTag = 0;
+constexpr uint64_t kWatchTag = 1;
+constexpr uint64_t kIgnoredTag = 2;
+
+// Best first. 6.1 has all of them, 5.19 COOP_TASKRUN, 5.10 R_DISABLED.
+constexpr unsigned kSetupFlags[] = {
+    IORING_SETUP_R_DISABLED | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SINGLE_ISSUER |
+        IORING_SETUP_DEFER_TASKRUN,
+    IORING_SETUP_R_DISABLED | IORING_SETUP_COOP_TASKRUN,
+    IORING_SETUP_R_DISABLED,
+};
+
+void prepare(io_uring_sqe* entry, const IoOperation& operation) {
+  const auto count = static_cast<unsigned>(operation.buffers.size());
+  switch (operation.kind) {
+    case IoOperation::Kind::kReadv:
+      io_uring_prep_readv(entry, operation.fd, operation.buffers.data(), count, operation.offset);
+      break;
+    case IoOperation::Kind::kWritev:
+      io_uring_prep_writev(entry, operation.fd, operation.buffers.data(), count, operation.offset);
+      break;
+    case IoOperation::Kind::kDataSync:
+      io_uring_prep_fsync(entry, operation.fd, IORING_FSYNC_DATASYNC);
+      break;
+    case IoOperation::Kind::kFallocate:
+      io_uring_prep_fallocate(entry, operation.fd, operation.fallocate_mode,
+                              static_cast<off_t>(operation.offset),
+                              static_cast<off_t>(operation.length));
+      break;
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<IoEngine>> UringEngine::create() {
+  auto engine = std::unique_ptr<UringEngine>(new UringEngine(TRY(EventFd::create())));
+  if (auto created = engine->create_ring(); !created)
+    return std::unexpected(std::move(created).error());
+  return std::unique_ptr<IoEngine>(std::move(engine));
+}
+
+UringEngine::UringEngine(EventFd wake) : IoEngine(std::move(wake)) {
+  watches_.push_back(std::make_unique<Watch>(Watch{.fd = wake_fd(), .readable = {}}));
+}
+
+UringEngine::~UringEngine() {
+  CHECK(idle());
+  destroy_ring();
+}
+
+Result<void> UringEngine::create_ring() {
+  int error = 0;
+  for (const unsigned flags : kSetupFlags) {
+    io_uring_params parameters{};
+    parameters.flags = flags;
+    error = -io_uring_queue_init_params(kSubmissionEntries, &ring_, &parameters);
+    if (error == EINVAL) continue;
+    if (error != 0) break;
+    ring_exists_ = true;
+    ring_enabled_ = false;
+    if ((parameters.features & IORING_FEAT_NODROP) != 0) return {};
+    destroy_ring();
+    error = ENOSYS;
+    break;
+  }
+  return std::unexpected(
+      Error(ErrorKind::kHost, Error::from_errno("io_uring_setup", error).message(), error));
+}
+
+void UringEngine::destroy_ring() {
+  if (!ring_exists_) return;
+  io_uring_queue_exit(&ring_);
+  ring_exists_ = false;
+  ring_enabled_ = false;
+  for (const auto& watch : watches_) watch->armed = false;
+  watches_changed_ = true;
+}
+
+void UringEngine::enter() {
+  if (!ring_enabled_ || owner_ == std::this_thread::get_id()) return;
+  CHECK(idle());
+  destroy_ring();
+}
+
+// The thread that enables a ring becomes its single issuer.
+void UringEngine::enable_ring() {
+  if (!ring_exists_) {
+    const auto created = create_ring();
+    if (!created) LOG_ERROR("{}", created.error().message());
+    CHECK(created.has_value());
+  }
+  // The wrapper is not exported by every liburing.
+  const long enabled =
+      ::syscall(__NR_io_uring_register, ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
+  CHECK(enabled == 0);
+  ring_enabled_ = true;
+  owner_ = std::this_thread::get_id();
+}
+
+Result<void> UringEngine::watch(int event_fd, std::function<void()> readable) {
+  watches_.push_back(
+      std::make_unique<Watch>(Watch{.fd = event_fd, .readable = std::move(readable)}));
+  watches_changed_ = true;
+  return {};
+}
+
+void UringEngine::unwatch(int event_fd) {
+  const auto found = std::find_if(
+      watches_.begin() + 1, watches_.end(),
+      [event_fd](const auto& watch) { return watch->fd == event_fd && !watch->removed; });
+  if (found == watches_.end()) return;
+  (*found)->removed = true;
+  watches_changed_ = true;
+}
+
+void UringEngine::submit(IoOperation& operation) {
+  CHECK(operation.buffers.size() <= IOV_MAX);
+  pending_.push(operation);
+}
+
+void UringEngine::run_once(bool deliver_watches) {
+  if (pending_.single() && in_flight_ == 0 && watches_.size() == 1 && !has_posted()) {
+    IoOperation& only = pending_.pop();
+    finish(only, perform(only));
+    return;
+  }
+  if (!ring_enabled_) enable_ring();
+  if (deliver_watches && dispatch_watches()) return;
+  if (watches_changed_) arm_watches();
+  queue_pending();
+  submit_and_wait();
+  reap();
+  if (deliver_watches) dispatch_watches();
+}
+
+io_uring_sqe* UringEngine::next_entry() {
+  io_uring_sqe* entry = io_uring_get_sqe(&ring_);
+  if (entry == nullptr) {
+    io_uring_submit(&ring_);
+    entry = io_uring_get_sqe(&ring_);
+  }
+  return entry;
+}
+
+// Entries for new watches and for those that the kernel or unwatch() has ended.
+void UringEngine::arm_watches() {
+  watches_changed_ = false;
+  std::erase_if(watches_, [](const auto& watch) { return watch->removed && !watch->armed; });
+  for (const auto& watch : watches_) {
+    const bool settled = watch->armed && !watch->removed;
+    if (settled) continue;
+    io_uring_sqe* const entry = next_entry();
+    if (entry == nullptr) {
+      watches_changed_ = true;
+      return;
+    }
+    const uint64_t user_data = reinterpret_cast<uint64_t>(watch.get()) | kWatchTag;
+    if (watch->removed) {
+      io_uring_prep_poll_remove(entry, user_data);
+      io_uring_sqe_set_data64(entry, kIgnoredTag);
+    } else {
+      io_uring_prep_poll_add(entry, watch->fd, POLLIN);
+      if (multishot_) entry->len |= IORING_POLL_ADD_MULTI;
+      io_uring_sqe_set_data64(entry, user_data);
+      watch->armed = true;
+    }
+  }
+}
+
+void UringEngine::queue_pending() {
+  while (!pending_.empty() && in_flight_ < kMaxInFlight) {
+    io_uring_sqe* const entry = next_entry();
+    if (entry == nullptr) return;
+    IoOperation& operation = pending_.pop();
+    prepare(entry, operation);
+    io_uring_sqe_set_data64(entry, reinterpret_cast<uint64_t>(&operation) | kOperationTag);
+    ++in_flight_;
+  }
+}
+
+void UringEngine::submit_and_wait() {
+  const int submitted = io_uring_submit_and_wait(&ring_, 1);
+  if (submitted >= 0) return;
+  // EBUSY: completions overflowed and have to be reaped first; EAGAIN: out of request memory. What
+  // was not submitted stays in the ring for the next turn.
+  if (submitted != -EINTR && submitted != -EAGAIN && submitted != -EBUSY)
+    LOG_ERROR("{}", Error::from_errno("io_uring_enter", -submitted).message());
+  CHECK(submitted == -EINTR || submitted == -EAGAIN || submitted == -EBUSY);
+}
+
+void UringEngine::reap() {
+  io_uring_cqe* entries[64];
+  unsigned count;
+  do {
+    count = io_uring_peek_batch_cqe(&ring_, entries, 64);
+    for (unsigned i = 0; i < count; ++i)
+      complete(entries[i]->user_data, entries[i]->res, entries[i]->flags);
+    io_uring_cq_advance(&ring_, count);
+  } while (count == 64);
+}
+
+void UringEngine::complete(uint64_t user_data, int result, uint32_t flags) {
+  if ((user_data & kTagMask) == kIgnoredTag) return;
+  if ((user_data & kTagMask) == kWatchTag) {
+    on_watch_event(*reinterpret_cast<Watch*>(user_data & ~kTagMask), result, flags);
+    return;
+  }
+  IoOperation& operation = *reinterpret_cast<IoOperation*>(user_data);
+  --in_flight_;
+  if (result == -EINTR || result == -EAGAIN) {
+    pending_.push(operation);
+    return;
+  }
+  finish(operation, result);
+}
+
+void UringEngine::on_watch_event(Watch& watch, int result, uint32_t flags) {
+  if ((flags & IORING_CQE_F_MORE) == 0) {
+    watch.armed = false;
+    watches_changed_ = true;
+    CHECK(result != -EBADF);  // closed before unwatch()
+    if (result == -EINVAL) multishot_ = false;
+    // The next poll starts level-triggered and must not see this signal again.
+    if (result > 0 && !watch.removed) {
+      uint64_t counter;
+      [[maybe_unused]] const ssize_t got = ::read(watch.fd, &counter, sizeof counter);
+    }
+  }
+  if (result <= 0 || watch.removed) return;
+  if (watch.fd == wake_fd()) {
+    run_posted();
+    return;
+  }
+  watch.signalled = true;
+  watch_signalled_ = true;
+}
+
+// True if a handler was called. Handlers may watch and unwatch.
+bool UringEngine::dispatch_watches() {
+  if (!watch_signalled_) return false;
+  watch_signalled_ = false;
+  for (size_t i = 1; i < watches_.size(); ++i) {
+    Watch& watch = *watches_[i];
+    if (!std::exchange(watch.signalled, false) || watch.removed) continue;
+    watch.readable();
+  }
+  return true;
+}
+
+}  // namespace hull::blockcore

@@ -1,0 +1,219 @@
+#include "blockcore/io_engine.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <numeric>
+#include <thread>
+
+#include "base/event_fd.h"
+#include "base/unique_fd.h"
+#include "tests/support/temporary_file.h"
+
+namespace hull::blockcore {
+namespace {
+
+class IoEngineTest : public ::testing::TestWithParam<IoEngineKind> {
+ protected:
+  void SetUp() override {
+    auto created = IoEngine::create(GetParam());
+    if (!created && created.error().kind() == ErrorKind::kHost)
+      GTEST_SKIP() << created.error().message();
+    ASSERT_TRUE(created) << created.error().message();
+    engine_ = *std::move(created);
+    auto opened = open_file(directory_.file("data"), O_RDWR | O_CREAT);
+    ASSERT_TRUE(opened);
+    file_ = *std::move(opened);
+  }
+
+  // One write and one read-back of `length` bytes at `offset`.
+  Task<int64_t> round_trip(uint64_t offset, size_t length) {
+    std::vector<uint8_t> out(length);
+    std::iota(out.begin(), out.end(), static_cast<uint8_t>(offset >> 9));
+    const iovec out_buffer{out.data(), out.size()};
+    const int64_t put = co_await engine_->writev(file_.get(), {&out_buffer, 1}, offset);
+    std::vector<uint8_t> in(length);
+    const iovec in_buffer{in.data(), in.size()};
+    const int64_t got = co_await engine_->readv(file_.get(), {&in_buffer, 1}, offset);
+    EXPECT_EQ(in, out);
+    co_return put == got ? got : -1;
+  }
+
+  Task<void> counted(uint64_t offset, size_t length) {
+    EXPECT_EQ(co_await round_trip(offset, length), static_cast<int64_t>(length));
+    ++finished_;
+  }
+
+  // Starts `count` round trips and waits for them with a coroutine that polls their number.
+  Task<void> many(unsigned count) {
+    for (unsigned i = 0; i < count; ++i) start_detached(counted(i * 4096ULL, 4096));
+    while (finished_ < count) co_await engine_->data_sync(file_.get());
+  }
+
+  testing::TemporaryDirectory directory_;
+  UniqueFd file_;
+  unsigned finished_ = 0;
+  std::unique_ptr<IoEngine> engine_;
+};
+
+TEST_P(IoEngineTest, SingleOperationsReturnWhatTheSystemCallReturns) {
+  EXPECT_EQ(engine_->run_until_done(round_trip(512, 1000)), 1000);
+}
+
+TEST_P(IoEngineTest, ManyOperationsAtOnceAllFinish) {
+  engine_->run_until_done(many(1500));
+  EXPECT_EQ(finished_, 1500U);
+}
+
+TEST_P(IoEngineTest, ReadAtEndOfFileIsShort) {
+  engine_->run_until_done(many(2));
+  std::array<uint8_t, 4096> data;
+  const iovec buffer{data.data(), data.size()};
+  auto read = [&]() -> Task<int64_t> {
+    co_return co_await engine_->readv(file_.get(), {&buffer, 1}, 8192 - 100);
+  };
+  EXPECT_EQ(engine_->run_until_done(read()), 100);
+}
+
+TEST_P(IoEngineTest, FailureIsNegativeErrno) {
+  auto run = [&](int fd) -> Task<int64_t> { co_return co_await engine_->data_sync(fd); };
+  EXPECT_EQ(engine_->run_until_done(run(-1)), -EBADF);
+}
+
+TEST_P(IoEngineTest, FallocateExtendsTheFile) {
+  auto run = [&]() -> Task<int64_t> {
+    co_return co_await engine_->fallocate(file_.get(), 0, 0, 65536);
+  };
+  EXPECT_EQ(engine_->run_until_done(run()), 0);
+  EXPECT_EQ(::lseek(file_.get(), 0, SEEK_END), 65536);
+}
+
+TEST_P(IoEngineTest, StopBeforeRunMakesRunReturn) {
+  engine_->stop();
+  engine_->run();
+  engine_->stop();
+  engine_->run();
+}
+
+TEST_P(IoEngineTest, PostedFunctionsRunInOrderOnTheEngineThread) {
+  std::vector<int> order;
+  std::thread::id ran_on;
+  std::thread loop([&] { engine_->run(); });
+  for (int i = 0; i < 1000; ++i)
+    engine_->post([&order, &ran_on, i] {
+      order.push_back(i);
+      ran_on = std::this_thread::get_id();
+    });
+  engine_->post([&] { engine_->stop(); });
+  const auto loop_id = loop.get_id();
+  loop.join();
+  ASSERT_EQ(order.size(), 1000U);
+  EXPECT_TRUE(std::is_sorted(order.begin(), order.end()));
+  EXPECT_EQ(ran_on, loop_id);
+}
+
+TEST_P(IoEngineTest, RunFinishesWhatIsInFlightBeforeItReturns) {
+  engine_->post([&] {
+    for (unsigned i = 0; i < 300; ++i) start_detached(counted(i * 4096ULL, 4096));
+    engine_->stop();
+  });
+  engine_->run();
+  EXPECT_EQ(finished_, 300U);
+}
+
+TEST_P(IoEngineTest, IdleEngineMovesBetweenThreads) {
+  engine_->run_until_done(many(20));
+  finished_ = 0;
+  engine_->post([&] {
+    for (unsigned i = 0; i < 20; ++i) start_detached(counted(i * 4096ULL, 4096));
+    engine_->stop();
+  });
+  std::thread([&] { engine_->run(); }).join();
+  EXPECT_EQ(finished_, 20U);
+  finished_ = 0;
+  engine_->run_until_done(many(20));
+  EXPECT_EQ(finished_, 20U);
+}
+
+TEST_P(IoEngineTest, WatchSeesEverySignalOfAnotherThread) {
+  const EventFd kick = EventFd::create().value();
+  const EventFd reply = EventFd::create().value();
+  unsigned seen = 0;
+  ASSERT_TRUE(engine_->watch(kick.fd(), [&] {
+    ++seen;
+    start_detached(counted(0, 4096));
+    reply.signal();
+  }));
+  std::thread loop([&] { engine_->run(); });
+  for (unsigned i = 0; i < 2000; ++i) {
+    kick.signal();
+    while (!reply.consume()) std::this_thread::yield();
+  }
+  engine_->stop();
+  loop.join();
+  EXPECT_GE(seen, 2000U);
+  engine_->unwatch(kick.fd());
+}
+
+TEST_P(IoEngineTest, SignalBeforeWatchAndBetweenRunsIsSeen) {
+  const EventFd kick = EventFd::create().value();
+  unsigned seen = 0;
+  kick.signal();
+  ASSERT_TRUE(engine_->watch(kick.fd(), [&] {
+    ++seen;
+    engine_->stop();
+  }));
+  engine_->run();
+  EXPECT_EQ(seen, 1U);
+  kick.signal();
+  std::thread([&] { engine_->run(); }).join();
+  EXPECT_GE(seen, 2U);
+}
+
+TEST_P(IoEngineTest, SignalWhileDrainingIsKeptForTheNextRun) {
+  const EventFd kick = EventFd::create().value();
+  unsigned seen = 0;
+  ASSERT_TRUE(engine_->watch(kick.fd(), [&] {
+    ++seen;
+    engine_->stop();
+  }));
+  engine_->post([&] {
+    for (unsigned i = 0; i < 50; ++i) start_detached(counted(i * 4096ULL, 4096));
+    engine_->stop();
+    kick.signal();
+  });
+  engine_->run();
+  if (seen == 0) engine_->run();
+  EXPECT_EQ(seen, 1U);
+}
+
+TEST_P(IoEngineTest, UnwatchedDescriptorIsNeverReported) {
+  const EventFd kick = EventFd::create().value();
+  const EventFd last = EventFd::create().value();
+  unsigned seen = 0;
+  ASSERT_TRUE(engine_->watch(kick.fd(), [&] {
+    ++seen;
+    engine_->unwatch(kick.fd());
+    kick.signal();
+    last.signal();
+  }));
+  ASSERT_TRUE(engine_->watch(last.fd(), [&] {
+    kick.signal();
+    engine_->post([&] { engine_->stop(); });
+  }));
+  kick.signal();
+  engine_->run();
+  EXPECT_EQ(seen, 1U);
+}
+
+INSTANTIATE_TEST_SUITE_P(Engines, IoEngineTest,
+                         ::testing::Values(IoEngineKind::kUring, IoEngineKind::kThreads),
+                         [](const auto& test) {
+                           return test.param == IoEngineKind::kUring ? "uring" : "threads";
+                         });
+
+}  // namespace
+}  // namespace hull::blockcore
