@@ -43,10 +43,7 @@ template <class T>
 struct Promise : PromiseBase {
   std::optional<T> value;
   Task<T> get_return_object();
-  template <class U>
-  void return_value(U&& result) {
-    value.emplace(std::forward<U>(result));
-  }
+  void return_value(T result) { value.emplace(std::move(result)); }
 };
 
 template <>
