@@ -12,7 +12,7 @@ class Pvpanic final : public ByteDevice {
   static constexpr uint64_t kBasePort = 0x505;
   static constexpr uint64_t kPortCount = 1;
   static constexpr uint8_t kPanicked = 0x01;
-  static constexpr uint8_t kCrashLoaded = 0x02;  // a crash kernel takes over: only logged
+  static constexpr uint8_t kCrashLoaded = 0x02;  // a crash kernel takes over
 
   explicit Pvpanic(PowerEvents& events) : events_(events) {}
 

@@ -14,7 +14,7 @@
 namespace hull::devices {
 
 struct RtcOptions {
-  int64_t offset_seconds = 0;  // from UTC; see local_time_offset_seconds()
+  int64_t offset_seconds = 0;  // from UTC; at most a century
   uint64_t memory_below_4g_bytes = 0;
   uint64_t memory_above_4g_bytes = 0;
 };
@@ -36,11 +36,10 @@ class RtcCmos final : public ByteDevice {
   std::string_view name() const override { return "rtc"; }
 
  private:
-  struct TimeFields;
-
   uint8_t read_byte(uint64_t offset) override;
   void write_byte(uint64_t offset, uint8_t value) override;
 
+  void put(uint8_t index, uint64_t value, size_t size_bytes) REQUIRES(mutex_);
   void fill_memory_sizes(const RtcOptions& options) REQUIRES(mutex_);
   uint8_t read_register(uint8_t index) REQUIRES(mutex_);
   uint8_t read_status_a() REQUIRES(mutex_);

@@ -3,7 +3,8 @@
 // Guest to host: bytes go into a ring that the host side drains. While kReadyLimit bytes or more
 // wait, LSR.THRE and TEMT stay clear and no THRE interrupt comes, so the guest waits as with a slow
 // line and nothing is lost. Linux writes anyway after polling for some milliseconds; such bytes are
-// still kept, up to kOutputCapacity. Beyond that they are dropped, counted, and reported once.
+// still kept, up to kOutputCapacity. Beyond that they are dropped and counted; the console
+// reports it.
 //
 // Host to guest: receive() takes what fits into a ring, the FIFO is refilled from it, and the
 // caller stops reading its source when the ring is full. The receiver time-out comes at once when
