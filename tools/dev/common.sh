@@ -7,6 +7,8 @@ source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 # shellcheck disable=SC2034
 cache_dir=${XDG_CACHE_HOME:-${HOME:?}/.cache}/hull
 
+PATH=$PATH:/usr/sbin:/sbin  # modprobe, depmod, mke2fs and ip, also for those who are not root
+
 say() { printf '%s\n' "$*" >&2; }
 
 die() {
