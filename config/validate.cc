@@ -1,0 +1,114 @@
+#include "config/validate.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/checked.h"
+#include "config/validate_devices.h"
+#include "config/values.h"
+
+namespace hull::config {
+
+namespace {
+
+bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
+
+// Well-formed UTF-8 (RFC 3629): a name is printed and becomes part of documents.
+bool is_utf8(std::string_view text) {
+  for (size_t i = 0; i < text.size();) {
+    const auto lead = static_cast<unsigned char>(text[i++]);
+    if (lead < 0x80) continue;
+    const size_t more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1;
+    if (lead < 0xc2 || lead > 0xf4 || text.size() - i < more) return false;
+    const auto second = static_cast<unsigned char>(text[i]);
+    if ((lead == 0xe0 && second < 0xa0) || (lead == 0xed && second > 0x9f) ||
+        (lead == 0xf0 && second < 0x90) || (lead == 0xf4 && second > 0x8f))
+      return false;
+    for (size_t j = 0; j < more; ++j, ++i)
+      if ((static_cast<unsigned char>(text[i]) & 0xc0) != 0x80) return false;
+  }
+  return true;
+}
+
+void check_identity(const DomainConfig& config, Problems& problems) {
+  if (const auto named = check_domain_name(config.name); !named)
+    problems.add("name: {}", named.error().message());
+  if (config.uuid.empty()) return;
+  const auto uuid = parse_uuid(config.uuid);
+  if (!uuid)
+    problems.add("uuid: {}", uuid.error().message());
+  else if (*uuid != config.uuid)
+    problems.add("uuid: '{}' is not in canonical form ({})", config.uuid, *uuid);
+}
+
+void check_size(const DomainConfig& config, Problems& problems) {
+  if (config.memory_bytes == 0)
+    problems.add("memory: no size given");
+  else if (config.memory_bytes < kMinMemoryBytes)
+    problems.add("memory: {} bytes are less than the minimum of {} MiB", config.memory_bytes,
+                 kMinMemoryBytes >> 20);
+  else if (config.memory_bytes > kMaxMemoryBytes)
+    problems.add("memory: {} bytes are more than the maximum of {} TiB", config.memory_bytes,
+                 kMaxMemoryBytes >> 40);
+  else if (!is_aligned(config.memory_bytes, kMemoryGranularity))
+    problems.add("memory: {} bytes are not a multiple of {}", config.memory_bytes,
+                 kMemoryGranularity);
+  if (config.vcpus < 1 || config.vcpus > kMaxVcpus)
+    problems.add("vcpu: {} is not in 1 to {}", config.vcpus, kMaxVcpus);
+  else if (config.vcpus_online < 1 || config.vcpus_online > config.vcpus)
+    problems.add("vcpu: {} online of {} at most", config.vcpus_online, config.vcpus);
+  if (config.disabled_cpu_features.size() > kMaxCpuFeatures)
+    problems.add("cpu: more than {} features", kMaxCpuFeatures);
+}
+
+void check_boot(const BootConfig& boot, Problems& problems) {
+  if (boot.kind == BootKind::kKernel) {
+    if (boot.kernel.empty())
+      problems.add(
+          "kernel: none given, and hull has no BIOS or UEFI that could find one on a disk: name "
+          "the guest's kernel (<os><kernel>, --kernel)");
+    else
+      check_path("kernel", boot.kernel, problems);
+  }
+  if (!boot.initrd.empty()) check_path("initrd", boot.initrd, problems);
+  if (boot.cmdline.size() > kMaxCommandLineBytes)
+    problems.add("cmdline: longer than {} bytes", kMaxCommandLineBytes);
+  if (boot.cmdline.find('\0') != std::string::npos) problems.add("cmdline: contains a NUL");
+}
+
+void check_lifecycle(const DomainConfig& config, Problems& problems) {
+  // A guest could never be stopped from inside; libvirt refuses the pair as well.
+  if (config.on_poweroff == LifecycleAction::kRestart &&
+      config.on_reboot == LifecycleAction::kDestroy)
+    problems.add("on_poweroff: restart together with on_reboot destroy is contradictory");
+}
+
+}  // namespace
+
+Result<void> check_domain_name(std::string_view name) {
+  constexpr auto kKind = ErrorKind::kInvalidConfig;
+  if (name.empty()) return fail(kKind, "a domain needs a name");
+  if (name.size() > kMaxNameBytes)
+    return fail(kKind, "a name of {} bytes is longer than {}", name.size(), kMaxNameBytes);
+  if (std::ranges::any_of(name, is_control)) return fail(kKind, "control character in a name");
+  if (!is_utf8(name)) return fail(kKind, "a name that is not UTF-8");
+  if (name.find('/') != std::string_view::npos) return fail(kKind, "'{}' cannot contain '/'", name);
+  if (name == "." || name == "..") return fail(kKind, "'{}' is not a name", name);
+  if (name.front() == '-') return fail(kKind, "'{}' cannot begin with '-'", name);
+  return {};
+}
+
+std::vector<std::string> validate(const DomainConfig& config) {
+  Problems problems;
+  check_identity(config, problems);
+  check_size(config, problems);
+  check_boot(config.boot, problems);
+  check_disks(config.disks, problems);
+  check_networks(config.networks, problems);
+  if (config.console) check_console(*config.console, problems);
+  if (config.rng) check_rng(*config.rng, problems);
+  check_lifecycle(config, problems);
+  return std::move(problems).take();
+}
+
+}  // namespace hull::config

@@ -1,0 +1,183 @@
+#include "config/validate_devices.h"
+
+#include <sys/un.h>
+
+#include <algorithm>
+#include <bit>
+
+#include "config/validate.h"
+#include "config/values.h"
+
+namespace hull::config {
+
+namespace {
+
+constexpr size_t kMaxTargetBytes = 16;
+constexpr size_t kMaxInterfaceNameBytes = 15;  // IFNAMSIZ without its NUL
+constexpr uint16_t kMinMtu = 68;               // virtio 1.2, 5.1.4.1
+constexpr uint32_t kMaxBlockSize = 4096;
+constexpr uint32_t kMaxPhysicalBlockSize = 32768;
+
+bool is_printable(char c) { return c >= 0x20 && c < 0x7f; }
+
+// Without repeated slashes and "." parts, so that two spellings of one path compare equal; links
+// are found when the images are opened and locked.
+std::string normal_path(std::string_view path) {
+  std::string normal;
+  while (!path.empty()) {
+    const size_t slash = std::min(path.find('/'), path.size());
+    const std::string_view part = path.substr(0, slash);
+    if (!part.empty() && part != ".") normal.append("/").append(part);
+    path.remove_prefix(std::min(slash + 1, path.size()));
+  }
+  return normal;
+}
+
+void check_disk_image(const DiskConfig& disk, Problems& problems) {
+  check_path(fmt::format("disk {}: file", disk.target), disk.file, problems);
+  if (disk.shareable && disk.format != DiskFormat::kRaw)
+    problems.add("disk {}: shareable needs the raw format: two writers would corrupt a qcow2 image",
+                 disk.target);
+  if (disk.shareable && disk.transient)
+    problems.add("disk {}: shareable and transient exclude each other", disk.target);
+  if (!disk.backing) return;
+  if (disk.backing->size() > kMaxBackingDepth)
+    problems.add("disk {}: backing chain deeper than {}", disk.target, kMaxBackingDepth);
+  if (disk.format == DiskFormat::kRaw && !disk.backing->empty())
+    problems.add("disk {}: a raw image has no backing file", disk.target);
+  for (size_t level = 0; level < disk.backing->size(); ++level) {
+    const BackingLevel& backing = (*disk.backing)[level];
+    check_path(fmt::format("disk {}: backing file", disk.target), backing.file, problems);
+    if (backing.format == DiskFormat::kRaw && level + 1 < disk.backing->size())
+      problems.add("disk {}: raw image '{}' in the middle of a backing chain", disk.target,
+                   backing.file);
+  }
+}
+
+void check_disk_device(const DiskConfig& disk, Problems& problems) {
+  if (disk.serial.size() > kMaxSerialBytes)
+    problems.add("disk {}: serial is longer than {} bytes", disk.target, kMaxSerialBytes);
+  if (!std::ranges::all_of(disk.serial, is_printable))
+    problems.add("disk {}: serial contains characters other than printable ASCII", disk.target);
+  if (disk.queues < 1 || disk.queues > kMaxQueues)
+    problems.add("disk {}: {} queues are not in 1 to {}", disk.target, disk.queues, kMaxQueues);
+  if (!std::has_single_bit(disk.queue_size) || disk.queue_size < 2 ||
+      disk.queue_size > kMaxQueueSize)
+    problems.add("disk {}: queue size {} is not a power of two in 2 to {}", disk.target,
+                 disk.queue_size, kMaxQueueSize);
+  if (!std::has_single_bit(disk.logical_block_size) || disk.logical_block_size < 512 ||
+      disk.logical_block_size > kMaxBlockSize)
+    problems.add("disk {}: logical block size {} is not a power of two in 512 to {}", disk.target,
+                 disk.logical_block_size, kMaxBlockSize);
+  if (!std::has_single_bit(disk.physical_block_size) ||
+      disk.physical_block_size < disk.logical_block_size ||
+      disk.physical_block_size > kMaxPhysicalBlockSize)
+    problems.add(
+        "disk {}: physical block size {} is not a power of two between the logical one and {}",
+        disk.target, disk.physical_block_size, kMaxPhysicalBlockSize);
+  if (disk.boot_order && *disk.boot_order == 0)
+    problems.add("disk {}: boot order starts at 1", disk.target);
+}
+
+// One image behind two disks is safe only if nobody writes or if sharing was asked for.
+bool may_share(const DiskConfig& a, const DiskConfig& b) {
+  const auto harmless = [](const DiskConfig& disk) { return disk.read_only || disk.transient; };
+  return (harmless(a) && harmless(b)) || (a.shareable && b.shareable);
+}
+
+void check_disk_pair(const DiskConfig& a, const DiskConfig& b, Problems& problems) {
+  if (a.target == b.target) problems.add("disk {}: target is used twice", a.target);
+  if (!a.file.empty() && normal_path(a.file) == normal_path(b.file) && !may_share(a, b))
+    problems.add("disks {} and {}: '{}' would be written through one and used by the other",
+                 a.target, b.target, a.file);
+  if (a.boot_order && a.boot_order == b.boot_order)
+    problems.add("disks {} and {}: boot order {} is used twice", a.target, b.target, *a.boot_order);
+}
+
+bool is_interface_name(std::string_view name) {
+  return !name.empty() && name.size() <= kMaxInterfaceNameBytes && name != "." && name != ".." &&
+         std::ranges::all_of(
+             name, [](char c) { return is_printable(c) && c != ' ' && c != '/' && c != ':'; });
+}
+
+void check_network(size_t index, const NetworkConfig& network, Problems& problems) {
+  if ((network.mac[0] & 1) != 0)
+    problems.add("interface {}: MAC address {} is multicast", index, format_mac(network.mac));
+  if (!network.ifname.empty() && !is_interface_name(network.ifname))
+    problems.add("interface {}: '{}' is not an interface name", index, network.ifname);
+  if (!network.managed && network.ifname.empty())
+    problems.add("interface {}: an existing tap (managed='no') must be named", index);
+  if (network.kind == NetworkKind::kBridge && !is_interface_name(network.bridge))
+    problems.add("interface {}: '{}' is not the name of a bridge", index, network.bridge);
+  if (network.mtu && *network.mtu < kMinMtu)
+    problems.add("interface {}: MTU {} is less than {}", index, *network.mtu, kMinMtu);
+}
+
+}  // namespace
+
+void check_path(std::string_view what, std::string_view path, Problems& problems) {
+  if (path.empty())
+    problems.add("{}: no path given", what);
+  else if (path.front() != '/')
+    problems.add("{}: '{}' is not an absolute path", what, path.substr(0, 256));
+  else if (path.size() > kMaxPathBytes)
+    problems.add("{}: longer than {} bytes", what, kMaxPathBytes);
+  else if (path.find('\0') != std::string_view::npos)
+    problems.add("{}: contains a NUL", what);
+}
+
+void check_disks(std::span<const DiskConfig> disks, Problems& problems) {
+  if (disks.size() > kMaxDisks) return problems.add("more than {} disks", kMaxDisks);
+  for (size_t i = 0; i < disks.size(); ++i) {
+    if (const auto target = parse_target_name(disks[i].target); !target)
+      problems.add("disk {}: {}", i + 1, target.error().message());
+    check_disk_image(disks[i], problems);
+    check_disk_device(disks[i], problems);
+    for (size_t j = 0; j < i; ++j) check_disk_pair(disks[j], disks[i], problems);
+  }
+}
+
+void check_networks(std::span<const NetworkConfig> networks, Problems& problems) {
+  if (networks.size() > kMaxNetworks) return problems.add("more than {} interfaces", kMaxNetworks);
+  for (size_t i = 0; i < networks.size(); ++i) {
+    check_network(i + 1, networks[i], problems);
+    for (size_t j = 0; j < i; ++j)
+      if (networks[i].mac != MacAddress{} && networks[i].mac == networks[j].mac)
+        problems.add("interfaces {} and {}: MAC address {} is used twice", j + 1, i + 1,
+                     format_mac(networks[i].mac));
+  }
+}
+
+void check_console(const ConsoleConfig& console, Problems& problems) {
+  if (console.kind == ConsoleKind::kFile || console.kind == ConsoleKind::kUnix)
+    check_path("console", console.path, problems);
+  if (console.kind == ConsoleKind::kUnix && console.path.size() >= sizeof(sockaddr_un::sun_path))
+    problems.add("console: socket path is longer than {} bytes", sizeof(sockaddr_un::sun_path) - 1);
+  if (!console.log_file.empty()) check_path("console log", console.log_file, problems);
+}
+
+void check_rng(const RngConfig& rng, Problems& problems) {
+  check_path("rng", rng.source, problems);
+  if (rng.rate_bytes != 0 && rng.rate_period_ms == 0) problems.add("rng: period of 0 ms");
+}
+
+Result<TargetName> parse_target_name(std::string_view target) {
+  for (const std::string_view prefix : {"vd", "sd", "hd", "xvd", "fd", "ubd"}) {
+    if (!target.starts_with(prefix)) continue;
+    const std::string_view letters = target.substr(prefix.size());
+    if (letters.empty() || target.size() > kMaxTargetBytes) break;
+    unsigned index = 0;
+    for (const char c : letters) {
+      // Partitions would need an image each; libvirt refuses them too.
+      if (c < 'a' || c > 'z' || index > 26 * 26 * 26)
+        return fail(ErrorKind::kInvalidConfig, "target '{}' is not a whole disk such as vda",
+                    target);
+      index = index * 26 + static_cast<unsigned>(c - 'a') + 1;
+    }
+    return TargetName{.prefix = prefix, .index = index - 1};
+  }
+  return fail(ErrorKind::kInvalidConfig, "target '{}' is not a name such as vda",
+              target.substr(0, 64));
+}
+
+}  // namespace hull::config

@@ -1,0 +1,163 @@
+#include "config/values.h"
+
+#include <charconv>
+#include <span>
+#include <utility>
+
+#include "base/checked.h"
+
+namespace hull::config {
+
+namespace {
+
+// Longer words are quoted up to here in messages.
+constexpr size_t kQuotedBytes = 64;
+
+std::string_view quoted(std::string_view text) { return text.substr(0, kQuotedBytes); }
+
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+std::string lower(std::string_view text) {
+  std::string result(text);
+  for (char& c : result) c = lower(c);
+  return result;
+}
+
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+int hex_value(char c) {
+  if (is_digit(c)) return c - '0';
+  const char small = lower(c);
+  return small >= 'a' && small <= 'f' ? small - 'a' + 10 : -1;
+}
+
+template <class Value>
+struct Word {
+  std::string_view word;
+  Value value;
+};
+
+template <class Value, size_t kCount>
+Result<Value> choose(std::string_view what, std::string_view text,
+                     const Word<Value> (&words)[kCount]) {
+  std::string known;
+  for (const Word<Value>& candidate : words) {
+    if (candidate.word == text) return candidate.value;
+    known += known.empty() ? "" : ", ";
+    known += candidate.word;
+  }
+  return fail(ErrorKind::kInvalidConfig, "{} '{}' is not one of {}", what, quoted(text), known);
+}
+
+}  // namespace
+
+std::optional<uint64_t> parse_number(std::string_view text) {
+  if (text.empty() || !is_digit(text.front())) return std::nullopt;
+  uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+std::optional<uint64_t> bytes_per_unit(std::string_view unit) {
+  if (unit.empty() || unit.size() > 5) return std::nullopt;
+  const std::string word = lower(unit);
+  if (word == "b" || word == "byte" || word == "bytes") return 1;
+  constexpr std::string_view kPrefixes = "kmgtpe";
+  const size_t power = kPrefixes.find(word.front());
+  if (power == std::string_view::npos) return std::nullopt;
+  const std::string_view rest = std::string_view(word).substr(1);
+  if (!rest.empty() && rest != "ib" && rest != "b") return std::nullopt;
+  const uint64_t step = rest == "b" ? 1000 : 1024;
+  uint64_t bytes = step;
+  for (size_t i = 0; i < power; ++i) bytes *= step;
+  return bytes;
+}
+
+Result<uint64_t> parse_size(std::string_view text, uint64_t default_unit) {
+  size_t digits = 0;
+  while (digits < text.size() && is_digit(text[digits])) ++digits;
+  const auto number = parse_number(text.substr(0, digits));
+  std::string_view unit = text.substr(digits);
+  if (unit.starts_with(' ')) unit.remove_prefix(1);
+  const auto scale =
+      unit.empty() && digits == text.size() ? std::optional(default_unit) : bytes_per_unit(unit);
+  if (digits == 0 || !scale)
+    return fail(ErrorKind::kInvalidConfig, "'{}' is not a size such as 512M or 2GiB", quoted(text));
+  const auto bytes = number ? checked_multiply(*number, *scale) : std::nullopt;
+  if (!bytes) return fail(ErrorKind::kInvalidConfig, "'{}' is too large", quoted(text));
+  return *bytes;
+}
+
+Result<MacAddress> parse_mac(std::string_view text) {
+  MacAddress mac{};
+  bool valid = text.size() == 17;
+  for (size_t i = 0; valid && i < mac.size(); ++i) {
+    const int high = hex_value(text[3 * i]);
+    const int low = hex_value(text[3 * i + 1]);
+    valid = high >= 0 && low >= 0 && (i == 5 || text[3 * i + 2] == ':' || text[3 * i + 2] == '-');
+    if (valid) mac[i] = static_cast<uint8_t>(high * 16 + low);
+  }
+  if (!valid)
+    return fail(ErrorKind::kInvalidConfig, "'{}' is not a MAC address such as 52:54:00:12:34:56",
+                quoted(text));
+  if ((mac[0] & 1) != 0)
+    return fail(ErrorKind::kInvalidConfig, "MAC address '{}' is multicast: no station can have it",
+                text);
+  if (mac == MacAddress{})
+    return fail(ErrorKind::kInvalidConfig, "MAC address '{}' is all zero", text);
+  return mac;
+}
+
+std::string format_mac(const MacAddress& mac) {
+  return fmt::format("{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", mac[0], mac[1], mac[2], mac[3],
+                     mac[4], mac[5]);
+}
+
+Result<CacheMode> parse_cache_mode(std::string_view text) {
+  static constexpr Word<CacheMode> kWords[] = {
+      {"default", CacheMode::kDefault},       {"none", CacheMode::kNone},
+      {"writeback", CacheMode::kWriteback},   {"writethrough", CacheMode::kWritethrough},
+      {"directsync", CacheMode::kDirectsync}, {"unsafe", CacheMode::kUnsafe}};
+  return choose("cache mode", text, kWords);
+}
+
+Result<DiskFormat> parse_disk_format(std::string_view text) {
+  static constexpr Word<DiskFormat> kWords[] = {{"raw", DiskFormat::kRaw},
+                                                {"qcow2", DiskFormat::kQcow2}};
+  return choose("disk format", text, kWords);
+}
+
+Result<DiscardMode> parse_discard(std::string_view text) {
+  static constexpr Word<DiscardMode> kWords[] = {{"ignore", DiscardMode::kIgnore},
+                                                 {"unmap", DiscardMode::kUnmap}};
+  return choose("discard mode", text, kWords);
+}
+
+Result<DetectZeroes> parse_detect_zeroes(std::string_view text) {
+  static constexpr Word<DetectZeroes> kWords[] = {
+      {"off", DetectZeroes::kOff}, {"on", DetectZeroes::kOn}, {"unmap", DetectZeroes::kUnmap}};
+  return choose("detect_zeroes", text, kWords);
+}
+
+Result<std::string> parse_uuid(std::string_view text) {
+  std::string canonical;
+  bool valid = text.size() <= 64;
+  size_t digits = 0;
+  for (size_t i = 0; valid && i < text.size(); ++i) {
+    if (text[i] == '-') continue;
+    valid = hex_value(text[i]) >= 0 && ++digits <= 32;
+    if (digits == 9 || digits == 13 || digits == 17 || digits == 21) canonical += '-';
+    canonical += lower(text[i]);
+  }
+  if (!valid || digits != 32)
+    return fail(ErrorKind::kInvalidConfig, "'{}' is not a UUID", quoted(text));
+  return canonical;
+}
+
+void set_kernel(BootConfig& boot, std::string_view kernel) {
+  boot.kind = kernel == kBuiltinGuestKernel ? BootKind::kBuiltinGuest : BootKind::kKernel;
+  boot.kernel = kernel;
+}
+
+}  // namespace hull::config

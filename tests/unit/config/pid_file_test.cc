@@ -1,0 +1,126 @@
+#include "config/pid_file.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <iterator>
+
+#include "tests/support/temporary_directory.h"
+
+namespace hull::config {
+namespace {
+
+using hull::testing::TemporaryDirectory;
+
+std::string contents(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+TEST(PidFile, HoldsDecimalWithoutNewline) {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "a.pid";
+  const mode_t old = ::umask(0077);
+  auto file = PidFile::acquire(path);
+  ::umask(old);
+  ASSERT_TRUE(file) << file.error().message();
+  EXPECT_EQ(contents(path), "");
+  ASSERT_TRUE(file->publish(4711));
+
+  struct stat status{};
+  ASSERT_EQ(::stat(path.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0644U);
+  EXPECT_EQ(contents(path), "4711");
+  EXPECT_EQ(*PidFile::holder(path), 4711);
+}
+
+TEST(PidFile, SecondAcquireIsBusyAndNamesThePid) {
+  const TemporaryDirectory directory;
+  auto first = PidFile::acquire(directory / "a.pid");
+  ASSERT_TRUE(first);
+  const auto second = PidFile::acquire(directory / "a.pid");
+  ASSERT_FALSE(second);
+  EXPECT_NE(second.error().message().find("being started"), std::string::npos);
+
+  ASSERT_TRUE(first->publish(4711));
+  const auto third = PidFile::acquire(directory / "a.pid");
+  ASSERT_FALSE(third);
+  EXPECT_EQ(third.error().kind(), ErrorKind::kBusy);
+  EXPECT_NE(third.error().message().find("PID 4711"), std::string::npos);
+  EXPECT_EQ(contents(directory / "a.pid"), "4711");
+}
+
+TEST(PidFile, IsRemovedAtTheEnd) {
+  const TemporaryDirectory directory;
+  {
+    auto file = PidFile::acquire(directory / "a.pid");
+    ASSERT_TRUE(file);
+  }
+  EXPECT_NE(::access((directory / "a.pid").c_str(), F_OK), 0);
+  EXPECT_EQ(*PidFile::holder(directory / "a.pid"), std::nullopt);
+}
+
+TEST(PidFile, FileLeftBySigkillBlocksNobody) {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "a.pid";
+  int ready[2];
+  ASSERT_EQ(::pipe(ready), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    auto file = PidFile::acquire(path);
+    const bool good = file && file->publish(::getpid());
+    const char byte = good ? 'y' : 'n';
+    if (::write(ready[1], &byte, 1) != 1) ::_exit(1);
+    for (;;) ::pause();
+  }
+  char byte = 0;
+  ASSERT_EQ(::read(ready[0], &byte, 1), 1);
+  ASSERT_EQ(byte, 'y');
+  EXPECT_EQ(*PidFile::holder(path), child);
+  EXPECT_FALSE(PidFile::acquire(path));
+
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  ::close(ready[0]);
+  ::close(ready[1]);
+
+  EXPECT_EQ(contents(path), std::to_string(child)) << "the file is stale";
+  EXPECT_EQ(*PidFile::holder(path), std::nullopt);
+  auto next = PidFile::acquire(path);
+  ASSERT_TRUE(next) << next.error().message();
+  ASSERT_TRUE(next->publish(1));
+  EXPECT_EQ(contents(path), "1");
+}
+
+TEST(PidFile, PlantedLinkIsNotFollowed) {
+  const TemporaryDirectory directory;
+  std::ofstream(directory / "victim") << "precious";
+  ASSERT_EQ(::symlink("victim", (directory / "a.pid").c_str()), 0);
+  EXPECT_FALSE(PidFile::acquire(directory / "a.pid"));
+  EXPECT_EQ(contents(directory / "victim"), "precious");
+}
+
+TEST(PidFile, ForeignFileInItsPlaceIsKept) {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "a.pid";
+  {
+    auto file = PidFile::acquire(path);
+    ASSERT_TRUE(file);
+    ASSERT_EQ(::unlink(path.c_str()), 0);
+    std::ofstream(path) << "other";
+  }
+  EXPECT_EQ(contents(path), "other");
+}
+
+TEST(PidFile, FifoIsRefused) {
+  const TemporaryDirectory directory;
+  ASSERT_EQ(::mkfifo((directory / "a.pid").c_str(), 0600), 0);
+  EXPECT_FALSE(PidFile::acquire(directory / "a.pid"));
+}
+
+}  // namespace
+}  // namespace hull::config
