@@ -13,10 +13,4 @@ Task<Result<void>> write_exactly(File& file, uint64_t offset, std::span<const st
   co_return co_await file.write(offset, {&buffer, 1});
 }
 
-uint64_t total_bytes(std::span<const iovec> buffers) {
-  uint64_t total = 0;
-  for (const iovec& buffer : buffers) total += buffer.iov_len;
-  return total;
-}
-
 }  // namespace hull::blockcore

@@ -16,6 +16,7 @@
 #include <span>
 #include <string>
 
+#include "blockcore/iovecs.h"
 #include "blockcore/task.h"
 
 namespace hull::blockcore {
@@ -81,7 +82,5 @@ class File {
 // Metadata in one buffer, which stays valid until the task is done.
 Task<Result<void>> read_exactly(File& file, uint64_t offset, std::span<std::byte> data);
 Task<Result<void>> write_exactly(File& file, uint64_t offset, std::span<const std::byte> data);
-
-uint64_t total_bytes(std::span<const iovec> buffers);
 
 }  // namespace hull::blockcore

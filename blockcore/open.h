@@ -1,0 +1,54 @@
+// The factory of disks: the only file that names the formats.
+//
+// The format of an image comes from the caller, that of a backing file from the caller or from the
+// header above it; nothing is ever guessed from contents. Backing files are opened read-only. All
+// files of a chain share one cache mode, and are locked as QEMU locks them (image_lock.h).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "blockcore/disk.h"
+#include "blockcore/file.h"
+#include "blockcore/io_engine.h"
+
+namespace hull::blockcore {
+
+enum class DiskFormat : uint8_t { kRaw, kQcow2 };
+// What writes of nothing but zeros become: themselves, write_zeroes, or write_zeroes that may unmap
+// (only with OpenOptions::unmap; else as kOn).
+enum class DetectZeroes : uint8_t { kOff, kOn, kUnmap };
+
+struct BackingLevel {
+  std::string path;
+  DiskFormat format = DiskFormat::kRaw;
+};
+
+struct OpenOptions {
+  std::string path;  // a regular file or block device
+  DiskFormat format = DiskFormat::kRaw;
+  // Absent: the chain that the headers name. Present (even empty): exactly these files, nearest
+  // first; what the headers say is ignored.
+  std::optional<std::vector<BackingLevel>> backing;
+  CacheMode cache = CacheMode::kWriteback;
+  bool read_only = false;
+  bool shareable = false;  // other processes may write to the image at the same time (raw only)
+  // Writes go to an overlay that is gone when the disk closes or the process dies; every file of
+  // the chain is opened read-only.
+  bool transient = false;
+  bool unmap = false;  // discard and write_zeroes(may_unmap) give space back; else they do not
+  DetectZeroes detect_zeroes = DetectZeroes::kOff;
+  bool lock = true;
+};
+
+// Longest chain, the image itself included. Each level costs a descriptor and a metadata cache.
+inline constexpr size_t kMaxChainLength = 32;
+
+// Errors name the file. The disk borrows `engine`; it is not used before the first operation, so
+// the disk may be opened on one thread (run_until_done) and used on the engine's.
+Task<Result<std::unique_ptr<Disk>>> open_disk(IoEngine& engine, OpenOptions options);
+
+}  // namespace hull::blockcore
