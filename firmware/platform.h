@@ -36,7 +36,7 @@ struct SerialPort {
 struct AcpiPowerBlock {
   uint16_t event_port = 0x600;    // PM1a_EVT_BLK: status and enable, 4 bytes
   uint16_t control_port = 0x604;  // PM1a_CNT_BLK: 2 bytes
-  uint16_t timer_port = 0;        // PM_TMR_BLK: 4 bytes, 24 bits at 3.579545 MHz; 0: none
+  uint16_t timer_port = 0;        // PM_TMR_BLK: 32 bits at 3.579545 MHz; 0: none
   uint32_t sci_gsi = 9;           // level-triggered, active high
   uint8_t s5_sleep_type = 5;      // SLP_TYP that means "off", 0 to 7
 };
@@ -47,7 +47,7 @@ struct ResetRegister {
   uint8_t value = 0x06;
 };
 
-// MC146818-compatible clock at 0x70 and 0x71.
+// MC146818-compatible clock at 0x70 and 0x71, the century at index 0x32.
 struct RealTimeClock {
   uint32_t gsi = 0;  // 8 where the device raises interrupts; 0: it does not
 };

@@ -1,0 +1,58 @@
+// The guest's table area under construction: bytes that will be copied to kTables in one piece.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/check.h"
+#include "base/checked.h"
+#include "firmware/x86_layout.h"
+
+namespace hull::firmware {
+
+template <class T>
+std::span<const uint8_t> bytes_of(const T& value) {
+  static_assert(std::has_unique_object_representations_v<T>);
+  return {reinterpret_cast<const uint8_t*>(&value), sizeof value};
+}
+
+// What makes the sum of all bytes zero, for ACPI and MP tables.
+inline uint8_t checksum(std::span<const uint8_t> bytes) {
+  unsigned sum = 0;
+  for (const uint8_t byte : bytes) sum += byte;
+  return static_cast<uint8_t>(0u - sum);
+}
+
+class TableArea {
+ public:
+  // Both return the guest-physical address.
+  uint64_t append(std::span<const uint8_t> table, uint64_t alignment) {
+    const uint64_t address = reserve(table.size(), alignment);
+    put(address, table);
+    return address;
+  }
+  uint64_t reserve(size_t size_bytes, uint64_t alignment) {
+    bytes_.resize(align_up<size_t>(bytes_.size(), alignment));
+    const uint64_t address = kTables.start + bytes_.size();
+    bytes_.resize(bytes_.size() + size_bytes);
+    return address;
+  }
+
+  void put(uint64_t address, std::span<const uint8_t> table) {
+    CHECK(address >= kTables.start && table.size() <= bytes_.size() &&
+          address - kTables.start <= bytes_.size() - table.size());
+    std::copy(table.begin(), table.end(),
+              bytes_.begin() + static_cast<std::ptrdiff_t>(address - kTables.start));
+  }
+
+  // May be larger than kTables: the caller compares before it copies.
+  const std::vector<uint8_t>& bytes() const { return bytes_; }
+
+ private:
+  std::vector<uint8_t> bytes_;
+};
+
+}  // namespace hull::firmware
