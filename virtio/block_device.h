@@ -13,7 +13,7 @@ namespace hull::virtio {
 
 struct BlockOptions {
   std::string name = "vda";
-  std::string serial;                  // at most 20 bytes, longer ones are cut
+  std::string serial = {};             // at most 20 bytes, longer ones are cut
   bool read_only = false;              // or the disk is: then writes fail whatever was negotiated
   bool discard = false;                // offer DISCARD, and let WRITE_ZEROES give space back
   uint16_t queue_size = 256;           // a power of two, 4 to 1024
