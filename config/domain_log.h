@@ -1,6 +1,6 @@
 // The log of a domain, in the two line forms by which log scrapers recognise a libvirt log:
 //   2026-11-21 01:52:32.123+0000: starting up hull version: 0.1, kernel: 6.1.0, hostname: h
-//   hull run \
+//   hull run …
 //   a.xml
 //   2026-11-21 01:53:10.456+0000: shutting down, reason=destroyed
 // What the guest prints goes to a file of its own; still, the size is bounded by rotation.
