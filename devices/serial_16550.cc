@@ -227,17 +227,20 @@ void Serial16550::refill_receive_fifo() {
 
 bool Serial16550::rearm_output() {
   MutexLock lock(mutex_);
-  output_armed_ = output_.empty();
+  output_armed_ = output_.size() == shown_output_;
   return output_armed_;
 }
 
-RingView Serial16550::output() const {
+RingView Serial16550::output() {
   MutexLock lock(mutex_);
+  shown_output_ = output_.size();
   return output_.view();
 }
 
 void Serial16550::consume_output(size_t count) {
   MutexLock lock(mutex_);
+  CHECK(count <= shown_output_);
+  shown_output_ -= count;
   const bool was_ready = ready_to_transmit();
   output_.pop(count);
   if (was_ready || !ready_to_transmit()) return;

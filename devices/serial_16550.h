@@ -40,11 +40,11 @@ class Serial16550 final : public ByteDevice {
 
   std::string_view name() const override { return name_; }
 
-  // Host side. The descriptor becomes readable when output arrives after rearm_output(), which
-  // returns false (and arms nothing) if there is output already.
+  // Host side. output_ready() is signalled once, for the first byte after rearm_output(), which
+  // returns false and arms nothing if there is output that output() has not shown yet.
   const EventFd& output_ready() const { return output_ready_; }
   bool rearm_output();
-  RingView output() const;            // stays valid until consumed
+  RingView output();                  // stays valid until consumed
   void consume_output(size_t count);  // at most what output() showed
 
   // Takes a prefix of `data` and returns its length. After it took less than everything,
@@ -92,6 +92,7 @@ class Serial16550 final : public ByteDevice {
   ByteRing input_ GUARDED_BY(mutex_){kInputCapacity};
   ByteRing receive_fifo_ GUARDED_BY(mutex_){kFifoDepth};
   uint64_t dropped_output_ GUARDED_BY(mutex_) = 0;
+  size_t shown_output_ GUARDED_BY(mutex_) = 0;  // bytes of the ring that output() has shown
   bool output_armed_ GUARDED_BY(mutex_) = true;
   bool input_starved_ GUARDED_BY(mutex_) = false;
   bool transmit_empty_pending_ GUARDED_BY(mutex_) = false;
