@@ -49,7 +49,7 @@ Failure panic(const Args& args) {
 }
 
 Failure debug_exit(const Args& args) {
-  out8(static_cast<uint16_t>(args.number("port", 0x501)),
+  out8(static_cast<uint16_t>(args.number("port", 0xf4)),
        static_cast<uint8_t>(args.number("code", 0)));
   return wait_for_end();
 }

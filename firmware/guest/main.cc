@@ -15,7 +15,8 @@ namespace hull::guest {
 namespace {
 
 using ProgramList = std::span<const Program> (*)();
-constexpr ProgramList kLists[] = {fact_programs, block_programs, end_programs};
+constexpr ProgramList kLists[] = {fact_programs,   block_programs, bench_programs, cpu_programs,
+                                  device_programs, net_programs,   end_programs};
 
 Failure run_program(const Args& args) {
   for (ProgramList list : kLists) {
@@ -68,5 +69,3 @@ extern "C" [[noreturn]] void guest_exception() {
       .hex("cr2", exception_cr2);
   hull::guest::triple_fault();
 }
-
-extern "C" [[noreturn]] void cpu_main(uint64_t) { hull::guest::stop_cpu(); }

@@ -16,6 +16,10 @@ struct Program {
 
 std::span<const Program> fact_programs();
 std::span<const Program> block_programs();
+std::span<const Program> bench_programs();
+std::span<const Program> cpu_programs();
+std::span<const Program> device_programs();
+std::span<const Program> net_programs();
 std::span<const Program> end_programs();
 
 }  // namespace hull::guest

@@ -139,17 +139,20 @@ void Virtqueue::ask_for_interrupt(bool wanted) {
   std::atomic_thread_fence(std::memory_order_seq_cst);
 }
 
+Failure Virtqueue::idle() {
+  if (!device_->uses_interrupts()) {
+    pause();
+    return nullptr;
+  }
+  ask_for_interrupt(true);
+  return used_->index == last_used_ ? device_->wait_for_interrupt() : nullptr;
+}
+
 Failure Virtqueue::wait(Completion& completion) {
   const Deadline deadline(kDeviceTimeoutMs);
   while (!take(completion)) {
     if (deadline.passed()) return "the device does not answer";
-    if (!device_->uses_interrupts()) {
-      pause();
-      continue;
-    }
-    ask_for_interrupt(true);
-    if (used_->index != last_used_) continue;
-    if (Failure failure = device_->wait_for_interrupt()) return failure;
+    if (Failure failure = idle()) return failure;
   }
   return nullptr;
 }

@@ -64,7 +64,10 @@ class Virtqueue {
   // Publishes, and notifies the device if it asks for that.
   void kick();
   bool take(Completion& completion);
-  // take() with the wait that hull.wait chooses.
+  // What to do while take() finds nothing, as hull.wait says: look again soon, or sleep until an
+  // interrupt.
+  Failure idle();
+  // take(), waiting for kDeviceTimeoutMs at most.
   Failure wait(Completion& completion);
 
   uint16_t size() const { return size_; }
