@@ -115,6 +115,11 @@ void check_network(size_t index, const NetworkConfig& network, Problems& problem
 
 }  // namespace
 
+void Problems::add_message(std::string message) {
+  if (std::ranges::find(messages_, message) == messages_.end())
+    messages_.push_back(std::move(message));
+}
+
 void check_path(std::string_view what, std::string_view path, Problems& problems) {
   if (path.empty())
     problems.add("{}: no path given", what);

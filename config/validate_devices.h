@@ -13,16 +13,18 @@
 
 namespace hull::config {
 
-// Messages in the order in which they were found.
+// Messages in the order in which they were found, each once.
 class Problems {
  public:
   template <class... Args>
   void add(fmt::format_string<Args...> format, Args&&... args) {
-    messages_.push_back(fmt::format(format, std::forward<Args>(args)...));
+    add_message(fmt::format(format, std::forward<Args>(args)...));
   }
   std::vector<std::string> take() && { return std::move(messages_); }
 
  private:
+  void add_message(std::string message);
+
   std::vector<std::string> messages_;
 };
 

@@ -182,6 +182,13 @@ std::string describe_failure(XML_Parser parser, const TreeBuilder& builder) {
   return XML_ErrorString(code);
 }
 
+// expat recognises UTF-16 by itself, whatever it was told. UTF-8 contains neither NUL (which XML
+// forbids) nor the bytes of a UTF-16 mark.
+bool may_be_utf8(std::string_view document) {
+  return document.find('\0') == std::string_view::npos && !document.starts_with('\xff') &&
+         !document.starts_with('\xfe');
+}
+
 }  // namespace
 
 std::string_view trim(std::string_view text) {
@@ -237,6 +244,8 @@ Result<std::unique_ptr<XmlElement>> parse_xml(std::string_view document,
                                               std::string_view source_name) {
   if (document.size() > kMaxXmlBytes)
     return fail(ErrorKind::kInvalidConfig, "{}: larger than {} bytes", source_name, kMaxXmlBytes);
+  if (!may_be_utf8(document))
+    return fail(ErrorKind::kInvalidConfig, "{}: is not text in UTF-8", source_name);
   const ParserHandle parser(XML_ParserCreateNS("UTF-8", kSeparator));
   if (!parser) return fail(ErrorKind::kHost, "{}: no memory for the XML parser", source_name);
   guard(parser.get());

@@ -1,0 +1,87 @@
+// <cpu>: the guest gets the host's CPU; what asks for another is reported.
+#include "base/checked.h"
+#include "config/reader_parts.h"
+#include "config/validate.h"
+
+namespace hull::config {
+
+namespace {
+
+constexpr size_t kMaxFeatureNameBytes = 64;
+
+void check_model(const XmlElement& cpu, Findings& findings) {
+  const XmlElement* model = cpu.child("model");
+  const std::string_view mode = cpu.value("mode", "custom");
+  if (mode != "custom") return;
+  if (model != nullptr && !model->trimmed_text().empty())
+    findings.report_computed(*model, {}, "~custom",
+                             fmt::format("not '{}'", model->trimmed_text().substr(0, 64)));
+  if (cpu.value("check") == "full")
+    findings.report_computed(cpu, {}, "~full check of a custom model");
+}
+
+bool is_feature_name(std::string_view name) {
+  constexpr std::string_view kAllowed = "abcdefghijklmnopqrstuvwxyz0123456789-_.";
+  return !name.empty() && name.size() <= kMaxFeatureNameBytes &&
+         name.find_first_not_of(kAllowed) == std::string_view::npos;
+}
+
+void read_features(const XmlElement& cpu, DomainConfig& config, Findings& findings) {
+  for (const auto& feature : cpu.children) {
+    if (!feature->name.plain("feature")) continue;
+    const std::string_view name = feature->value("name");
+    if (!is_feature_name(name))
+      findings.invalid(*feature, "name", "is not the name of a CPU feature");
+    else if (feature->value("policy") == "disable")
+      config.disabled_cpu_features.emplace_back(name);
+  }
+}
+
+void check_topology(const XmlElement& cpu, const DomainConfig& config, Findings& findings) {
+  const XmlElement* topology = cpu.child("topology");
+  if (topology == nullptr) return;
+  uint64_t product = 1;
+  bool single_socket = true;
+  for (const std::string_view level : {"sockets", "dies", "clusters", "cores", "threads"}) {
+    const uint64_t count = read_number(*topology, level, 1, kMaxVcpus, findings).value_or(1);
+    if (level != "cores" && count != 1) single_socket = false;
+    product = checked_multiply(product, count).value_or(UINT64_MAX);
+  }
+  if (product != config.vcpus)
+    findings.invalid(*topology, {},
+                     fmt::format("describes {} vCPUs, <vcpu> says {}", product, config.vcpus));
+  else if (!single_socket)
+    findings.report_computed(*topology, {}, "~other than cores of one socket");
+}
+
+const XmlElement* numa_of(const XmlElement& root) {
+  const XmlElement* cpu = root.child("cpu");
+  return cpu == nullptr ? nullptr : cpu->child("numa");
+}
+
+}  // namespace
+
+std::optional<uint64_t> numa_memory(const XmlElement& root, Findings& findings) {
+  const XmlElement* numa = numa_of(root);
+  if (numa == nullptr) return std::nullopt;
+  uint64_t total = 0;
+  size_t cells = 0;
+  for (const auto& cell : numa->children) {
+    if (!cell->name.plain("cell") || cell->attribute("memory") == nullptr) continue;
+    ++cells;
+    const auto bytes = read_memory_size(*cell, "memory", findings);
+    total = checked_add(total, bytes.value_or(0)).value_or(UINT64_MAX);
+  }
+  if (cells > 1) findings.report_computed(*numa, {}, "~more than one cell");
+  return cells == 0 ? std::nullopt : std::optional(total);
+}
+
+void read_cpu(const XmlElement& root, DomainConfig& config, Findings& findings) {
+  const XmlElement* cpu = root.child("cpu");
+  if (cpu == nullptr) return;
+  check_model(*cpu, findings);
+  read_features(*cpu, config, findings);
+  check_topology(*cpu, config, findings);
+}
+
+}  // namespace hull::config

@@ -1,0 +1,208 @@
+// <disk>: in the order in which the guest will number them.
+#include <unistd.h>
+
+#include <algorithm>
+#include <tuple>
+
+#include "config/reader_parts.h"
+#include "config/validate.h"
+#include "config/values.h"
+
+namespace hull::config {
+
+namespace {
+
+struct DiskDraft {
+  DiskConfig config;
+  const XmlElement* element;
+  bool cdrom = false;
+  size_t prefix_rank = 0;
+  unsigned index = 0;
+  size_t position = 0;  // in the document
+
+  auto order() const { return std::tuple(prefix_rank, index, position); }
+};
+
+// Path in source/@file or @dev, as the type says; empty if there is none.
+std::string_view source_path(const XmlElement* source, std::string_view type) {
+  if (source == nullptr) return {};
+  return source->value(type == "block" ? "dev" : "file");
+}
+
+// Kinds that hull cannot present have been refused; after --ignore they are left out.
+bool is_presentable(const XmlElement& disk, Findings& findings) {
+  const std::string_view type = disk.value("type", "file");
+  const std::string_view device = disk.value("device", "disk");
+  const bool empty = source_path(disk.child("source"), type).empty();
+  if (device == "floppy" && !empty) findings.report_computed(disk, "device", "~floppy with media");
+  if (type != "file" && type != "block") return false;
+  return device == "disk" || (device == "cdrom" && !empty);
+}
+
+bool is_optional_and_absent(const XmlElement& disk, const std::string& file, Findings& findings) {
+  const XmlElement* source = disk.child("source");
+  if (source == nullptr || source->value("startupPolicy") != "optional") return false;
+  if (::access(file.c_str(), F_OK) == 0 || errno != ENOENT) return false;
+  findings.report_computed(*source, {}, "~optional and absent", file);
+  return true;
+}
+
+// Words that the table does not list have been refused: the default stands in for them.
+template <class Value>
+void choose(const XmlElement& element, std::string_view attribute,
+            Result<Value> (*parse)(std::string_view), Value& value) {
+  const std::string* text = element.attribute(attribute);
+  if (text == nullptr) return;
+  if (const auto parsed = parse(*text)) value = *parsed;
+}
+
+void check_iothread(const XmlElement& root, const XmlElement& driver, Findings& findings) {
+  const XmlElement* iothreads = root.child("iothreads");
+  const XmlElement* ids = root.child("iothreadids");
+  const uint64_t count =
+      iothreads == nullptr ? 0 : parse_number(iothreads->trimmed_text()).value_or(0);
+  const auto wanted = read_number(driver, "iothread", 1, UINT32_MAX, findings);
+  if (!wanted || *wanted <= count) return;
+  if (ids != nullptr)
+    for (const auto& known : ids->children)
+      if (parse_number(known->value("id")) == wanted) return;
+  findings.invalid(driver, "iothread", fmt::format("there is no I/O thread {}", *wanted));
+}
+
+void read_driver(const XmlElement& root, const XmlElement& disk, DiskConfig& config,
+                 Findings& findings) {
+  const XmlElement* driver = disk.child("driver");
+  if (driver == nullptr) return;
+  choose(*driver, "type", parse_disk_format, config.format);
+  choose(*driver, "cache", parse_cache_mode, config.cache);
+  choose(*driver, "discard", parse_discard, config.discard);
+  choose(*driver, "detect_zeroes", parse_detect_zeroes, config.detect_zeroes);
+  if (const auto queues = read_number(*driver, "queues", 1, kMaxQueues, findings))
+    config.queues = static_cast<unsigned>(*queues);
+  if (const auto size = read_number(*driver, "queue_size", 2, kMaxQueueSize, findings))
+    config.queue_size = static_cast<unsigned>(*size);
+  check_iothread(root, *driver, findings);
+}
+
+void read_level(const XmlElement& store, std::vector<BackingLevel>& levels, Findings& findings) {
+  BackingLevel level;
+  level.file = source_path(store.child("source"), store.value("type"));
+  const XmlElement* format = store.child("format");
+  if (format == nullptr || format->attribute("type") == nullptr)
+    findings.invalid(store, {}, "has no <format type=…>: the format is never guessed");
+  else
+    choose(*format, "type", parse_disk_format, level.format);
+  levels.push_back(std::move(level));
+}
+
+// An empty <backingStore/> ends the chain; so does a raw image, which has no backing file.
+void read_backing_store(const XmlElement& disk, DiskConfig& config, Findings& findings) {
+  const XmlElement* store = disk.child("backingStore");
+  if (store == nullptr) return;
+  config.backing.emplace();
+  while (store->attribute("type") != nullptr) {
+    read_level(*store, *config.backing, findings);
+    const XmlElement* next = store->child("backingStore");
+    if (next == nullptr && config.backing->back().format != DiskFormat::kRaw)
+      findings.invalid(*store, {}, "has no <backingStore/> that ends the chain");
+    if (next == nullptr) return;
+    store = next;
+  }
+  if (!store->children.empty()) findings.invalid(*store, {}, "has no type");
+}
+
+void read_device(const XmlElement& disk, DiskConfig& config, Findings& findings) {
+  config.read_only = disk.child("readonly") != nullptr || disk.value("device") == "cdrom";
+  config.shareable = disk.child("shareable") != nullptr;
+  config.transient = disk.child("transient") != nullptr;
+  if (const XmlElement* serial = disk.child("serial")) config.serial = serial->trimmed_text();
+  if (const XmlElement* boot = disk.child("boot"))
+    if (const auto order = read_number(*boot, "order", 1, UINT32_MAX, findings))
+      config.boot_order = static_cast<unsigned>(*order);
+  const XmlElement* blockio = disk.child("blockio");
+  if (blockio == nullptr) return;
+  const auto size = [&](std::string_view name, uint32_t fallback) {
+    return static_cast<uint32_t>(
+        read_number(*blockio, name, 0, UINT32_MAX, findings).value_or(fallback));
+  };
+  if (const uint32_t logical = size("logical_block_size", 0)) config.logical_block_size = logical;
+  const uint32_t physical = size("physical_block_size", 0);
+  config.physical_block_size = std::max(config.logical_block_size, physical);
+}
+
+std::optional<DiskDraft> read_disk(const XmlElement& root, const XmlElement& disk,
+                                   Findings& findings) {
+  if (const XmlElement* iotune = disk.child("iotune"); iotune && iotune->child("group_name"))
+    findings.report_computed(*iotune, {}, "~group");
+  if (!is_presentable(disk, findings)) return std::nullopt;
+  DiskDraft draft{.config = {}, .element = &disk};
+  draft.cdrom = disk.value("device") == "cdrom";
+  draft.config.file = source_path(disk.child("source"), disk.value("type", "file"));
+  if (is_optional_and_absent(disk, draft.config.file, findings)) return std::nullopt;
+  const XmlElement* target = disk.child("target");
+  if (target == nullptr || target->attribute("dev") == nullptr) {
+    findings.invalid(disk, {}, "has no <target dev=…>");
+    return std::nullopt;
+  }
+  draft.config.target = target->value("dev");
+  read_driver(root, disk, draft.config, findings);
+  read_backing_store(disk, draft.config, findings);
+  read_device(disk, draft.config, findings);
+  return draft;
+}
+
+// vd first, then the other prefixes as the document has them, each in the order of its letters.
+void order_disks(std::vector<DiskDraft>& drafts) {
+  std::vector<std::string_view> prefixes = {"vd"};
+  for (DiskDraft& draft : drafts) {
+    const auto name = parse_target_name(draft.config.target);
+    const std::string_view prefix = name ? name->prefix : "";
+    auto place = std::ranges::find(prefixes, prefix);
+    if (place == prefixes.end()) place = prefixes.insert(place, prefix);
+    draft.prefix_rank = static_cast<size_t>(place - prefixes.begin());
+    draft.index = name ? name->index : 0;
+    draft.position = static_cast<size_t>(&draft - drafts.data());
+  }
+  std::ranges::sort(drafts, {}, &DiskDraft::order);
+}
+
+std::string guest_device(size_t position) {
+  std::string letters;
+  for (size_t rest = position + 1; rest > 0; rest = (rest - 1) / 26)
+    letters.insert(letters.begin(), static_cast<char>('a' + (rest - 1) % 26));
+  return "guest sees /dev/vd" + letters;
+}
+
+void report_bus(const DiskDraft& draft, size_t position, Findings& findings) {
+  const XmlElement& target = *draft.element->child("target");
+  const std::string* bus = target.attribute("bus");
+  const std::string seen = guest_device(position);
+  if (draft.cdrom) {
+    if (bus != nullptr)
+      findings.report_computed(target, "bus", "~cdrom", seen);
+    else
+      findings.report_computed(*draft.element, "device", "~cdrom", seen);
+  } else if (bus != nullptr && *bus != "virtio") {
+    findings.report_computed(target, "bus", "~not virtio", seen);
+  } else if (bus == nullptr && !draft.config.target.starts_with("vd")) {
+    findings.report_computed(target, "dev", "~bus inferred", seen);
+  }
+}
+
+}  // namespace
+
+void read_disks(const XmlElement& root, DomainConfig& config, Findings& findings) {
+  const XmlElement* devices = root.child("devices");
+  if (devices == nullptr) return;
+  std::vector<DiskDraft> drafts;
+  for (const auto& device : devices->children)
+    if (device->name.plain("disk"))
+      if (auto draft = read_disk(root, *device, findings)) drafts.push_back(*std::move(draft));
+  order_disks(drafts);
+  for (size_t position = 0; position < drafts.size(); ++position) {
+    report_bus(drafts[position], position, findings);
+    config.disks.push_back(std::move(drafts[position].config));
+  }
+}
+
+}  // namespace hull::config

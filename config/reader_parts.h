@@ -1,0 +1,51 @@
+// The pieces of read_domain(), one per kind of element. Each fills its part of the configuration
+// and reports what the table alone cannot judge. Internal to config/.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "config/domain.h"
+#include "config/findings.h"
+#include "config/xml.h"
+
+namespace hull::config {
+
+// Walks the tree and reports every node's verdict; elements in `skipped` and what is below them are
+// somebody else's.
+void judge(const XmlElement& root, const std::vector<const XmlElement*>& skipped,
+           Findings& findings);
+
+// The element that describes the one serial port, and the others.
+struct ConsoleChoice {
+  const XmlElement* chosen = nullptr;
+  bool virtio = false;  // the document wants a virtio console
+  // Repetitions of the chosen one (libvirt writes <console> beside <serial>): silent.
+  std::vector<const XmlElement*> mirrors;
+  std::vector<const XmlElement*> extra;
+};
+ConsoleChoice choose_console(const XmlElement* devices);
+
+void read_general(const XmlElement& root, DomainConfig& config, Findings& findings);
+void read_lifecycle(const XmlElement& root, DomainConfig& config, Findings& findings);
+void read_cpu(const XmlElement& root, DomainConfig& config, Findings& findings);
+void read_disks(const XmlElement& root, DomainConfig& config, Findings& findings);
+void read_interfaces(const XmlElement& devices, DomainConfig& config, Findings& findings);
+void read_console(const ConsoleChoice& choice, DomainConfig& config, Findings& findings);
+void read_small_devices(const XmlElement& devices, DomainConfig& config, Findings& findings);
+
+// The attribute as a number in [minimum, maximum]; absent: none; otherwise a finding.
+std::optional<uint64_t> read_number(const XmlElement& element, std::string_view attribute,
+                                    uint64_t minimum, uint64_t maximum, Findings& findings);
+
+// The sum of the cells of <cpu><numa>, which may stand for <memory>; none if there are no cells.
+std::optional<uint64_t> numa_memory(const XmlElement& root, Findings& findings);
+
+// A size in bytes from a number and a unit (default KiB), rounded up to KiB; otherwise a finding
+// (about `attribute` if it is not empty).
+std::optional<uint64_t> read_memory_size(const XmlElement& element, std::string_view attribute,
+                                         Findings& findings);
+
+}  // namespace hull::config
