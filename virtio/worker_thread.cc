@@ -1,6 +1,7 @@
 #include "virtio/worker_thread.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <sys/epoll.h>
 
 #include <semaphore>
@@ -18,9 +19,15 @@ Result<std::unique_ptr<WorkerThread>> WorkerThread::create(std::string name) {
           worker->loop_.add(worker->wake_.fd(), EPOLLIN, [self](uint32_t) { self->run_tasks(); });
       !added)
     return std::unexpected(std::move(added).error());
+  // Signals are the main thread's.
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
   worker->thread_ = std::thread([self] {
     if (auto ran = self->loop_.run(); !ran) LOG_ERROR("worker: {}", ran.error().message());
   });
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   pthread_setname_np(worker->thread_.native_handle(), name.substr(0, 15).c_str());
   return worker;
 }

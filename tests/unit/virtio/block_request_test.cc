@@ -20,9 +20,7 @@ constexpr uint64_t kStatus = 0xa000;
 
 class BlockRequestTest : public ::testing::Test {
  protected:
-  ~BlockRequestTest() override {
-    finish();
-  }
+  ~BlockRequestTest() override { finish(); }
   void finish() {
     if (chain_) queue_.complete(*std::move(chain_), 0);
     chain_.reset();

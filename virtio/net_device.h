@@ -1,0 +1,50 @@
+// Virtio network device (virtio 1.2, 5.1): one receive and one transmit queue.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "virtio/device.h"
+#include "virtio/net_backend.h"
+#include "virtio/worker_thread.h"
+
+namespace hull::virtio {
+
+struct NetOptions {
+  std::string name = "net0";
+  std::array<uint8_t, 6> mac{};
+  std::optional<uint16_t> mtu = {};  // told to the driver; 68 to 65535
+  bool link_up = true;               // false: the driver sees no carrier, frames are dropped
+  uint16_t queue_size = 256;         // a power of two, at most 512
+};
+
+class NetDevice final : public VirtioDevice {
+ public:
+  // Without a back end frames go nowhere and none arrive. `worker` outlives the device.
+  NetDevice(NetOptions options, std::unique_ptr<NetBackend> backend, WorkerThread& worker);
+  ~NetDevice() override;
+
+  std::string_view name() const override { return options_.name; }
+  DeviceType type() const override { return DeviceType::kNetwork; }
+  FeatureSet device_features() const override;
+  std::span<const uint16_t> queue_max_sizes() const override { return queue_sizes_; }
+  void read_config(uint64_t offset, std::span<uint8_t> data) const override;
+  void write_config(uint64_t offset, std::span<const uint8_t> data) override;
+  Result<void> activate(DeviceResources resources) override;
+  void reset() override;
+
+ private:
+  class Session;  // one activation, on the worker
+
+  const NetOptions options_;
+  const std::array<uint16_t, 2> queue_sizes_;
+  const std::unique_ptr<NetBackend> backend_;
+  WorkerThread& worker_;
+  std::atomic<bool> link_up_;  // cleared for good when the back end disappears
+  std::unique_ptr<Session> session_;
+};
+
+}  // namespace hull::virtio

@@ -1,0 +1,70 @@
+// The receive queue of a network device (virtio 1.2, 5.1.6.3 and 5.1.6.4): frames go from the back
+// end's descriptor straight into the driver's buffers.
+//
+// The size of a frame is known only once it is read, so it is read into buffers that were taken
+// from the ring beforehand and are kept for the next frame if this one does not need them. What
+// does not fit lands in a spare buffer and is copied behind the rest as soon as there is room:
+// nothing is lost while the driver refills its ring.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "virtio/chain.h"
+#include "virtio/queue.h"
+
+namespace hull::virtio {
+
+inline constexpr size_t kNetHeaderBytes = 12;
+// 5.1.6.3: the largest frame with segmentation offload, and its header.
+inline constexpr size_t kMaxNetFrameBytes = kNetHeaderBytes + 65589;
+
+class NetReceiver {
+ public:
+  enum class Outcome : uint8_t {
+    kDelivered,  // or dropped because it can never fit
+    kNoFrame,    // the back end has nothing more
+    kNoBuffers,  // the driver has to make buffers available first
+    kBackEnd,    // readv failed: errno is in `error`
+    kMalformed,  // the ring is broken: `reason`
+  };
+
+  NetReceiver(Queue queue, bool mergeable);
+  ~NetReceiver();  // discards the buffers it holds
+
+  // Takes one frame from `fd` to the driver.
+  Outcome receive(int fd);
+  Queue& queue() { return queue_; }
+  int error() const { return error_; }
+  std::string_view reason() const { return reason_; }
+
+ private:
+  struct Held {
+    Chain chain;
+    size_t bytes;
+  };
+  enum class Taken : uint8_t { kYes, kEmpty, kMalformed };
+
+  Taken take_buffer();
+  Outcome read_frame(int fd);
+  Outcome make_room();
+  void deliver();
+  void copy_spare_into(const Chain& chain, size_t frame_offset);
+
+  Queue queue_;
+  const bool mergeable_;
+  std::deque<Held> held_;
+  size_t held_bytes_ = 0;
+  size_t frame_bytes_ = 0;  // of the frame that waits for room; 0: none
+  size_t read_bytes_ = 0;   // of it, what was read into held buffers
+  size_t expected_bytes_;   // room to have before the next read
+  std::vector<iovec> iovecs_;
+  std::unique_ptr<uint8_t[]> spare_;
+  int error_ = 0;
+  std::string_view reason_;
+};
+
+}  // namespace hull::virtio
