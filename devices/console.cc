@@ -70,7 +70,7 @@ void Console::flush(std::chrono::milliseconds timeout) {
   const auto deadline = ConsoleBackend::Clock::now() + timeout;
   while (serial_ != nullptr) {
     write_pending();
-    const size_t left = serial_->output().size();
+    const size_t left = serial_->waiting_output_bytes();
     if (left == 0) break;
     if (backend_->wait_writable(deadline)) continue;
     LOG_WARN("console: the last {} bytes of output were not taken in time", left);

@@ -264,6 +264,11 @@ size_t Serial16550::input_space() {
   return input_.room();
 }
 
+size_t Serial16550::waiting_output_bytes() const {
+  MutexLock lock(mutex_);
+  return output_.size();
+}
+
 uint64_t Serial16550::dropped_output_bytes() const {
   MutexLock lock(mutex_);
   return dropped_output_;

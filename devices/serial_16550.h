@@ -53,6 +53,7 @@ class Serial16550 final : public ByteDevice {
   const EventFd& input_room() const { return input_room_; }
   size_t input_space();  // bytes that receive() would take; 0 arms input_room()
 
+  size_t waiting_output_bytes() const;
   uint64_t dropped_output_bytes() const;
 
  private:

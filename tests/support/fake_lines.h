@@ -39,11 +39,13 @@ struct FakePowerEvents final : devices::PowerEvents {
   void power_off() override { ++power_offs; }
   void reset() override { ++resets; }
   void guest_panicked() override { ++panics; }
+  void guest_crash_loaded() override { ++crashes_loaded; }
   void debug_exit(uint32_t code) override { exit_code = code; }
 
   std::atomic<unsigned> power_offs{0};
   std::atomic<unsigned> resets{0};
   std::atomic<unsigned> panics{0};
+  std::atomic<unsigned> crashes_loaded{0};
   std::optional<uint32_t> exit_code;
 };
 

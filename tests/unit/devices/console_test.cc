@@ -43,7 +43,7 @@ class ConsoleTest : public hull::testing::ConsoleFixture {
 TEST_F(ConsoleTest, OutputReachesPipe) {
   open_pipes();
   guest_writes("hello\n");
-  ASSERT_TRUE(run_until([&] { return serial_->output().size() == 0; }));
+  ASSERT_TRUE(run_until([&] { return serial_->waiting_output_bytes() == 0; }));
   read_host_output();
   EXPECT_EQ(output_, "hello\n");
 }
@@ -51,7 +51,7 @@ TEST_F(ConsoleTest, OutputReachesPipe) {
 TEST_F(ConsoleTest, InheritedDescriptorsKeepTheirFlags) {
   open_pipes();
   guest_writes("x");
-  ASSERT_TRUE(run_until([&] { return serial_->output().size() == 0; }));
+  ASSERT_TRUE(run_until([&] { return serial_->waiting_output_bytes() == 0; }));
   EXPECT_EQ(::fcntl(inherited_output_.get(), F_GETFL) & O_NONBLOCK, 0);
   EXPECT_EQ(::fcntl(inherited_input_.get(), F_GETFL) & O_NONBLOCK, 0);
 }
@@ -135,17 +135,17 @@ TEST_F(ConsoleTest, ClosedStdoutIsGivenUp) {
   open_pipes({.log_file = path("log")});
   host_output_.reset();
   guest_writes("one");
-  ASSERT_TRUE(run_until([&] { return serial_->output().size() == 0; }));
+  ASSERT_TRUE(run_until([&] { return serial_->waiting_output_bytes() == 0; }));
   guest_writes("two");
   ASSERT_TRUE(run_until([&] { return content(path("log")) == "onetwo"; }));
-  EXPECT_TRUE(run_until([&] { return serial_->output().size() == 0; }));
+  EXPECT_TRUE(run_until([&] { return serial_->waiting_output_bytes() == 0; }));
 }
 
 TEST_F(ConsoleTest, ReaderThatDiesWhilePipeIsFullFreesGuest) {
   open_pipes();
   while (guest_may_write()) {
     guest_writes(std::string(16, 'x'));
-    if (serial_->output().size() > 8192) run_until([] { return true; });
+    if (serial_->waiting_output_bytes() > 8192) run_until([] { return true; });
   }
   host_output_.reset();
   EXPECT_TRUE(run_until([&] { return guest_may_write(); }));
@@ -154,7 +154,7 @@ TEST_F(ConsoleTest, ReaderThatDiesWhilePipeIsFullFreesGuest) {
 TEST_F(ConsoleTest, NoDescriptorsAtAllIsSurvived) {
   open({.kind = ConsoleKind::kStdio, .input_fd = 1000, .output_fd = 1001});
   guest_writes("nobody hears");
-  EXPECT_TRUE(run_until([&] { return serial_->output().size() == 0; }));
+  EXPECT_TRUE(run_until([&] { return serial_->waiting_output_bytes() == 0; }));
 }
 
 TEST_F(ConsoleTest, FlushWritesWhatIsLeft) {
@@ -170,7 +170,7 @@ TEST_F(ConsoleTest, FlushGivesUpOnBlockedPipe) {
   const std::string sent(100 * 1024, 'x');
   guest_writes(sent);
   console_->flush(std::chrono::milliseconds(20));
-  EXPECT_NE(serial_->output().size(), 0u);
+  EXPECT_NE(serial_->waiting_output_bytes(), 0u);
   EXPECT_EQ(content(path("log")), sent);
 }
 
@@ -214,7 +214,7 @@ TEST_F(ConsoleTest, FullDiskIsReportedOnceAndSurvived) {
     guest_writes("lost");
     console_->flush();
   }
-  EXPECT_EQ(serial_->output().size(), 0u);
+  EXPECT_EQ(serial_->waiting_output_bytes(), 0u);
   console_.reset();
   const std::string messages = ::testing::internal::GetCapturedStderr();
   EXPECT_EQ(std::ranges::count(messages, '\n'), 3) << messages;
@@ -230,14 +230,14 @@ TEST_F(ConsoleTest, NewSerialPortAfterResetGoesOn) {
   guest_writes("second");
   ASSERT_TRUE(console_->attach(*serial_));
   guest_writes("third");
-  ASSERT_TRUE(run_until([&] { return serial_->output().size() == 0; }));
+  ASSERT_TRUE(run_until([&] { return serial_->waiting_output_bytes() == 0; }));
   EXPECT_EQ(content(path("out")), "firstsecondthird");
 }
 
 TEST_F(ConsoleTest, NullDropsEverything) {
   open({});
   guest_writes("x");
-  EXPECT_TRUE(run_until([&] { return serial_->output().size() == 0; }));
+  EXPECT_TRUE(run_until([&] { return serial_->waiting_output_bytes() == 0; }));
   EXPECT_EQ(console_->path(), "");
 }
 
