@@ -94,7 +94,12 @@ void IoEngine::begin_running() {
 void IoEngine::run() {
   begin_running();
   while (!stop_.load(std::memory_order_acquire)) run_once(true);
-  while (!idle()) run_once(false);
+  while (has_posted() || !idle()) {
+    if (has_posted())
+      run_posted();
+    else
+      run_once(false);
+  }
   stop_.store(false, std::memory_order_relaxed);
   running_ = false;
 }

@@ -115,8 +115,9 @@ class IoEngine {
   // Runs the loop until `task` is done and returns its value: for opening, closing and tools.
   template <class T>
   T run_until_done(Task<T> task);
-  // Runs the loop until stop(), then until nothing is in flight; what a watch reports in that last
-  // phase is kept for the next run(). Stop the sources of work first, or it never ends.
+  // Runs the loop until stop(), then what was posted, then until nothing is in flight; what a watch
+  // reports in that last phase is kept for the next run(). Stop the sources of work first, or it
+  // never ends.
   void run();
   void stop();                                // any thread; before run() it makes run() return
   void post(std::function<void()> function);  // any thread; runs on the engine's thread

@@ -32,7 +32,7 @@ struct OpenOptions {
   DiskFormat format = DiskFormat::kRaw;
   // Absent: the chain that the headers name. Present (even empty): exactly these files, nearest
   // first; what the headers say is ignored.
-  std::optional<std::vector<BackingLevel>> backing;
+  std::optional<std::vector<BackingLevel>> backing = std::nullopt;
   CacheMode cache = CacheMode::kWriteback;
   bool read_only = false;
   bool shareable = false;  // other processes may write to the image at the same time (raw only)

@@ -1,0 +1,180 @@
+#include "blockcore/open.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <random>
+
+#include "blockcore/ephemeral_file.h"
+#include "blockcore/io_thread.h"
+#include "tests/support/temporary_file.h"
+
+namespace hull::blockcore {
+namespace {
+
+class OpenDiskTest : public ::testing::Test {
+ protected:
+  void create_image(const std::string& path, uint64_t size, const std::string& start = {}) {
+    const UniqueFd fd = open_file(path, O_RDWR | O_CREAT | O_TRUNC).value();
+    ASSERT_TRUE(write_all(fd.get(), std::as_bytes(std::span(start))));
+    ASSERT_EQ(::ftruncate(fd.get(), static_cast<off_t>(size)), 0);
+  }
+  Result<std::unique_ptr<Disk>> open(const OpenOptions& options) {
+    return engine_->run_until_done(open_disk(*engine_, options));
+  }
+  Result<void> write(Disk& disk, uint64_t offset, std::vector<uint8_t> data) {
+    const iovec buffer{data.data(), data.size()};
+    return engine_->run_until_done(disk.write(offset, {&buffer, 1}));
+  }
+  std::vector<uint8_t> read(Disk& disk, uint64_t offset, size_t size) {
+    std::vector<uint8_t> data(size, 0xaa);
+    const iovec buffer{data.data(), data.size()};
+    EXPECT_TRUE(engine_->run_until_done(disk.read(offset, {&buffer, 1})));
+    return data;
+  }
+  uint64_t allocated_bytes() const {
+    struct stat facts;
+    EXPECT_EQ(::stat(path_.c_str(), &facts), 0);
+    return static_cast<uint64_t>(facts.st_blocks) * 512;
+  }
+
+  testing::TemporaryDirectory directory_;
+  const std::string path_ = directory_.file("disk.raw");
+  std::unique_ptr<IoEngine> engine_ = IoEngine::create().value();
+};
+
+TEST_F(OpenDiskTest, RawDiskRoundsItsSizeUpToSectors) {
+  create_image(path_, 1000, "hello");
+  const auto disk = open({.path = path_}).value();
+  EXPECT_EQ(disk->size_bytes(), 1024U);
+  EXPECT_EQ(read(*disk, 0, 5), (std::vector<uint8_t>{'h', 'e', 'l', 'l', 'o'}));
+  EXPECT_EQ(read(*disk, 512, 512), std::vector<uint8_t>(512));
+  ASSERT_TRUE(write(*disk, 1020, {1, 2, 3, 4}));
+  EXPECT_EQ(read(*disk, 1020, 4), (std::vector<uint8_t>{1, 2, 3, 4}));
+  EXPECT_TRUE(engine_->run_until_done(disk->close()));
+}
+
+TEST_F(OpenDiskTest, SecondWriterIsRefusedUntilTheFirstCloses) {
+  create_image(path_, 4096);
+  auto first = open({.path = path_}).value();
+  const auto second = open({.path = path_});
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().kind(), ErrorKind::kBusy);
+  first.reset();
+  EXPECT_TRUE(open({.path = path_}));
+}
+
+TEST_F(OpenDiskTest, ReadOnlyDisksShareAnImageAndRefuseWrites) {
+  create_image(path_, 4096);
+  const auto first = open({.path = path_, .read_only = true}).value();
+  const auto second = open({.path = path_, .read_only = true}).value();
+  EXPECT_TRUE(first->read_only());
+  EXPECT_FALSE(write(*first, 0, {1}));
+}
+
+TEST_F(OpenDiskTest, ShareableDisksShareAnImageForWriting) {
+  create_image(path_, 4096);
+  const auto first = open({.path = path_, .shareable = true}).value();
+  const auto second = open({.path = path_, .shareable = true}).value();
+  ASSERT_TRUE(write(*first, 7, {9}));
+  EXPECT_EQ(read(*second, 7, 1), std::vector<uint8_t>{9});
+}
+
+TEST_F(OpenDiskTest, DiscardKeepsTheSpaceUnlessUnmapIsAskedFor) {
+  create_image(path_, 1 << 20);
+  for (const bool unmap : {false, true}) {
+    const auto disk = open({.path = path_, .unmap = unmap}).value();
+    ASSERT_TRUE(write(*disk, 0, std::vector<uint8_t>(1 << 20, 1)));
+    ASSERT_TRUE(engine_->run_until_done(disk->flush()));
+    EXPECT_EQ(disk->can_discard(), unmap);
+    ASSERT_TRUE(engine_->run_until_done(disk->discard(0, 1 << 20)));
+    EXPECT_EQ(allocated_bytes() >= 1 << 20, !unmap);
+  }
+}
+
+TEST_F(OpenDiskTest, DetectedZerosBecomeHoles) {
+  create_image(path_, 1 << 20);
+  const auto disk =
+      open({.path = path_, .unmap = true, .detect_zeroes = DetectZeroes::kUnmap}).value();
+  ASSERT_TRUE(write(*disk, 0, std::vector<uint8_t>(1 << 20, 1)));
+  std::vector<uint8_t> almost(65536);
+  almost.back() = 1;
+  ASSERT_TRUE(write(*disk, 0, std::vector<uint8_t>(1 << 20)));
+  ASSERT_TRUE(write(*disk, 0, almost));
+  ASSERT_TRUE(engine_->run_until_done(disk->flush()));
+  EXPECT_EQ(read(*disk, 0, almost.size()), almost);
+  EXPECT_LE(allocated_bytes(), 131072U);
+}
+
+TEST_F(OpenDiskTest, WritethroughDiskReadsBackWhatWasWritten) {
+  create_image(path_, 8192);
+  for (const CacheMode cache : {CacheMode::kWritethrough, CacheMode::kDirectsync}) {
+    const auto disk = open({.path = path_, .cache = cache});
+    if (!disk && cache == CacheMode::kDirectsync) GTEST_SKIP() << disk.error().message();
+    ASSERT_TRUE(disk);
+    ASSERT_TRUE(write(**disk, 5, {1, 2, 3}));
+    EXPECT_EQ(read(**disk, 4, 4), (std::vector<uint8_t>{0, 1, 2, 3}));
+  }
+}
+
+TEST_F(OpenDiskTest, MissingFileIsNamedInTheError) {
+  const auto disk = open({.path = path_});
+  ASSERT_FALSE(disk);
+  EXPECT_NE(disk.error().message().find(path_), std::string::npos);
+}
+
+TEST(EphemeralFile, LeavesNothingInTheDirectory) {
+  const testing::TemporaryDirectory directory;
+  const UniqueFd fd = create_ephemeral_file(directory.file("")).value();
+  struct stat facts;
+  ASSERT_EQ(::fstat(fd.get(), &facts), 0);
+  EXPECT_EQ(facts.st_nlink, 0U);
+  EXPECT_EQ(facts.st_mode & 0777, 0600U);
+  EXPECT_TRUE(std::filesystem::is_empty(directory.file("")));
+}
+
+TEST(IoThread, RunsWhatIsPostedAndStopsTwice) {
+  const auto io = IoThread::create().value();
+  for (int round = 0; round < 2; ++round) {
+    std::thread::id ran_on;
+    bool prepared = false;
+    io->start("io0", [&] { prepared = true; });
+    io->post([&] { ran_on = std::this_thread::get_id(); });
+    io->stop();
+    EXPECT_TRUE(prepared);
+    EXPECT_NE(ran_on, std::thread::id());
+    EXPECT_NE(ran_on, std::this_thread::get_id());
+  }
+}
+
+// As virtio-blk does it: opened here, used there, closed here.
+TEST(IoThread, DiskOpenedBeforeStartIsUsedOnTheThread) {
+  for (const IoEngineKind kind : {IoEngineKind::kAutomatic, IoEngineKind::kThreads}) {
+    const testing::TemporaryDirectory directory;
+    const std::string path = directory.file("disk");
+    const UniqueFd fd = open_file(path, O_RDWR | O_CREAT).value();
+    ASSERT_EQ(::ftruncate(fd.get(), 1 << 20), 0);
+    const auto io = IoThread::create(kind).value();
+    const auto disk = io->engine().run_until_done(open_disk(io->engine(), {.path = path})).value();
+    std::vector<uint8_t> data(4096, 7);
+    const iovec buffer{data.data(), data.size()};
+    unsigned written = 0;
+    auto write = [&](uint64_t offset) -> Task<void> {
+      const auto result = co_await disk->write(offset, {&buffer, 1});
+      written += result.has_value() ? 1 : 0;
+    };
+    io->start("io0");
+    io->post([&] {
+      for (unsigned i = 0; i < 256; ++i) start_detached(write(i * 4096ULL));
+    });
+    io->stop();
+    EXPECT_EQ(written, 256U);
+    EXPECT_TRUE(io->engine().run_until_done(disk->close()));
+  }
+}
+
+}  // namespace
+}  // namespace hull::blockcore
