@@ -32,7 +32,9 @@ class ImageLockTest : public ::testing::Test {
   UniqueFd open() const { return open_file(path_, O_RDWR).value(); }
   bool locks(const UniqueFd& fd, const LockRequest& request) const {
     const auto outcome = lock_image(fd.get(), path_, request);
-    if (!outcome) EXPECT_EQ(outcome.error().kind(), ErrorKind::kBusy) << outcome.error().message();
+    if (!outcome) {
+      EXPECT_EQ(outcome.error().kind(), ErrorKind::kBusy) << outcome.error().message();
+    }
     return outcome && *outcome == LockOutcome::kLocked;
   }
 
