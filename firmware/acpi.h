@@ -2,6 +2,7 @@
 // names the devices which cannot be probed: virtio-mmio, serial port, clock, processors.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 

@@ -66,7 +66,7 @@ void add_panic_port(AmlWriter& aml, uint16_t port) {
 std::vector<uint8_t> build_dsdt(const Platform& platform) {
   AmlWriter aml;
   {
-    const auto system_bus = aml.root_scope("_SB");
+    const auto system_bus = aml.scope("_SB");
     add_processors(aml, platform);
     add_virtio_mmio(aml, platform);
     if (platform.serial) add_serial(aml, *platform.serial);

@@ -18,7 +18,6 @@ enum Opcode : uint8_t {
   kScopeOp = 0x10,
   kBufferOp = 0x11,
   kPackageOp = 0x12,
-  kRootChar = 0x5c,
   kExtOpPrefix = 0x5b,
   kDeviceOp = 0x82,  // after kExtOpPrefix
 };
@@ -67,10 +66,9 @@ AmlResources& AmlResources::extended_interrupt(uint32_t gsi) {
   return *this;
 }
 
-AmlWriter::Block AmlWriter::root_scope(std::string_view name) {
+AmlWriter::Block AmlWriter::scope(std::string_view name) {
   byte(kScopeOp);
   const size_t start = bytes_.size();
-  byte(kRootChar);
   segment(name);
   return Block(*this, start);
 }

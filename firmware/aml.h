@@ -42,7 +42,7 @@ class AmlWriter {
   };
 
   // Names are single segments of 1 to 4 of A-Z, 0-9, _ ("_SB", "COM1"); longer is our bug.
-  Block root_scope(std::string_view name);
+  Block scope(std::string_view name);  // of the predefined ones, seen from the root
   Block device(std::string_view name);
 
   void name_integer(std::string_view name, uint64_t value);

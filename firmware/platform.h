@@ -5,6 +5,7 @@
 // read from GuestMemory. ISA interrupt numbers are GSIs (identity) but for the timer.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
