@@ -1,0 +1,35 @@
+// The recipe of a machine, in boot order.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "blockcore/disk.h"
+#include "blockcore/io_engine.h"
+#include "config/domain.h"
+#include "firmware/boot.h"
+#include "virtio/worker_thread.h"
+#include "vmm/machine.h"
+#include "vmm/outcome.h"
+
+namespace hull::vmm {
+
+// What a machine is built from and does not own: it all outlives the machine, and serves the next
+// one after a reset.
+struct MachineParts {
+  const Kvm& kvm;
+  const config::DomainConfig& domain;
+  const firmware::BootSource& boot;
+  Outcome& outcome;
+  std::span<const std::unique_ptr<blockcore::Disk>> disks;  // as domain.disks
+  blockcore::IoEngine& engine;   // its thread runs as soon as the machine does
+  virtio::WorkerThread* worker;  // network and entropy; null if there are no such devices
+  bool debug_exit_port = false;
+};
+
+// The machine is complete and waits for start(). `device_tree`, if not null, gets the FDT.
+Result<std::unique_ptr<Machine>> build_machine(const MachineParts& parts,
+                                               std::vector<uint8_t>* device_tree = nullptr);
+
+}  // namespace hull::vmm

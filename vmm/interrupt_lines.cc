@@ -1,0 +1,16 @@
+#include "vmm/interrupt_lines.h"
+
+namespace hull::vmm {
+
+Result<std::unique_ptr<IrqfdLine>> IrqfdLine::create(Vm& vm, uint32_t gsi) {
+  EventFd event = TRY(EventFd::create());
+  TRY(vm.connect_irqfd(event.fd(), gsi));
+  return std::unique_ptr<IrqfdLine>(new IrqfdLine(std::move(event)));
+}
+
+void GsiLevelLine::set(bool asserted) {
+  // The GSI exists and the VM lives: a failure would be our bug.
+  CHECK(vm_.set_irq_level(gsi_, asserted).has_value());
+}
+
+}  // namespace hull::vmm

@@ -1,0 +1,17 @@
+#include "vmm/machine.h"
+
+namespace hull::vmm {
+
+Machine::~Machine() { stop(); }
+
+void Machine::start() {
+  for (const auto& vcpu : vcpus_) vcpu->start();
+}
+
+void Machine::stop() {
+  // All are on their way out before the first is waited for.
+  for (const auto& vcpu : vcpus_) vcpu->kick();
+  for (const auto& vcpu : vcpus_) vcpu->join();
+}
+
+}  // namespace hull::vmm

@@ -1,0 +1,54 @@
+// A virtual machine that has been built: it owns, starts and stops; build_machine() knows how the
+// parts go together. After a reset by the guest a new Machine takes the place of the old one.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/guest_memory.h"
+#include "devices/acpi_pm.h"
+#include "devices/bus.h"
+#include "devices/serial_16550.h"
+#include "virtio/mmio_transport.h"
+#include "vmm/interrupt_lines.h"
+#include "vmm/kvm.h"
+#include "vmm/vcpu_thread.h"
+
+namespace hull::vmm {
+
+class Machine {
+ public:
+  // Stops the vCPUs (the outcome has been recorded), then resets the devices, then the rest.
+  ~Machine();
+  Machine(const Machine&) = delete;
+  Machine& operator=(const Machine&) = delete;
+
+  // Lets the guest run. Once.
+  void start();
+  // Takes all vCPUs out of the guest and joins them; devices still work. The outcome has been
+  // recorded.
+  void stop();
+
+  devices::Serial16550& serial() { return *serial_; }
+  devices::AcpiPm& power() { return *power_; }
+
+ private:
+  friend class MachineBuilder;
+  Machine(Vm vm, GuestMemory memory) : memory_(std::move(memory)), vm_(std::move(vm)) {}
+
+  // In the order of construction; torn down from the end.
+  GuestMemory memory_;
+  Vm vm_;
+  std::vector<std::unique_ptr<devices::InterruptLine>> lines_;
+  std::unique_ptr<devices::LevelInterruptLine> sci_;
+  std::unique_ptr<devices::Serial16550> serial_;
+  std::unique_ptr<devices::AcpiPm> power_;
+  std::vector<std::unique_ptr<devices::BusDevice>> legacy_;
+  std::vector<std::unique_ptr<virtio::MmioTransport>> virtio_;
+  devices::Bus ports_;
+  devices::Bus mmio_;
+  // Last, so destroyed first: the threads call into everything above.
+  std::vector<std::unique_ptr<VcpuThread>> vcpus_;
+};
+
+}  // namespace hull::vmm

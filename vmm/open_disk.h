@@ -1,0 +1,18 @@
+// From the words of a domain to those of the block core.
+#pragma once
+
+#include <memory>
+
+#include "blockcore/disk.h"
+#include "blockcore/io_engine.h"
+#include "config/domain.h"
+
+namespace hull::vmm {
+
+// On the calling thread, which drives `engine` meanwhile. `ephemeral`: as if the disk were
+// transient.
+Result<std::unique_ptr<blockcore::Disk>> open_domain_disk(blockcore::IoEngine& engine,
+                                                          const config::DiskConfig& disk,
+                                                          bool ephemeral);
+
+}  // namespace hull::vmm

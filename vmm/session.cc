@@ -1,0 +1,169 @@
+#include "vmm/session.h"
+
+#include <sys/epoll.h>
+
+#include "base/log.h"
+#include "firmware/guest/image.h"
+#include "vmm/build_machine.h"
+#include "vmm/open_disk.h"
+
+namespace hull::vmm {
+
+namespace {
+
+devices::ConsoleOptions to_console_options(const config::ConsoleConfig& config) {
+  devices::ConsoleOptions options;
+  switch (config.kind) {
+    case config::ConsoleKind::kStdio: options.kind = devices::ConsoleKind::kStdio; break;
+    case config::ConsoleKind::kFile: options.kind = devices::ConsoleKind::kFile; break;
+    case config::ConsoleKind::kPty: options.kind = devices::ConsoleKind::kPty; break;
+    case config::ConsoleKind::kUnix: options.kind = devices::ConsoleKind::kUnix; break;
+    case config::ConsoleKind::kNull: options.kind = devices::ConsoleKind::kNull; break;
+  }
+  options.path = config.path;
+  options.append = config.append;
+  options.log_file = config.log_file;
+  options.log_append = config.log_append;
+  return options;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Session>> Session::create(const config::DomainConfig& domain,
+                                                 const RunOptions& options) {
+  std::unique_ptr<Session> session(new Session(domain, options, TRY(EventLoop::create())));
+  Session* const self = session.get();
+  session->signals_.emplace(
+      TRY(SignalWatcher::create(session->loop_, [self](int) { self->request_power_off(); })));
+  TRY(VcpuThread::install_kick_signal());
+  session->kvm_.emplace(TRY(Kvm::open()));
+  if (domain.vcpus > session->kvm_->max_vcpus())
+    return fail(ErrorKind::kHost, "{} vCPUs: this host's KVM has at most {}", domain.vcpus,
+                session->kvm_->max_vcpus());
+  TRY(session->open_boot_files());
+  TRY(session->open_disks());
+  if (domain.rng) session->worker_ = TRY(virtio::WorkerThread::create("virtio"));
+  TRY(session->open_console());
+  session->io_thread_->start("block");
+  return session;
+}
+
+Session::~Session() {
+  machine_.reset();  // needs the I/O thread to drain its queues
+  if (io_thread_ != nullptr) io_thread_->stop();
+}
+
+Result<void> Session::open_boot_files() {
+  const config::BootConfig& boot = domain_.boot;
+  const bool builtin = boot.kind == config::BootKind::kBuiltinGuest;
+  boot_.emplace(firmware::BootSource{
+      .kernel = builtin ? firmware::ImageSource::of_bytes(
+                              std::as_bytes(firmware::small_guest_image()), boot.kernel)
+                        : TRY(firmware::ImageSource::open(boot.kernel)),
+      .initrd = {},
+      .cmdline = boot.cmdline,
+      .device_tree_as_module = builtin,  // that is how it finds its devices
+      .return_device_tree = !options_.dump_dtb.empty()});
+  if (!boot.initrd.empty()) boot_->initrd = TRY(firmware::ImageSource::open(boot.initrd));
+  return {};
+}
+
+Result<void> Session::open_disks() {
+  io_thread_ = TRY(blockcore::IoThread::create());
+  for (const config::DiskConfig& disk : domain_.disks)
+    disks_.push_back(TRY(open_domain_disk(io_thread_->engine(), disk, options_.ephemeral)));
+  return {};
+}
+
+Result<void> Session::open_console() {
+  config::ConsoleConfig config;
+  config.kind = config::ConsoleKind::kStdio;
+  if (domain_.console) config = *domain_.console;
+  console_ = TRY(
+      devices::Console::create(loop_, to_console_options(config), [this] { request_power_off(); }));
+  if (config.kind == config::ConsoleKind::kPty) LOG_INFO("console: {}", console_->path());
+  return {};
+}
+
+Result<EndReason> Session::run() {
+  uint64_t timeout = 0;
+  if (options_.timeout)
+    timeout = loop_.call_after(*options_.timeout, [this] {
+      force_off(EndKind::kTimeout, fmt::format("{} seconds are over", options_.timeout->count()));
+    });
+  for (;;) {
+    Result<EndReason> end = run_machine_once();
+    const bool restart = end && end->kind == EndKind::kReset &&
+                         domain_.on_reboot == config::LifecycleAction::kRestart;
+    if (restart) continue;
+    loop_.cancel(timeout);
+    return end;
+  }
+}
+
+Result<void> Session::build(std::vector<uint8_t>* device_tree) {
+  outcome_ = TRY(Outcome::create());
+  machine_ = TRY(build_machine({.kvm = *kvm_,
+                                .domain = domain_,
+                                .boot = *boot_,
+                                .outcome = *outcome_,
+                                .disks = disks_,
+                                .engine = io_thread_->engine(),
+                                .worker = worker_.get(),
+                                .debug_exit_port = options_.debug_exit_port},
+                               device_tree));
+  return {};
+}
+
+Result<std::vector<uint8_t>> Session::device_tree() {
+  std::vector<uint8_t> tree;
+  TRY(build(&tree));
+  return tree;
+}
+
+Result<EndReason> Session::run_machine_once() {
+  TRY(build(nullptr));
+  TRY(console_->attach(machine_->serial()));
+  TRY(loop_.add(outcome_->event_fd(), EPOLLIN, [this](uint32_t) { loop_.stop(); }));
+  machine_->start();
+  const Result<void> loop_result = loop_.run();
+  if (!loop_result)
+    outcome_->record({.kind = EndKind::kHostError, .detail = loop_result.error().message()});
+  loop_.remove(outcome_->event_fd());
+  loop_.cancel(grace_timer_);
+  power_button_pressed_ = false;
+  machine_->stop();
+  console_->flush();
+  console_->detach();
+  machine_.reset();
+  return outcome_->reason();
+}
+
+void Session::request_power_off() {
+  if (machine_ == nullptr || power_button_pressed_)
+    return force_off(EndKind::kForced, "switched off on request");
+  power_button_pressed_ = true;
+  machine_->power().press_power_button();
+  grace_timer_ = loop_.call_after(options_.power_off_grace, [this] {
+    force_off(EndKind::kForced, fmt::format("the guest did not switch itself off within {} seconds",
+                                            options_.power_off_grace.count()));
+  });
+}
+
+void Session::force_off(EndKind kind, std::string detail) {
+  if (outcome_ != nullptr) outcome_->record({.kind = kind, .detail = std::move(detail)});
+}
+
+Result<void> Session::close() {
+  machine_.reset();
+  io_thread_->stop();
+  Result<void> first_error;
+  for (const auto& disk : disks_) {
+    Result<void> closed = io_thread_->engine().run_until_done(disk->close());
+    if (!closed && first_error) first_error = std::move(closed);
+  }
+  disks_.clear();
+  return first_error;
+}
+
+}  // namespace hull::vmm

@@ -1,0 +1,114 @@
+#include "vmm/vcpu_thread.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <cstring>
+
+#include "base/log.h"
+#include "vmm/exit_report.h"
+
+namespace hull::vmm {
+
+namespace {
+
+int kick_signal() { return SIGRTMIN; }
+
+}  // namespace
+
+VcpuThread::VcpuThread(Vcpu vcpu, const devices::Bus& port_bus, const devices::Bus& mmio_bus,
+                       Outcome& outcome)
+    : vcpu_(std::move(vcpu)), port_bus_(port_bus), mmio_bus_(mmio_bus), outcome_(outcome) {}
+
+VcpuThread::~VcpuThread() {
+  kick();
+  join();
+}
+
+void VcpuThread::kick() {
+  if (!thread_.joinable()) return;
+  CHECK(outcome_.ended());
+  // immediate_exit covers the moment between the thread's look at the outcome and KVM_RUN, the
+  // signal covers KVM_RUN itself. The thread is not joined yet, so its id is valid.
+  vcpu_.request_immediate_exit();
+  pthread_kill(thread_.native_handle(), kick_signal());
+}
+
+void VcpuThread::join() {
+  if (thread_.joinable()) thread_.join();
+}
+
+Result<void> VcpuThread::install_kick_signal() {
+  struct sigaction action{};
+  action.sa_handler = [](int) {};  // its only work is to interrupt KVM_RUN; no SA_RESTART
+  if (::sigaction(kick_signal(), &action, nullptr) < 0)
+    return std::unexpected(Error::from_errno("sigaction"));
+  return {};
+}
+
+void VcpuThread::start() {
+  thread_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), fmt::format("vcpu{}", vcpu_.index()).c_str());
+    run();
+  });
+}
+
+void VcpuThread::run() {
+  while (!outcome_.ended()) {
+    const Result<bool> entered = vcpu_.enter();
+    if (!entered) {
+      outcome_.record(
+          {.kind = EndKind::kHostError,
+           .detail = fmt::format("vcpu {}: {}", vcpu_.index(), entered.error().message())});
+      return;
+    }
+    if (*entered) handle_exit();
+  }
+}
+
+void VcpuThread::handle_exit() {
+  const kvm_run& run = vcpu_.run_state();
+  switch (run.exit_reason) {
+    case KVM_EXIT_IO: return handle_port_access();
+    case KVM_EXIT_MMIO: return handle_mmio();
+    case KVM_EXIT_INTR:
+    case KVM_EXIT_IRQ_WINDOW_OPEN: return;
+    case KVM_EXIT_SYSTEM_EVENT:
+      if (run.system_event.type == KVM_SYSTEM_EVENT_SHUTDOWN) return outcome_.power_off();
+      if (run.system_event.type == KVM_SYSTEM_EVENT_RESET) return outcome_.reset();
+      return outcome_.guest_panicked();
+    default: return crash(describe_fatal_exit(vcpu_));
+  }
+}
+
+void VcpuThread::handle_port_access() {
+  kvm_run& run = vcpu_.run_state();
+  // `rep ins` and `rep outs` bring up to a page of accesses at once.
+  uint8_t* data = reinterpret_cast<uint8_t*>(&run) + run.io.data_offset;
+  for (uint32_t i = 0; i < run.io.count; ++i, data += run.io.size) {
+    const std::span<uint8_t> bytes(data, run.io.size);
+    if (run.io.direction == KVM_EXIT_IO_OUT) {
+      port_bus_.write(run.io.port, bytes);
+    } else if (!port_bus_.read(run.io.port, bytes)) {
+      std::memset(bytes.data(), 0xff, bytes.size());
+    }
+  }
+}
+
+void VcpuThread::handle_mmio() {
+  kvm_run& run = vcpu_.run_state();
+  const std::span<uint8_t> bytes(run.mmio.data, std::min<size_t>(run.mmio.len, 8));
+  const bool claimed = run.mmio.is_write != 0 ? mmio_bus_.write(run.mmio.phys_addr, bytes)
+                                              : mmio_bus_.read(run.mmio.phys_addr, bytes);
+  if (claimed) return;
+  // Probing kernels do this; a guest that does nothing else must not fill the log.
+  LOG_LIMITED(LogLevel::kDebug, "vcpu {}: {} of {} bytes at {:#x}: nothing is there", vcpu_.index(),
+              run.mmio.is_write != 0 ? "write" : "read", bytes.size(), run.mmio.phys_addr);
+  if (run.mmio.is_write == 0) std::memset(bytes.data(), 0xff, bytes.size());
+}
+
+void VcpuThread::crash(std::string detail) {
+  outcome_.record({.kind = EndKind::kGuestCrash, .detail = std::move(detail)});
+}
+
+}  // namespace hull::vmm

@@ -1,0 +1,44 @@
+// A virtual CPU's thread: run, exit, bus, and nothing else. It never does blocking I/O.
+#pragma once
+
+#include <thread>
+
+#include "devices/bus.h"
+#include "vmm/kvm.h"
+#include "vmm/outcome.h"
+
+namespace hull::vmm {
+
+class VcpuThread {
+ public:
+  // `port_bus`, `mmio_bus` and `outcome` outlive this object.
+  VcpuThread(Vcpu vcpu, const devices::Bus& port_bus, const devices::Bus& mmio_bus,
+             Outcome& outcome);
+  ~VcpuThread();  // kick() and join()
+  VcpuThread(const VcpuThread&) = delete;
+  VcpuThread& operator=(const VcpuThread&) = delete;
+
+  // Once per process, before the first start(): the signal that takes a thread out of KVM_RUN.
+  static Result<void> install_kick_signal();
+
+  void start();
+  // Makes the thread leave the guest for good. The outcome has been recorded before. Does nothing
+  // if the thread was not started or is joined.
+  void kick();
+  void join();
+
+ private:
+  void run();
+  void handle_exit();
+  void handle_port_access();
+  void handle_mmio();
+  void crash(std::string detail);
+
+  Vcpu vcpu_;
+  const devices::Bus& port_bus_;
+  const devices::Bus& mmio_bus_;
+  Outcome& outcome_;
+  std::thread thread_;  // last: it uses everything above
+};
+
+}  // namespace hull::vmm
