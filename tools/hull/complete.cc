@@ -1,0 +1,18 @@
+// hull complete -- WORD...: candidates for the last word, one a line. The shell functions in
+// tools/completion call this, so that they never lag behind the program.
+#include "tools/hull/exit_code.h"
+#include "tools/hull/verbs.h"
+
+namespace hull::cli {
+
+int complete_verb(Arguments arguments) {
+  if (!arguments.empty() && std::string_view(arguments[0]) == "--")
+    arguments = arguments.subspan(1);
+  const std::string_view last = arguments.empty() ? "" : arguments.back();
+  if (arguments.size() > 1) return kExitOk;
+  for (const Verb& verb : verbs())
+    if (std::string_view(verb.name).starts_with(last)) fmt::print("{}\n", verb.name);
+  return kExitOk;
+}
+
+}  // namespace hull::cli

@@ -1,0 +1,49 @@
+#include "tools/hull/exit_code.h"
+
+#include "base/log.h"
+
+namespace hull::cli {
+
+int exit_code_of(const Error& error) {
+  switch (error.kind()) {
+    case ErrorKind::kUsage: return kExitUsage;
+    case ErrorKind::kInvalidConfig: return kExitRefused;
+    case ErrorKind::kHost: return kExitHost;
+    case ErrorKind::kBusy: return kExitBusy;
+    case ErrorKind::kInternal: return kExitInternal;
+    case ErrorKind::kTimeout: return kExitTimeout;
+    case ErrorKind::kIo:
+    case ErrorKind::kInvalidFormat:
+    case ErrorKind::kUnsupported:
+    case ErrorKind::kCorrupt:
+    case ErrorKind::kOutOfRange:
+    case ErrorKind::kNoSpace: return kExitError;
+  }
+  return kExitInternal;
+}
+
+int exit_code_of(const vmm::EndReason& reason) {
+  switch (reason.kind) {
+    case vmm::EndKind::kPowerOff: return kExitOk;
+    case vmm::EndKind::kReset: return kExitReset;
+    case vmm::EndKind::kPanic:
+    case vmm::EndKind::kGuestCrash: return kExitGuestCrash;
+    case vmm::EndKind::kDebugExit: return kExitDebugBase + static_cast<int>(reason.code & 31);
+    case vmm::EndKind::kForced: return kExitForced;
+    case vmm::EndKind::kTimeout: return kExitTimeout;
+    case vmm::EndKind::kHostError: return kExitHost;
+  }
+  return kExitInternal;
+}
+
+int report(const Error& error) {
+  std::string_view rest = error.message();
+  while (!rest.empty()) {
+    const size_t end = std::min(rest.find('\n'), rest.size());
+    log_line(LogLevel::kError, rest.substr(0, end));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  return exit_code_of(error);
+}
+
+}  // namespace hull::cli

@@ -1,0 +1,109 @@
+#include "tools/hull/host_checks.h"
+
+#include <linux/kvm.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include "base/unique_fd.h"
+#include "blockcore/io_engine.h"
+#include "vmm/exit_report.h"
+#include "vmm/kvm.h"
+
+namespace hull::cli {
+
+namespace {
+
+struct Capability {
+  int number;
+  const char* name;
+};
+
+// Without these build_machine() cannot work.
+constexpr Capability kNeeded[] = {
+    {KVM_CAP_USER_MEMORY, "user memory"},
+    {KVM_CAP_IRQCHIP, "in-kernel interrupt controller"},
+    {KVM_CAP_PIT2, "PIT"},
+    {KVM_CAP_IRQFD, "irqfd"},
+    {KVM_CAP_IOEVENTFD, "ioeventfd"},
+    {KVM_CAP_SET_TSS_ADDR, "TSS address"},
+    {KVM_CAP_EXT_CPUID, "CPUID"},
+    {KVM_CAP_IMMEDIATE_EXIT, "immediate exit"},
+};
+
+HostCheck check_capabilities(const vmm::Kvm& kvm) {
+  std::string missing;
+  for (const Capability& capability : kNeeded)
+    if (kvm.capability(capability.number) == 0)
+      missing += fmt::format("{}{}", missing.empty() ? "" : ", ", capability.name);
+  if (!missing.empty())
+    return {"capabilities", CheckStatus::kFail, "KVM lacks: " + missing,
+            "use a newer Linux kernel"};
+  return {"capabilities", CheckStatus::kOk,
+          fmt::format("all that hull uses; up to {} vCPUs", kvm.max_vcpus()), ""};
+}
+
+HostCheck check_hardware() {
+  if (vmm::host_has_hardware_virtualisation())
+    return {"hardware", CheckStatus::kOk, "Intel VT-x or AMD-V", ""};
+  return {"hardware", CheckStatus::kNote,
+          "no VT-x or AMD-V: KVM emulates the guest's kernel mode, stock kernels cannot run",
+          "enable virtualisation in the firmware, or nesting in the hypervisor below"};
+}
+
+HostCheck check_io_uring() {
+  const auto engine = blockcore::IoEngine::create(blockcore::IoEngineKind::kUring);
+  if (engine) return {"io_uring", CheckStatus::kOk, "disk I/O goes through io_uring", ""};
+  return {"io_uring", CheckStatus::kNote,
+          "refused (" + engine.error().message() + "): disk I/O goes through a thread pool",
+          "set sysctl kernel.io_uring_disabled=0, or allow it in the container's seccomp profile"};
+}
+
+HostCheck check_tun() {
+  const auto tun = open_file("/dev/net/tun", O_RDWR);
+  if (tun) return {"tun", CheckStatus::kOk, "taps for virtio-net", ""};
+  const bool denied = tun.error().error_number() == EACCES || tun.error().error_number() == EPERM;
+  return {"tun", CheckStatus::kNote, tun.error().message() + ": no network for guests",
+          denied ? "make /dev/net/tun readable and writable for you" : "modprobe tun"};
+}
+
+HostCheck check_memory() {
+  struct sysinfo info{};
+  ::sysinfo(&info);
+  const uint64_t free_mib = (uint64_t{info.freeram} + info.bufferram) * info.mem_unit >> 20;
+  return {"memory", free_mib >= 64 ? CheckStatus::kOk : CheckStatus::kNote,
+          fmt::format("{} MiB free", free_mib), free_mib >= 64 ? "" : "stop something"};
+}
+
+HostCheck check_program(const char* program, const char* purpose) {
+  for (const char* directory : {"/usr/bin/", "/usr/sbin/", "/bin/", "/sbin/", "/usr/local/bin/"})
+    if (::access((std::string(directory) + program).c_str(), X_OK) == 0)
+      return {program, CheckStatus::kOk, fmt::format("{}{}", directory, program), ""};
+  return {program, CheckStatus::kNote, fmt::format("not installed: {}", purpose),
+          fmt::format("install the package that has {}", program)};
+}
+
+}  // namespace
+
+std::vector<HostCheck> check_host() {
+  std::vector<HostCheck> checks;
+  const auto kvm = vmm::Kvm::open();
+  if (kvm) {
+    checks.push_back({"kvm", CheckStatus::kOk, "/dev/kvm opens", ""});
+    checks.push_back(check_capabilities(*kvm));
+  } else {
+    // The message carries the remedy behind a semicolon.
+    const std::string& message = kvm.error().message();
+    const size_t split = std::min(message.find("; "), message.size());
+    checks.push_back({"kvm", CheckStatus::kFail, message.substr(0, split),
+                      message.substr(std::min(split + 2, message.size()))});
+  }
+  checks.push_back(check_hardware());
+  checks.push_back(check_io_uring());
+  checks.push_back(check_tun());
+  checks.push_back(check_memory());
+  checks.push_back(check_program("qemu-img", "a second opinion on images"));
+  checks.push_back(check_program("ip", "to set up bridges and addresses for taps"));
+  return checks;
+}
+
+}  // namespace hull::cli

@@ -1,0 +1,53 @@
+#include <cstdio>
+#include <cstring>
+#include <string_view>
+
+#include "base/log.h"
+#include "tools/hull/exit_code.h"
+#include "tools/hull/verbs.h"
+
+namespace hull::cli {
+
+namespace {
+
+constexpr Verb kVerbs[] = {
+    {"run", "run a virtual machine in the foreground", run_verb},
+    {"complete", "print completions for a shell", complete_verb},
+};
+
+int print_help() {
+  fmt::print(
+      "usage: hull VERB [OPTION...]\n\nA virtual machine monitor: one process, one virtual "
+      "machine.\n\n");
+  for (const Verb& verb : kVerbs) fmt::print("  {:<10} {}\n", verb.name, verb.summary);
+  fmt::print("\n'hull VERB --help' lists the options of a verb; 'man hull' says the rest.\n");
+  return kExitOk;
+}
+
+}  // namespace
+
+std::span<const Verb> verbs() { return kVerbs; }
+
+int main_program(Arguments words) {
+  if (words.empty()) {
+    print_help();
+    return kExitUsage;
+  }
+  const std::string_view word = words[0];
+  if (word == "--help" || word == "-h" || word == "help") return print_help();
+  if (word == "--version" || word == "version") {
+    fmt::print("hull {}\n", HULL_VERSION);
+    return kExitOk;
+  }
+  for (const Verb& verb : kVerbs)
+    if (word == verb.name) return verb.run(words.subspan(1));
+  return report(Error(ErrorKind::kUsage,
+                      fmt::format("there is no verb '{}'; 'hull --help' lists them", word)));
+}
+
+}  // namespace hull::cli
+
+int main(int argc, char** argv) {
+  return hull::cli::main_program(
+      {argv + (argc > 0 ? 1 : 0), static_cast<size_t>(argc > 0 ? argc - 1 : 0)});
+}

@@ -1,0 +1,96 @@
+// hull run: parse, validate, run, exit code. The main path of the whole program.
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/unique_fd.h"
+#include "config/domain_reader.h"
+#include "config/generated.h"
+#include "config/validate.h"
+#include "tools/hull/exit_code.h"
+#include "tools/hull/run_options.h"
+#include "tools/hull/verbs.h"
+#include "vmm/run_domain.h"
+
+namespace hull::cli {
+
+namespace {
+
+constexpr size_t kMaxDocumentBytes = 1 << 20;
+
+Result<config::DomainConfig> domain_from_document(const RunCommand& command) {
+  const bool from_stdin = command.document == "-";
+  UniqueFd file;
+  if (!from_stdin) file = TRY(open_file(command.document, O_RDONLY));
+  const std::string text = TRY(read_whole(from_stdin ? STDIN_FILENO : file.get(), kMaxDocumentBytes)
+                                   .with_context(command.document));
+  const config::ReadOptions options{.strict = command.strict, .ignore = command.ignore};
+  config::DomainReading reading =
+      TRY(config::read_domain(text, from_stdin ? "standard input" : command.document, options));
+  const std::string& name = reading.config.name.empty() ? command.document : reading.config.name;
+  for (const config::Finding& warning : reading.warnings)
+    log_line(LogLevel::kWarn, fmt::format("{}: {}", name, warning.text()));
+  if (!reading.accepted()) return std::unexpected(reading.refusal());
+  return std::move(reading.config);
+}
+
+Result<config::DomainConfig> describe_domain(const RunCommand& command) {
+  if (command.document.empty()) return domain_from_options(command);
+  if (command.describes_domain)
+    return fail(ErrorKind::kUsage,
+                "run: {} describes the domain; --kernel, --disk and the like go without it",
+                command.document);
+  return domain_from_document(command);
+}
+
+Result<void> require_valid(const config::DomainConfig& domain) {
+  std::string problems;
+  for (const std::string& problem : config::validate(domain))
+    problems += fmt::format("{}{}: {}", problems.empty() ? "" : "\n", domain.name, problem);
+  if (!problems.empty()) return std::unexpected(Error(ErrorKind::kInvalidConfig, problems));
+  return {};
+}
+
+Result<config::Paths> choose_paths(const RunCommand& command) {
+  if (!command.root.empty()) return config::Paths::below(command.root);
+  const bool libvirt = command.layout == "libvirt";
+  if (!libvirt && !command.layout.empty() && command.layout != "hull")
+    return fail(ErrorKind::kUsage, "--layout {}: hull or libvirt", command.layout);
+  return config::Paths::standard(config::PathEnvironment::of_process(),
+                                 libvirt ? config::Product::kLibvirt : config::Product::kHull);
+}
+
+Result<int> run_command(const RunCommand& command, Arguments arguments) {
+  if (command.debug) set_log_level(LogLevel::kDebug);
+  config::DomainConfig domain = TRY(describe_domain(command));
+  if (!command.console.empty()) domain.console = TRY(parse_console(command.console));
+  TRY(config::fill_generated(domain));
+  TRY(require_valid(domain));
+
+  vmm::RunOptions options;
+  options.paths = TRY(choose_paths(command));
+  options.ephemeral = command.ephemeral;
+  if (command.timeout_seconds) options.timeout = std::chrono::seconds(*command.timeout_seconds);
+  options.power_off_grace = std::chrono::seconds(command.grace_seconds);
+  options.debug_exit_port = command.debug_exit;
+  options.dump_dtb = command.dump_dtb;
+  options.version = HULL_VERSION;
+  options.command_line = {"hull", "run"};
+  options.command_line.insert(options.command_line.end(), arguments.begin(), arguments.end());
+
+  const vmm::EndReason end = TRY(vmm::run_domain(domain, options).with_context(domain.name));
+  if (end.kind != vmm::EndKind::kPowerOff && !end.detail.empty())
+    log_line(LogLevel::kError, fmt::format("{}: {}", domain.name, end.detail));
+  return exit_code_of(end);
+}
+
+}  // namespace
+
+int run_verb(Arguments arguments) {
+  const Result<RunCommand> command = parse_run_command(arguments);
+  if (!command) return report(command.error());
+  if (command->help_shown) return kExitOk;
+  const Result<int> code = run_command(*command, arguments);
+  return code ? *code : report(code.error());
+}
+
+}  // namespace hull::cli

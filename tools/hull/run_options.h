@@ -1,0 +1,37 @@
+// What `hull run` understands, turned into the same DomainConfig that a document fills.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "config/domain.h"
+#include "tools/hull/verbs.h"
+
+namespace hull::cli {
+
+struct RunCommand {
+  std::string document;  // FILE.xml or "-"; empty: the domain is described by options
+  std::vector<std::string> disks, networks;
+  std::string kernel, initrd, append, name, memory = "512M", console;
+  unsigned vcpus = 1;
+  std::vector<std::string> ignore;
+  std::string root, layout, dump_dtb;
+  std::optional<unsigned> timeout_seconds;
+  unsigned grace_seconds = 10;
+  bool ephemeral = false, strict = false, debug = false, debug_exit = false, no_rng = false;
+  bool describes_domain = false;  // an option that takes the place of a document was given
+  bool help_shown = false;
+};
+
+// Parses the words behind "run". kUsage errors name the option.
+Result<RunCommand> parse_run_command(Arguments arguments);
+
+// The options that describe a domain, for a command without a document.
+Result<config::DomainConfig> domain_from_options(const RunCommand& command);
+
+// One value of --console.
+Result<config::ConsoleConfig> parse_console(const std::string& text);
+
+}  // namespace hull::cli

@@ -1,0 +1,51 @@
+#include "tools/hull/suboptions.h"
+
+namespace hull::cli {
+
+namespace {
+
+// Splits at single commas; ",," stands for a comma.
+std::vector<std::string> split_at_commas(std::string_view text) {
+  std::vector<std::string> words(1);
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != ',') {
+      words.back() += text[i];
+    } else if (i + 1 < text.size() && text[i + 1] == ',') {
+      words.back() += ',';
+      ++i;
+    } else {
+      words.emplace_back();
+    }
+  }
+  return words;
+}
+
+}  // namespace
+
+Result<std::vector<Suboption>> parse_suboptions(std::string_view text, std::string_view first_key) {
+  std::vector<Suboption> options;
+  for (const std::string& word : split_at_commas(text)) {
+    const size_t equals = word.find('=');
+    // A path may hold '=': only a first word that looks like KEY=VALUE with a plain key is an
+    // option.
+    const bool has_key = equals != std::string::npos &&
+                         word.substr(0, equals).find_first_of("/. ") == std::string::npos;
+    if (has_key)
+      options.push_back({word.substr(0, equals), word.substr(equals + 1)});
+    else if (options.empty() && !word.empty())
+      options.push_back({std::string(first_key), word});
+    else
+      return fail(ErrorKind::kUsage, "'{}': '{}' is not KEY=VALUE", text, word);
+  }
+  return options;
+}
+
+Result<bool> parse_switch(const Suboption& option) {
+  for (const char* yes : {"on", "yes", "true", "1"})
+    if (option.value == yes) return true;
+  for (const char* no : {"off", "no", "false", "0"})
+    if (option.value == no) return false;
+  return fail(ErrorKind::kUsage, "{}={}: say on or off", option.key, option.value);
+}
+
+}  // namespace hull::cli

@@ -1,0 +1,26 @@
+// The verbs of the hull program, one file per family. Each takes the words behind its name and
+// returns an exit code (exit_code.h).
+#pragma once
+
+#include <span>
+#include <string>
+
+namespace hull::cli {
+
+using Arguments = std::span<char* const>;  // without the program's and the verb's name
+
+struct Verb {
+  const char* name;
+  const char* summary;
+  int (*run)(Arguments arguments);
+};
+
+// In the order in which --help shows them.
+std::span<const Verb> verbs();
+
+int run_verb(Arguments arguments);
+int doctor_verb(Arguments arguments);
+int img_verb(Arguments arguments);
+int complete_verb(Arguments arguments);
+
+}  // namespace hull::cli
