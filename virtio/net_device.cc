@@ -269,10 +269,10 @@ void NetDevice::Session::fail(std::string_view why) {
   interrupt_.device_failed();
 }
 
-NetDevice::NetDevice(NetOptions options, std::unique_ptr<NetBackend> backend, WorkerThread& worker)
+NetDevice::NetDevice(NetOptions options, NetBackend* backend, WorkerThread& worker)
     : options_(std::move(options)),
       queue_sizes_{options_.queue_size, options_.queue_size},
-      backend_(std::move(backend)),
+      backend_(backend),
       worker_(worker),
       link_up_(options_.link_up) {
   CHECK(std::has_single_bit(options_.queue_size) && options_.queue_size <= 512);
@@ -281,7 +281,7 @@ NetDevice::NetDevice(NetOptions options, std::unique_ptr<NetBackend> backend, Wo
 NetDevice::~NetDevice() { NetDevice::reset(); }
 
 FeatureSet NetDevice::device_features() const {
-  const NetOffloads offloads = backend_ ? backend_->supported_offloads() : NetOffloads();
+  const NetOffloads offloads = backend_ != nullptr ? backend_->supported_offloads() : NetOffloads();
   return FeatureSet()
       .with(NetFeature::kMac)
       .with(NetFeature::kStatus)
@@ -310,8 +310,8 @@ void NetDevice::read_config(uint64_t offset, std::span<uint8_t> data) const {
 void NetDevice::write_config(uint64_t /*offset*/, std::span<const uint8_t> /*data*/) {}
 
 Result<void> NetDevice::activate(DeviceResources resources) {
-  session_ = std::make_unique<Session>(options_, backend_.get(), link_up_, worker_.loop(),
-                                       std::move(resources));
+  session_ =
+      std::make_unique<Session>(options_, backend_, link_up_, worker_.loop(), std::move(resources));
   worker_.post([session = session_.get()] { session->start(); });
   return {};
 }

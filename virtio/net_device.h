@@ -23,8 +23,9 @@ struct NetOptions {
 
 class NetDevice final : public VirtioDevice {
  public:
-  // Without a back end frames go nowhere and none arrive. `worker` outlives the device.
-  NetDevice(NetOptions options, std::unique_ptr<NetBackend> backend, WorkerThread& worker);
+  // `backend` (null: frames go nowhere and none arrive) and `worker` outlive the device, so that a
+  // tap lives on when the machine around the device is built anew.
+  NetDevice(NetOptions options, NetBackend* backend, WorkerThread& worker);
   ~NetDevice() override;
 
   std::string_view name() const override { return options_.name; }
@@ -41,7 +42,7 @@ class NetDevice final : public VirtioDevice {
 
   const NetOptions options_;
   const std::array<uint16_t, 2> queue_sizes_;
-  const std::unique_ptr<NetBackend> backend_;
+  NetBackend* const backend_;
   WorkerThread& worker_;
   std::atomic<bool> link_up_;  // cleared for good when the back end disappears
   std::unique_ptr<Session> session_;

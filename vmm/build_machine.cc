@@ -12,6 +12,7 @@
 #include "devices/reset_port.h"
 #include "devices/rtc_cmos.h"
 #include "virtio/block_device.h"
+#include "virtio/net_device.h"
 #include "virtio/rng_device.h"
 #include "vmm/x86/cpuid.h"
 #include "vmm/x86/layout.h"
@@ -29,6 +30,7 @@ class MachineBuilder {
     TRY(add_power());
     TRY(add_legacy());
     TRY(add_disks());
+    TRY(add_networks());
     TRY(add_rng());
     firmware::LoadedBoot boot = TRY(load_firmware());
     if (device_tree != nullptr) *device_tree = std::move(boot.device_tree);
@@ -148,13 +150,26 @@ class MachineBuilder {
     return {};
   }
 
+  Result<void> add_networks() {
+    for (size_t i = 0; i < parts_.networks.size(); ++i) {
+      const config::NetworkConfig& network = parts_.domain.networks[i];
+      TRY(add_virtio(
+          std::make_unique<virtio::NetDevice>(virtio::NetOptions{.name = fmt::format("net{}", i),
+                                                                 .mac = network.mac,
+                                                                 .mtu = network.mtu,
+                                                                 .link_up = network.link_up},
+                                              parts_.networks[i].get(), *parts_.workers[i])));
+    }
+    return {};
+  }
+
   Result<void> add_rng() {
     if (!parts_.domain.rng) return {};
     return add_virtio(std::make_unique<virtio::RngDevice>(
         virtio::RngOptions{.name = "rng0",
                            .rate_bytes = parts_.domain.rng->rate_bytes,
                            .rate_period_ms = parts_.domain.rng->rate_period_ms},
-        *parts_.worker));
+        *parts_.workers.back()));
   }
 
   Result<firmware::LoadedBoot> load_firmware() {

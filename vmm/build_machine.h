@@ -9,6 +9,7 @@
 #include "blockcore/io_engine.h"
 #include "config/domain.h"
 #include "firmware/boot.h"
+#include "virtio/net_backend.h"
 #include "virtio/worker_thread.h"
 #include "vmm/machine.h"
 #include "vmm/outcome.h"
@@ -22,9 +23,11 @@ struct MachineParts {
   const config::DomainConfig& domain;
   const firmware::BootSource& boot;
   Outcome& outcome;
-  std::span<const std::unique_ptr<blockcore::Disk>> disks;  // as domain.disks
-  blockcore::IoEngine& engine;   // its thread runs as soon as the machine does
-  virtio::WorkerThread* worker;  // network and entropy; null if there are no such devices
+  std::span<const std::unique_ptr<blockcore::Disk>> disks;        // as domain.disks
+  std::span<const std::unique_ptr<virtio::NetBackend>> networks;  // as domain.networks, may be null
+  blockcore::IoEngine& engine;  // its thread runs as soon as the machine does
+  // One for each NIC, then one for the entropy device if there is one.
+  std::span<const std::unique_ptr<virtio::WorkerThread>> workers;
   bool debug_exit_port = false;
 };
 

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "firmware/guest/image.h"
+#include "virtio/tap.h"
 #include "vmm/build_machine.h"
 #include "vmm/open_disk.h"
 
@@ -42,7 +43,7 @@ Result<std::unique_ptr<Session>> Session::create(const config::DomainConfig& dom
                 session->kvm_->max_vcpus());
   TRY(session->open_boot_files());
   TRY(session->open_disks());
-  if (domain.rng) session->worker_ = TRY(virtio::WorkerThread::create("virtio"));
+  TRY(session->open_networks());
   TRY(session->open_console());
   session->io_thread_->start("block");
   return session;
@@ -72,6 +73,25 @@ Result<void> Session::open_disks() {
   io_thread_ = TRY(blockcore::IoThread::create());
   for (const config::DiskConfig& disk : domain_.disks)
     disks_.push_back(TRY(open_domain_disk(io_thread_->engine(), disk, options_.ephemeral)));
+  return {};
+}
+
+Result<void> Session::open_networks() {
+  for (const config::NetworkConfig& network : domain_.networks) {
+    const size_t index = networks_.size();
+    if (network.kind == config::NetworkKind::kUser)
+      return fail(ErrorKind::kUnsupported, "net{}: user-mode networking is not built in; use a tap",
+                  index);
+    networks_.emplace_back();
+    if (network.kind != config::NetworkKind::kNull)
+      networks_.back() = TRY(virtio::Tap::open({.ifname = network.ifname,
+                                                .create = network.managed,
+                                                .bridge = network.bridge,
+                                                .mtu = network.mtu})
+                                 .with_context(fmt::format("net{}", index)));
+    workers_.push_back(TRY(virtio::WorkerThread::create(fmt::format("net{}", index))));
+  }
+  if (domain_.rng) workers_.push_back(TRY(virtio::WorkerThread::create("rng")));
   return {};
 }
 
@@ -108,8 +128,9 @@ Result<void> Session::build(std::vector<uint8_t>* device_tree) {
                                 .boot = *boot_,
                                 .outcome = *outcome_,
                                 .disks = disks_,
+                                .networks = networks_,
                                 .engine = io_thread_->engine(),
-                                .worker = worker_.get(),
+                                .workers = workers_,
                                 .debug_exit_port = options_.debug_exit_port},
                                device_tree));
   return {};

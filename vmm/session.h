@@ -12,6 +12,7 @@
 #include "blockcore/io_thread.h"
 #include "devices/console.h"
 #include "firmware/boot.h"
+#include "virtio/net_backend.h"
 #include "virtio/worker_thread.h"
 #include "vmm/machine.h"
 #include "vmm/run_domain.h"
@@ -38,6 +39,7 @@ class Session {
       : domain_(domain), options_(options), loop_(std::move(loop)) {}
   Result<void> open_boot_files();
   Result<void> open_disks();
+  Result<void> open_networks();
   Result<void> open_console();
   Result<void> build(std::vector<uint8_t>* device_tree);
   Result<EndReason> run_machine_once();
@@ -53,7 +55,8 @@ class Session {
   std::optional<firmware::BootSource> boot_;
   std::unique_ptr<blockcore::IoThread> io_thread_;
   std::vector<std::unique_ptr<blockcore::Disk>> disks_;
-  std::unique_ptr<virtio::WorkerThread> worker_;
+  std::vector<std::unique_ptr<virtio::NetBackend>> networks_;
+  std::vector<std::unique_ptr<virtio::WorkerThread>> workers_;
   std::unique_ptr<devices::Console> console_;
 
   // While a machine runs.

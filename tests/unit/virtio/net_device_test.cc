@@ -67,10 +67,9 @@ class NetDeviceTest : public ::testing::Test {
   void SetUp() override { ::signal(SIGPIPE, SIG_IGN); }
 
   void make(NetOptions options = {}, bool with_backend = true) {
-    std::unique_ptr<NetBackend> backend;
-    if (with_backend) backend = std::make_unique<WireBackend>(std::move(wire_.near), state_);
+    if (with_backend) backend_ = std::make_unique<WireBackend>(std::move(wire_.near), state_);
     options.queue_size = kSize;
-    device_.emplace(std::move(options), std::move(backend), *worker_);
+    device_.emplace(std::move(options), backend_.get(), *worker_);
   }
   void start(uint64_t features = kMergeable) {
     if (!device_) make();
@@ -128,6 +127,7 @@ class NetDeviceTest : public ::testing::Test {
   BackendState state_;
   uint64_t next_buffer_ = kFirstBuffer;
   std::unique_ptr<WorkerThread> worker_ = WorkerThread::create("net").value();
+  std::unique_ptr<NetBackend> backend_;
   std::optional<NetDevice> device_;
 };
 
