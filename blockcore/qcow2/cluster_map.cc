@@ -1,0 +1,149 @@
+#include "blockcore/qcow2/cluster_map.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "blockcore/qcow2/write_back.h"
+
+namespace hull::blockcore::qcow2 {
+
+ClusterMap::ClusterMap(File& file, const Header& header, Refcounts& refcounts, InUse& in_use,
+                       uint64_t cache_bytes)
+    : file_(file),
+      header_(header),
+      geometry_(header.geometry),
+      refcounts_(refcounts),
+      cache_(file, in_use, header.geometry.slice_bytes(), cache_bytes) {}
+
+Task<Result<void>> ClusterMap::read_l1() {
+  // An L1 table may be longer than the disk needs (saved state of a VM follows the disk).
+  co_return co_await l1_.read(file_, header_.l1_offset,
+                              geometry_.l1_entries_for(header_.size_bytes));
+}
+
+uint64_t ClusterMap::slice_key(uint64_t cluster) const {
+  return cluster >> geometry_.l2_slice_entries_bits();
+}
+
+L2Entry ClusterMap::load_entry(const Slice& slice, uint64_t cluster) const {
+  return {slice.load_entry(cluster & (geometry_.l2_slice_entries() - 1))};
+}
+
+ClusterKind ClusterMap::checked_kind(L2Entry entry) const {
+  const ClusterKind kind = entry.kind();
+  if (kind == ClusterKind::kCompressed) return kind;
+  if (kind == ClusterKind::kZero && !header_.has_zero_flag()) return ClusterKind::kInvalid;
+  const uint64_t host = entry.host_offset();
+  if (geometry_.offset_in_cluster(host) != 0) return ClusterKind::kInvalid;
+  if (host == 0) return kind;
+  // The tables that are found without looking at the file must never be guest data.
+  const auto inside = [host](uint64_t table, uint64_t bytes) {
+    return host >= table && host - table < bytes;
+  };
+  if (inside(header_.l1_offset, uint64_t{header_.l1_entries} * 8) ||
+      inside(header_.refcount_table_offset, geometry_.offset_of(header_.refcount_table_clusters)))
+    return ClusterKind::kInvalid;
+  return kind;
+}
+
+std::optional<Extent> ClusterMap::find(uint64_t offset, uint64_t length) {
+  const uint64_t cluster = geometry_.cluster_of(offset);
+  const uint64_t in_cluster = geometry_.offset_in_cluster(offset);
+  const uint64_t l1_index = geometry_.l1_index(cluster);
+  if ((l1_[l1_index] & kOffsetMask) == 0) {
+    const uint64_t end = (l1_index + 1) << geometry_.l1_entry_span_bits();
+    Extent unallocated;
+    unallocated.length = std::min(length, end - offset);
+    return unallocated;
+  }
+  const Slice* slice = cache_.find(slice_key(cluster));
+  if (slice == nullptr) return std::nullopt;
+
+  const L2Entry first = load_entry(*slice, cluster);
+  Extent extent;
+  extent.kind = checked_kind(first);
+  extent.entry = first;
+  extent.writable = extent.kind != ClusterKind::kCompressed && first.writable();
+  const bool contiguous = extent.kind == ClusterKind::kNormal || extent.writable;
+  if (contiguous) extent.host_offset = first.host_offset() + in_cluster;
+  const uint64_t end_of_slice = (cluster | (geometry_.l2_slice_entries() - 1)) + 1;
+  uint64_t next = cluster + 1;
+  extent.length = geometry_.cluster_bytes() - in_cluster;
+  while (extent.length < length && next < end_of_slice && extent.kind != ClusterKind::kCompressed) {
+    const L2Entry entry = load_entry(*slice, next);
+    if (checked_kind(entry) != extent.kind || entry.writable() != extent.writable) break;
+    if (contiguous &&
+        entry.host_offset() != first.host_offset() + geometry_.offset_of(next - cluster))
+      break;
+    extent.length += geometry_.cluster_bytes();
+    ++next;
+  }
+  extent.length = std::min(extent.length, length);
+  return extent;
+}
+
+Error ClusterMap::invalid_entry(uint64_t offset, const Extent& extent) const {
+  return Error(ErrorKind::kCorrupt, fmt::format("{}: the L2 entry of guest offset {:#x} is {:#x}",
+                                                file_.path(), offset, extent.entry.value));
+}
+
+Result<uint64_t> ClusterMap::table_offset(uint64_t l1_index) const {
+  const uint64_t offset = l1_[l1_index] & kOffsetMask;
+  if (geometry_.offset_in_cluster(offset) != 0)
+    return fail(ErrorKind::kCorrupt, "{}: L1 entry {} is {:#x}", file_.path(), l1_index,
+                l1_[l1_index]);
+  return offset;
+}
+
+Task<Result<void>> ClusterMap::load(uint64_t offset) {
+  const uint64_t cluster = geometry_.cluster_of(offset);
+  CO_TRY(const uint64_t table, table_offset(geometry_.l1_index(cluster)));
+  const uint64_t slice_in_table = slice_key(cluster) & (geometry_.slices_per_cluster() - 1);
+  co_return co_await cache_.load(slice_key(cluster),
+                                 table + slice_in_table * geometry_.slice_bytes());
+}
+
+bool ClusterMap::is_ready(uint64_t cluster) {
+  return (l1_[geometry_.l1_index(cluster)] & kCopied) != 0 &&
+         (l1_[geometry_.l1_index(cluster)] & kOffsetMask) != 0 &&
+         cache_.find(slice_key(cluster)) != nullptr;
+}
+
+L2Entry ClusterMap::entry(uint64_t cluster) {
+  const Slice* slice = cache_.find(slice_key(cluster));
+  CHECK(slice != nullptr);
+  return load_entry(*slice, cluster);
+}
+
+void ClusterMap::set_entry(uint64_t cluster, L2Entry entry) {
+  CHECK(is_ready(cluster));
+  Slice& slice = *cache_.find(slice_key(cluster));
+  const L2Entry old = load_entry(slice, cluster);
+  if (old.value == entry.value) return;
+  const bool keeps_host = old.kind() != ClusterKind::kCompressed &&
+                          entry.kind() != ClusterKind::kCompressed &&
+                          old.host_offset() == entry.host_offset();
+  if (!keeps_host) unlink(old);
+  slice.store_entry(cluster & (geometry_.l2_slice_entries() - 1), entry.value);
+  cache_.mark_dirty(slice);
+}
+
+void ClusterMap::unlink(L2Entry entry) {
+  if (entry.kind() == ClusterKind::kCompressed) {
+    const CompressedExtent extent = compressed_extent(entry, geometry_.cluster_bits);
+    const uint64_t first = geometry_.cluster_of(extent.host_offset);
+    const uint64_t last = geometry_.cluster_of(extent.host_offset + extent.bytes - 1);
+    add_run(unlinked_, {first, last - first + 1});
+  } else if (entry.host_offset() != 0) {
+    add_run(unlinked_, {geometry_.cluster_of(entry.host_offset()), 1});
+  }
+}
+
+void ClusterMap::place(SliceCache::Copies& copies) const {
+  const uint64_t per_table = geometry_.slices_per_cluster();
+  for (SliceCache::Copy& copy : copies.slices)
+    copy.host_offset =
+        (l1_[copy.key / per_table] & kOffsetMask) + copy.key % per_table * geometry_.slice_bytes();
+}
+
+}  // namespace hull::blockcore::qcow2

@@ -1,0 +1,70 @@
+// The header of a qcow2 image and its extensions: docs/interop/qcow2, "Header", "Additional
+// fields", "Header extensions". Pure functions over bytes: every field is checked here, before
+// anything is allocated or read on its word; what depends on the file's length is checked by
+// check_against_file().
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "blockcore/qcow2/format.h"
+#include "blockcore/qcow2/geometry.h"
+
+namespace hull::blockcore::qcow2 {
+
+struct HeaderExtension {
+  uint32_t type = 0;
+  std::vector<std::byte> data;
+};
+
+struct Header {
+  uint32_t version = 3;
+  Geometry geometry;
+  uint64_t size_bytes = 0;  // of the guest's disk
+  uint32_t l1_entries = 0;
+  uint64_t l1_offset = 0;
+  uint64_t refcount_table_offset = 0;
+  uint32_t refcount_table_clusters = 0;
+  uint32_t snapshot_count = 0;
+  uint64_t snapshots_offset = 0;
+  uint64_t incompatible = 0;  // kIncompatible… bits, all of them known
+  uint64_t compatible = 0;
+  uint64_t autoclear = 0;
+  CompressionType compression = CompressionType::kZlib;
+  std::string backing_name;                   // empty: none
+  std::optional<std::string> backing_format;  // as the image says, not checked
+  // In their order, without kExtensionBackingFormat; unknown ones are kept as they are.
+  std::vector<HeaderExtension> extensions;
+
+  bool dirty() const { return (incompatible & kIncompatibleDirty) != 0; }
+  bool corrupt() const { return (incompatible & kIncompatibleCorrupt) != 0; }
+  bool lazy_refcounts() const { return (compatible & kCompatibleLazyRefcounts) != 0; }
+  // Bit 0 of an L2 entry means something.
+  bool has_zero_flag() const { return version >= 3 && !geometry.extended_l2; }
+};
+
+// `area` starts at byte 0 of the file and should hold the first cluster; a shorter one may do. An
+// error of kOutOfRange means that `area` is too short: read header_area_bytes() and try again.
+Result<Header> decode_header(std::span<const std::byte> area);
+
+// How much to read for decode_header(): one cluster, once the first bytes tell its size.
+inline constexpr size_t kFirstHeaderRead = 4096;
+size_t header_area_bytes(std::span<const std::byte> first_bytes);
+
+// L1 and refcount table must lie inside the file (rounded up to a cluster).
+Result<void> check_against_file(const Header& header, uint64_t file_bytes);
+
+// hull reads the image's metadata but not its guest data without these; an error that names the
+// feature if the image has one that hull does not do.
+Result<void> check_supported(const Header& header);
+
+// The header, its extensions and the backing name as they begin a new image; kOutOfRange if they
+// do not fit into a cluster. Adds the feature name table that QEMU adds.
+Result<std::vector<std::byte>> encode_header(const Header& header);
+
+}  // namespace hull::blockcore::qcow2

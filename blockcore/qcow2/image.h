@@ -1,0 +1,48 @@
+// One open qcow2 image: everything that its operations share. One thread.
+#pragma once
+
+#include <algorithm>
+#include <memory>
+
+#include "blockcore/async_mutex.h"
+#include "blockcore/disk.h"
+#include "blockcore/file.h"
+#include "blockcore/qcow2/claims.h"
+#include "blockcore/qcow2/cluster_map.h"
+#include "blockcore/qcow2/image_header.h"
+#include "blockcore/qcow2/refcounts.h"
+
+namespace hull::blockcore::qcow2 {
+
+struct CacheSizes {
+  // 8 MiB of L2 tables map 64 GiB in clusters of 64 KiB. Allocated as it is used.
+  uint64_t l2_bytes = 8 << 20;
+  uint64_t refcount_bytes = 1 << 20;
+};
+
+struct Image {
+  Image(std::unique_ptr<File> image_file, ImageHeader image_header, const CacheSizes& caches)
+      : file(std::move(image_file)),
+        header(std::move(image_header)),
+        geometry(header->geometry),
+        refcounts(*file, header, in_use, commit_lock, caches.refcount_bytes),
+        map(*file, *header, refcounts, in_use, caches.l2_bytes) {}
+
+  uint64_t size_bytes() const { return header->size_bytes; }
+  // Where unallocated clusters begin to read as zeros.
+  uint64_t backing_bytes() const {
+    return backing == nullptr ? 0 : std::min(backing->size_bytes(), size_bytes());
+  }
+
+  const std::unique_ptr<File> file;
+  ImageHeader header;
+  const Geometry geometry;
+  InUse in_use;
+  AsyncMutex commit_lock;
+  Refcounts refcounts;
+  ClusterMap map;
+  Claims claims;
+  std::unique_ptr<Disk> backing;
+};
+
+}  // namespace hull::blockcore::qcow2

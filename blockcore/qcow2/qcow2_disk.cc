@@ -1,0 +1,125 @@
+#include "blockcore/qcow2/qcow2_disk.h"
+
+#include "base/check.h"
+#include "base/checked.h"
+#include "blockcore/iovecs.h"
+#include "blockcore/qcow2/committer.h"
+#include "blockcore/qcow2/image.h"
+#include "blockcore/qcow2/reader.h"
+#include "blockcore/qcow2/writer.h"
+#include "blockcore/qcow2/zeroer.h"
+
+namespace hull::blockcore {
+
+struct Qcow2Disk::Parts {
+  Parts(std::unique_ptr<File> file, qcow2::ImageHeader header, const qcow2::CacheSizes& caches)
+      : image(std::move(file), std::move(header), caches) {}
+
+  qcow2::Image image;
+  qcow2::Reader reader{image};
+  qcow2::Writer writer{image, reader};
+  qcow2::Committer committer{image, reader};
+  qcow2::Zeroer zeroer{image, writer, committer};
+  AsyncMutex clearing;  // the autoclear bits
+};
+
+Qcow2Disk::Qcow2Disk(std::unique_ptr<Parts> parts, bool read_only)
+    : parts_(std::move(parts)), read_only_(read_only) {}
+Qcow2Disk::~Qcow2Disk() = default;
+
+Task<Result<std::unique_ptr<Qcow2Disk>>> Qcow2Disk::open(std::unique_ptr<File> file,
+                                                         Qcow2Options options) {
+  const std::string path = file->path();
+  auto header = (co_await qcow2::ImageHeader::read(*file)).with_context(path);
+  if (!header) co_return std::unexpected(std::move(header).error());
+  CO_TRY_VOID(qcow2::check_supported(**header).with_context(path));
+  const bool read_only = options.read_only || file->read_only();
+  if (!read_only && (*header)->corrupt())
+    co_return fail(ErrorKind::kCorrupt,
+                   "{}: the image is marked corrupt (qcow2 header, byte 72, bit 1): open it "
+                   "read-only or repair it with qemu-img check -r all",
+                   path);
+  if (!read_only && (*header)->dirty())
+    co_return fail(ErrorKind::kCorrupt,
+                   "{}: the image was not closed and has lazy refcounts (qcow2 header, byte 72, "
+                   "bit 0): repair it with qemu-img check -r all",
+                   path);
+  auto parts = std::make_unique<Parts>(
+      std::move(file), *std::move(header),
+      qcow2::CacheSizes{options.l2_cache_bytes, options.refcount_cache_bytes});
+  CO_TRY_VOID((co_await parts->image.map.read_l1()).with_context("L1 table"));
+  if (!read_only)
+    CO_TRY_VOID((co_await parts->image.refcounts.read_table()).with_context("refcount table"));
+  co_return std::unique_ptr<Qcow2Disk>(new Qcow2Disk(std::move(parts), read_only));
+}
+
+const qcow2::Header& Qcow2Disk::header() const { return *parts_->image.header; }
+const File& Qcow2Disk::file() const { return *parts_->image.file; }
+void Qcow2Disk::set_backing(std::unique_ptr<Disk> backing) {
+  parts_->image.backing = std::move(backing);
+}
+
+uint64_t Qcow2Disk::size_bytes() const { return parts_->image.size_bytes(); }
+uint32_t Qcow2Disk::alignment_bytes() const { return parts_->image.file->alignment_bytes(); }
+uint32_t Qcow2Disk::discard_granularity_bytes() const {
+  return static_cast<uint32_t>(parts_->image.geometry.cluster_bytes());
+}
+
+bool Qcow2Disk::needs_preparation() const {
+  return parts_->image.header->autoclear != 0 || parts_->committer.is_due();
+}
+
+// Before an operation changes anything and while it holds nothing.
+Task<Result<void>> Qcow2Disk::prepare_change() {
+  if (parts_->image.header->autoclear != 0) CO_TRY_VOID(co_await clear_autoclear());
+  // The operation adds a few changes at most, so that memory stays bounded.
+  if (parts_->committer.is_due()) CO_TRY_VOID(co_await parts_->committer.commit());
+  co_return {};
+}
+
+// hull keeps none of the things that autoclear bits vouch for (bitmaps, raw external data).
+Task<Result<void>> Qcow2Disk::clear_autoclear() {
+  const AsyncMutex::Guard guard = co_await parts_->clearing.lock();
+  qcow2::ImageHeader& header = parts_->image.header;
+  if (header->autoclear == 0) co_return {};
+  co_return co_await header.set_features(*parts_->image.file, header->incompatible, 0);
+}
+
+Task<Result<void>> Qcow2Disk::read(uint64_t offset, std::span<const iovec> buffers) {
+  CHECK(range_fits(offset, total_bytes(buffers), size_bytes()));
+  return parts_->reader.read(offset, buffers);
+}
+
+Task<Result<void>> Qcow2Disk::write(uint64_t offset, std::span<const iovec> buffers) {
+  CHECK(!read_only_ && range_fits(offset, total_bytes(buffers), size_bytes()));
+  if (!needs_preparation()) return parts_->writer.write(offset, buffers);
+  return [](Qcow2Disk& disk, uint64_t at, std::span<const iovec> from) -> Task<Result<void>> {
+    CO_TRY_VOID(co_await disk.prepare_change());
+    co_return co_await disk.parts_->writer.write(at, from);
+  }(*this, offset, buffers);
+}
+
+Task<Result<void>> Qcow2Disk::flush() {
+  if (read_only_) co_return {};
+  co_return co_await parts_->committer.commit();
+}
+
+Task<Result<void>> Qcow2Disk::write_zeroes(uint64_t offset, uint64_t length, bool may_unmap) {
+  CHECK(!read_only_ && range_fits(offset, length, size_bytes()));
+  CO_TRY_VOID(co_await prepare_change());
+  co_return co_await parts_->zeroer.write_zeroes(offset, length, may_unmap);
+}
+
+Task<Result<void>> Qcow2Disk::discard(uint64_t offset, uint64_t length) {
+  CHECK(!read_only_ && range_fits(offset, length, size_bytes()));
+  CO_TRY_VOID(co_await prepare_change());
+  co_return co_await parts_->zeroer.discard(offset, length);
+}
+
+Task<Result<void>> Qcow2Disk::close() {
+  if (parts_->image.backing != nullptr) CO_TRY_VOID(co_await parts_->image.backing->close());
+  if (read_only_) co_return {};
+  co_return co_await parts_->committer.commit_all();
+}
+
+}  // namespace hull::blockcore

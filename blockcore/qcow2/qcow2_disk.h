@@ -1,0 +1,62 @@
+// A qcow2 image as a Disk: versions 2 and 3, any cluster size and refcount width, compressed and
+// zero clusters, internal snapshots (kept, never written to), a backing disk of any format.
+//
+// Metadata is changed in memory and written in a safe order when the guest flushes, when the cache
+// is full and at close() (committer.h). A crash at any moment leaves an image that opens, maybe
+// with leaked clusters. docs/interop/qcow2 of QEMU is the specification.
+#pragma once
+
+#include <memory>
+
+#include "blockcore/disk.h"
+#include "blockcore/file.h"
+#include "blockcore/qcow2/header.h"
+
+namespace hull::blockcore {
+
+struct Qcow2Options {
+  bool read_only = false;
+  uint64_t l2_cache_bytes = 8 << 20;  // maps 64 GiB in clusters of 64 KiB
+  uint64_t refcount_cache_bytes = 1 << 20;
+};
+
+class Qcow2Disk final : public Disk {
+ public:
+  // Errors name the file. For writing: kCorrupt if the image is marked corrupt; a dirty image has
+  // its refcounts rebuilt first.
+  static Task<Result<std::unique_ptr<Qcow2Disk>>> open(std::unique_ptr<File> file,
+                                                       Qcow2Options options);
+  ~Qcow2Disk() override;
+
+  // The header as it was read; backing_name and backing_format say what set_backing() is to be
+  // given.
+  const qcow2::Header& header() const;
+  const File& file() const;
+  // Before the first operation. Without it unallocated clusters read as zeros.
+  void set_backing(std::unique_ptr<Disk> backing);
+
+  uint64_t size_bytes() const override;
+  bool read_only() const override { return read_only_; }
+  uint32_t alignment_bytes() const override;
+  bool can_discard() const override { return !read_only_; }
+  uint32_t discard_granularity_bytes() const override;
+
+  Task<Result<void>> read(uint64_t offset, std::span<const iovec> buffers) override;
+  Task<Result<void>> write(uint64_t offset, std::span<const iovec> buffers) override;
+  Task<Result<void>> flush() override;
+  Task<Result<void>> write_zeroes(uint64_t offset, uint64_t length, bool may_unmap) override;
+  Task<Result<void>> discard(uint64_t offset, uint64_t length) override;
+  Task<Result<void>> close() override;
+
+ private:
+  struct Parts;  // the image and its operations
+  Qcow2Disk(std::unique_ptr<Parts> parts, bool read_only);
+  Task<Result<void>> prepare_change();
+  Task<Result<void>> clear_autoclear();
+  bool needs_preparation() const;
+
+  const std::unique_ptr<Parts> parts_;
+  const bool read_only_;
+};
+
+}  // namespace hull::blockcore

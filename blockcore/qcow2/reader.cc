@@ -1,0 +1,96 @@
+#include "blockcore/qcow2/reader.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "blockcore/iovecs.h"
+
+namespace hull::blockcore::qcow2 {
+
+Task<Result<void>> Reader::read(uint64_t offset, std::span<const iovec> buffers) {
+  const uint64_t total = total_bytes(buffers);
+  for (uint64_t done = 0; done < total;) {
+    const std::optional<Extent> extent = image_.map.find(offset + done, total - done);
+    if (!extent) {
+      CO_TRY_VOID(co_await image_.map.load(offset + done));
+      continue;
+    }
+    if (extent->kind == ClusterKind::kNormal && extent->length == total) {
+      const InUse::Hold hold(image_.in_use);
+      co_return co_await image_.file->read_or_zero(extent->host_offset, buffers);
+    }
+    const IovecPart part(buffers, done, extent->length);
+    CO_TRY_VOID(co_await read_extent(offset + done, *extent, part.buffers()));
+    done += extent->length;
+  }
+  co_return {};
+}
+
+Task<Result<void>> Reader::read_extent(uint64_t offset, const Extent& extent,
+                                       std::span<const iovec> buffers) {
+  switch (extent.kind) {
+    case ClusterKind::kNormal: {
+      const InUse::Hold hold(image_.in_use);
+      co_return co_await image_.file->read_or_zero(extent.host_offset, buffers);
+    }
+    case ClusterKind::kUnallocated: co_return co_await read_backing(offset, buffers);
+    case ClusterKind::kZero: zero_iovecs(buffers, 0, extent.length); co_return {};
+    case ClusterKind::kCompressed:
+      co_return co_await read_compressed(offset, extent.entry, buffers);
+    case ClusterKind::kInvalid: break;
+  }
+  co_return std::unexpected(image_.map.invalid_entry(offset, extent));
+}
+
+// A backing disk that is shorter reads as zeros past its end.
+Task<Result<void>> Reader::read_backing(uint64_t offset, std::span<const iovec> buffers) {
+  const uint64_t total = total_bytes(buffers);
+  const uint64_t backing_bytes = image_.backing_bytes();
+  const uint64_t inside = offset >= backing_bytes ? 0 : std::min(total, backing_bytes - offset);
+  zero_iovecs(buffers, inside, total - inside);
+  if (inside == 0) co_return {};
+  if (inside == total) co_return co_await image_.backing->read(offset, buffers);
+  const IovecPart part(buffers, 0, inside);
+  co_return co_await image_.backing->read(offset, part.buffers());
+}
+
+Task<Result<void>> Reader::read_compressed(uint64_t offset, L2Entry entry,
+                                           std::span<const iovec> buffers) {
+  const Geometry& geometry = image_.geometry;
+  const uint64_t in_cluster = geometry.offset_in_cluster(offset);
+  const uint64_t length = total_bytes(buffers);
+  const std::byte* bytes = decompressed_.find(entry.value);
+  if (bytes == nullptr) {
+    const CompressedExtent extent = compressed_extent(entry, geometry.cluster_bits);
+    if (extent.host_offset >= kMaxHostBytes)
+      co_return fail(ErrorKind::kCorrupt, "{}: the L2 entry of guest offset {:#x} is {:#x}",
+                     image_.file->path(), offset, entry.value);
+    auto stream = std::make_unique_for_overwrite<std::byte[]>(extent.bytes);
+    {
+      const InUse::Hold hold(image_.in_use);
+      const iovec buffer{stream.get(), extent.bytes};
+      CO_TRY_VOID(co_await image_.file->read_or_zero(extent.host_offset, {&buffer, 1}));
+    }
+    auto cluster = std::make_unique_for_overwrite<std::byte[]>(geometry.cluster_bytes());
+    CO_TRY_VOID(
+        decompress(image_.header->compression, {stream.get(), extent.bytes},
+                   {cluster.get(), geometry.cluster_bytes()})
+            .with_context(fmt::format("{}: guest offset {:#x}", image_.file->path(), offset)));
+    copy_to_iovecs(buffers, 0, {cluster.get() + in_cluster, length});
+    decompressed_.insert(entry.value, std::move(cluster));
+    co_return {};
+  }
+  copy_to_iovecs(buffers, 0, {bytes + in_cluster, length});
+  co_return {};
+}
+
+Task<Result<void>> Reader::read_for_copy(uint64_t offset, std::span<std::byte> data) {
+  const uint64_t inside =
+      offset >= image_.size_bytes() ? 0 : std::min(data.size(), image_.size_bytes() - offset);
+  std::ranges::fill(data.subspan(inside), std::byte{});
+  if (inside == 0) co_return {};
+  const iovec buffer{data.data(), inside};
+  co_return co_await read(offset, {&buffer, 1});
+}
+
+}  // namespace hull::blockcore::qcow2

@@ -1,0 +1,35 @@
+// Reads guest data wherever it is: host clusters, compressed clusters, zeros, the backing disk.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "blockcore/qcow2/compressed.h"
+#include "blockcore/qcow2/image.h"
+
+namespace hull::blockcore::qcow2 {
+
+class Reader {
+ public:
+  explicit Reader(Image& image) : image_(image), decompressed_(image.geometry.cluster_bytes()) {}
+
+  // Inside the disk (Disk::read).
+  Task<Result<void>> read(uint64_t offset, std::span<const iovec> buffers);
+  // The rest of a cluster that is being copied; what lies past the end of the disk is zeros.
+  Task<Result<void>> read_for_copy(uint64_t offset, std::span<std::byte> data);
+
+  // Compressed clusters were freed: their places may hold something else soon.
+  void forget_compressed() { decompressed_.clear(); }
+
+ private:
+  Task<Result<void>> read_extent(uint64_t offset, const Extent& extent,
+                                 std::span<const iovec> buffers);
+  Task<Result<void>> read_backing(uint64_t offset, std::span<const iovec> buffers);
+  Task<Result<void>> read_compressed(uint64_t offset, L2Entry entry,
+                                     std::span<const iovec> buffers);
+
+  Image& image_;
+  DecompressedClusters decompressed_;
+};
+
+}  // namespace hull::blockcore::qcow2

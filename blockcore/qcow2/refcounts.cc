@@ -1,0 +1,177 @@
+#include "blockcore/qcow2/refcounts.h"
+
+#include <algorithm>
+
+#include "blockcore/qcow2/image_header.h"
+#include "blockcore/qcow2/refcount_block.h"
+#include "blockcore/qcow2/write_back.h"
+
+namespace hull::blockcore::qcow2 {
+
+Refcounts::Refcounts(File& file, ImageHeader& header, InUse& in_use, AsyncMutex& commit_lock,
+                     uint64_t cache_bytes)
+    : file_(file),
+      header_(header),
+      commit_lock_(commit_lock),
+      cache_(file, in_use, header->geometry.slice_bytes(), cache_bytes),
+      // What a block device holds past the image's end is unknown.
+      fresh_from_(file.is_block_device() ? ~uint64_t{0}
+                                         : header->geometry.clusters_for(file.size_bytes())) {}
+
+const Geometry& Refcounts::geometry() const { return header_->geometry; }
+
+Task<Result<void>> Refcounts::read_table() {
+  co_return co_await table_.read(
+      file_, header_->refcount_table_offset,
+      geometry().offset_of(header_->refcount_table_clusters) / sizeof(uint64_t));
+}
+
+Task<Result<Refcounts::Allocation>> Refcounts::allocate(uint64_t wanted) {
+  const AsyncMutex::Guard guard = co_await allocating_.lock();
+  for (;;) {
+    if (hint_ >= geometry().cluster_of(kMaxHostBytes))
+      co_return fail(ErrorKind::kNoSpace, "{}: qcow2 can address no more clusters", file_.path());
+    const uint64_t block = hint_ >> geometry().refcounts_per_block_bits();
+    if (block >= table_.size()) {
+      CO_TRY_VOID(co_await grow_table());
+    } else if (table_[block] == 0) {
+      CO_TRY_VOID(co_await add_block(block));
+    } else if (Slice* slice = cache_.find(hint_ >> geometry().refcounts_per_slice_bits())) {
+      const HostRun run = take_free(*slice, wanted);
+      if (run.count == 0) continue;
+      const bool fresh = run.first >= fresh_from_;
+      fresh_from_ = std::max(fresh_from_, run.first + run.count);
+      co_return Allocation{run, fresh};
+    } else {
+      CO_TRY_VOID(co_await load_slice(hint_));
+    }
+  }
+}
+
+// Moves hint_ past what it takes, or past the slice if nothing is free there.
+HostRun Refcounts::take_free(Slice& slice, uint64_t wanted) {
+  const uint32_t order = geometry().refcount_order;
+  const uint64_t mask = geometry().refcounts_per_slice() - 1;
+  const uint64_t end = (hint_ | mask) + 1;
+  uint64_t first = hint_;
+  while (first < end &&
+         (get_refcount(slice.bytes(), order, first & mask) != 0 || is_punched(first)))
+    ++first;
+  uint64_t last = first;
+  while (last < end && last - first < wanted &&
+         get_refcount(slice.bytes(), order, last & mask) == 0 && !is_punched(last)) {
+    set_refcount(slice.bytes(), order, last & mask, 1);
+    ++last;
+  }
+  hint_ = last;
+  if (last != first) cache_.mark_dirty(slice);
+  return {first, last - first};
+}
+
+bool Refcounts::is_punched(uint64_t cluster) const {
+  if (punching_.empty()) return false;
+  const auto after = punching_.upper_bound(cluster);
+  return after != punching_.begin() && std::prev(after)->second > cluster;
+}
+
+Task<Result<void>> Refcounts::load_slice(uint64_t cluster) {
+  const uint64_t block = cluster >> geometry().refcounts_per_block_bits();
+  const uint64_t block_offset = block < table_.size() ? table_[block] & kRefcountOffsetMask : 0;
+  if (block_offset == 0 || geometry().offset_in_cluster(block_offset) != 0 ||
+      block_offset >= kMaxHostBytes)
+    co_return fail(ErrorKind::kCorrupt, "{}: refcount table entry {} points at {:#x}", file_.path(),
+                   block, block_offset);
+  const uint64_t key = cluster >> geometry().refcounts_per_slice_bits();
+  const uint64_t slice_in_block = key & (geometry().slices_per_cluster() - 1);
+  co_return co_await cache_.load(key, block_offset + slice_in_block * geometry().slice_bytes());
+}
+
+// A block describes a range in which nothing is allocated yet; it takes the first cluster of it.
+Task<Result<void>> Refcounts::add_block(uint64_t block) {
+  const uint64_t cluster = block << geometry().refcounts_per_block_bits();
+  if (cluster == 0)
+    co_return fail(ErrorKind::kCorrupt, "{}: refcount table entry 0 is empty", file_.path());
+  if (cluster < fresh_from_)
+    CO_TRY_VOID(co_await file_.write_zeroes(geometry().offset_of(cluster),
+                                            geometry().cluster_bytes(), false));
+  Slice& slice = cache_.insert_zeros(cluster >> geometry().refcounts_per_slice_bits());
+  set_refcount(slice.bytes(), geometry().refcount_order, 0, 1);
+  cache_.mark_dirty(slice);
+  table_.set(block, geometry().offset_of(cluster));
+  fresh_from_ = std::max(fresh_from_, cluster + 1);
+  co_return {};
+}
+
+Task<Result<void>> Refcounts::release(std::vector<HostRun> runs, bool punch) {
+  Result<void> result;
+  std::vector<HostRun> unreferenced;
+  for (const HostRun run : runs)
+    if (auto dropped = co_await drop(run, unreferenced); !dropped) result = std::move(dropped);
+  for (const HostRun run : unreferenced) {
+    if (!punch) break;
+    // A hint to the host: if it fails, the space is reused all the same.
+    (void)co_await file_.discard(geometry().offset_of(run.first), geometry().offset_of(run.count));
+  }
+  end_punching(unreferenced);
+  co_return result;
+}
+
+Task<Result<void>> Refcounts::drop(HostRun run, std::vector<HostRun>& unreferenced) {
+  const uint32_t order = geometry().refcount_order;
+  const uint64_t mask = geometry().refcounts_per_slice() - 1;
+  for (uint64_t cluster = run.first; cluster != run.first + run.count;) {
+    Slice* slice = cache_.find(cluster >> geometry().refcounts_per_slice_bits());
+    if (slice == nullptr) {
+      CO_TRY_VOID(co_await load_slice(cluster));
+      continue;
+    }
+    const uint64_t references = get_refcount(slice->bytes(), order, cluster & mask);
+    // More references than counted: the image is corrupt, and the cluster stays what it is.
+    if (references == 0)
+      co_return fail(ErrorKind::kCorrupt,
+                     "{}: host cluster at {:#x} has more references than its "
+                     "refcount says",
+                     file_.path(), geometry().offset_of(cluster));
+    set_refcount(slice->bytes(), order, cluster & mask, references - 1);
+    cache_.mark_dirty(*slice);
+    if (references == 1) {
+      add_run(unreferenced, {cluster, 1});
+      punching_.emplace(cluster, cluster + 1);
+    }
+    ++cluster;
+  }
+  co_return {};
+}
+
+void Refcounts::end_punching(const std::vector<HostRun>& runs) {
+  for (const HostRun run : runs) {
+    punching_.erase(punching_.lower_bound(run.first), punching_.lower_bound(run.first + run.count));
+    hint_ = std::min(hint_, run.first);
+  }
+}
+
+Task<Result<uint64_t>> Refcounts::count(uint64_t cluster) {
+  const uint64_t key = cluster >> geometry().refcounts_per_slice_bits();
+  const uint64_t block = cluster >> geometry().refcounts_per_block_bits();
+  if (block >= table_.size() || table_[block] == 0) co_return 0;
+  for (;;) {
+    if (const Slice* slice = cache_.find(key))
+      co_return get_refcount(slice->bytes(), geometry().refcount_order,
+                             cluster & (geometry().refcounts_per_slice() - 1));
+    CO_TRY_VOID(co_await load_slice(cluster));
+  }
+}
+
+Task<Result<void>> Refcounts::write_blocks() {
+  SliceCache::Copies copies = cache_.copy_dirty();
+  for (SliceCache::Copy& copy : copies.slices) {
+    const uint64_t per_block = geometry().slices_per_cluster();
+    copy.host_offset = (table_[copy.key / per_block] & kRefcountOffsetMask) +
+                       copy.key % per_block * geometry().slice_bytes();
+  }
+  auto result = co_await write_slices(file_, copies, cache_.slice_bytes());
+  cache_.finish_writing(copies, !result);
+  co_return std::move(result);
+}
+
+}  // namespace hull::blockcore::qcow2

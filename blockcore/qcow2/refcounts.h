@@ -1,0 +1,84 @@
+// Who owns which host cluster: refcount table and blocks of one image, and the allocator on top.
+// docs/interop/qcow2, "Host cluster management".
+//
+// All changes happen in the cache and reach the file with a commit, which writes them before
+// anything that refers to a newly allocated cluster. References that are dropped reach this class
+// only after the commit that removed them from the mapping (release()). Single thread.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "blockcore/async_mutex.h"
+#include "blockcore/file.h"
+#include "blockcore/qcow2/header.h"
+#include "blockcore/qcow2/host_run.h"
+#include "blockcore/qcow2/host_table.h"
+#include "blockcore/qcow2/slice_cache.h"
+
+namespace hull::blockcore::qcow2 {
+
+class ImageHeader;
+
+class Refcounts {
+ public:
+  // `commit_lock` is held while a commit writes; taken here when the table has to move.
+  Refcounts(File& file, ImageHeader& header, InUse& in_use, AsyncMutex& commit_lock,
+            uint64_t cache_bytes);
+
+  Task<Result<void>> read_table();
+
+  struct Allocation {
+    HostRun run;
+    // The run lies past everything that was ever written to the file: it reads as zeros.
+    bool fresh;
+  };
+  // The first free clusters in a row, at least one and at most `wanted`, now with a count of one.
+  // kNoSpace if the format can address no more.
+  Task<Result<Allocation>> allocate(uint64_t wanted);
+
+  // Drops one reference to each cluster (a cluster may be listed more than once). What nobody
+  // refers to any more is given back to the host if `punch`, and only then can be allocated again.
+  // What cannot be read stays allocated, which is a leak and no worse.
+  Task<Result<void>> release(std::vector<HostRun> runs, bool punch);
+
+  Task<Result<uint64_t>> count(uint64_t cluster);
+
+  SliceCache& cache() { return cache_; }
+  HostTable& table() { return table_; }
+  bool dirty() const { return cache_.dirty() || table_.dirty(); }
+  // Writes all changed blocks; the caller holds the commit lock.
+  Task<Result<void>> write_blocks();
+
+ private:
+  Task<Result<void>> load_slice(uint64_t cluster);
+  HostRun take_free(Slice& slice, uint64_t wanted);
+  Task<Result<void>> add_block(uint64_t block);
+  Task<Result<void>> drop(HostRun run, std::vector<HostRun>& unreferenced);
+  void end_punching(const std::vector<HostRun>& runs);
+  bool is_punched(uint64_t cluster) const;
+
+  // refcount_growth.cc
+  struct Growth {
+    uint64_t first_cluster;  // of the new table, which is followed by the blocks
+    uint64_t table_clusters;
+    uint64_t blocks;
+  };
+  Result<Growth> plan_growth() const;
+  Task<Result<void>> grow_table();
+  Task<Result<void>> write_growth(const Growth& growth);
+  const Geometry& geometry() const;
+
+  File& file_;
+  ImageHeader& header_;
+  AsyncMutex& commit_lock_;
+  HostTable table_;
+  SliceCache cache_;
+  AsyncMutex allocating_;
+  uint64_t hint_ = 0;                      // no free cluster lies before it, but for punching_
+  uint64_t fresh_from_ = 0;                // first cluster that was never written
+  std::map<uint64_t, uint64_t> punching_;  // first cluster → end: free, but not to be used yet
+};
+
+}  // namespace hull::blockcore::qcow2
