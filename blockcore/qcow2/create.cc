@@ -1,0 +1,195 @@
+#include "blockcore/qcow2/create.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "base/checked.h"
+#include "base/endian.h"
+#include "blockcore/qcow2/header.h"
+#include "blockcore/qcow2/refcount_block.h"
+
+namespace hull::blockcore {
+namespace {
+
+using namespace qcow2;
+
+// The clusters of a new image: header, refcount table, refcount blocks, L1 table, and with
+// preallocation L2 tables and data, one after the other.
+struct Layout {
+  Geometry geometry;
+  uint64_t table_clusters = 1;
+  uint64_t blocks = 1;
+  uint64_t l1_entries = 0;
+  uint64_t l1_clusters = 0;
+  uint64_t l2_tables = 0;
+  uint64_t data_clusters = 0;
+
+  uint64_t first_block() const { return 1 + table_clusters; }
+  uint64_t first_l1() const { return first_block() + blocks; }
+  uint64_t first_l2() const { return first_l1() + l1_clusters; }
+  uint64_t first_data() const { return first_l2() + l2_tables; }
+  uint64_t end() const { return first_data() + data_clusters; }
+};
+
+Result<void> check_options(const Qcow2CreateOptions& options) {
+  if (options.version != 2 && options.version != 3)
+    return fail(ErrorKind::kInvalidConfig, "there is no qcow2 version {}", options.version);
+  if (options.cluster_bits < kMinClusterBits || options.cluster_bits > kMaxClusterBits)
+    return fail(ErrorKind::kInvalidConfig,
+                "cluster size must be a power of two between 512 and 2048k");
+  if (options.refcount_order > kMaxRefcountOrder)
+    return fail(ErrorKind::kInvalidConfig,
+                "refcount width must be a power of two and may not exceed 64 bits");
+  if (options.version == 2 && options.refcount_order != 4)
+    return fail(ErrorKind::kInvalidConfig,
+                "refcount widths other than 16 bits need compatibility level 1.1 or above");
+  if (options.version == 2 && options.lazy_refcounts)
+    return fail(ErrorKind::kInvalidConfig, "lazy refcounts need compatibility level 1.1 or above");
+  if (options.version == 2 && options.compression != CompressionType::kZlib)
+    return fail(ErrorKind::kInvalidConfig,
+                "a compression type other than zlib needs compatibility level 1.1 or above");
+  if (options.extended_l2 &&
+      (options.version == 2 || options.cluster_bits < kMinExtendedClusterBits))
+    return fail(ErrorKind::kInvalidConfig,
+                "extended L2 entries need compatibility level 1.1 and clusters of 16k or more");
+  if (!options.backing_name.empty() && options.preallocation != Preallocation::kOff &&
+      !options.extended_l2)
+    return fail(ErrorKind::kInvalidConfig,
+                "a backing file and preallocation exclude each other without extended_l2");
+  if (options.size_bytes > kMaxGuestBytes)
+    return fail(ErrorKind::kOutOfRange, "the image size is too large for qcow2");
+  return {};
+}
+
+Result<Layout> plan(const Qcow2CreateOptions& options) {
+  Layout layout;
+  layout.geometry = {options.cluster_bits, options.refcount_order, options.extended_l2};
+  const Geometry& geometry = layout.geometry;
+  layout.l1_entries = geometry.l1_entries_for(options.size_bytes);
+  if (layout.l1_entries * 8 > kMaxL1Bytes)
+    return fail(ErrorKind::kOutOfRange,
+                "the image size is too large for qcow2 with a cluster size of {} bytes (try a "
+                "larger cluster size)",
+                geometry.cluster_bytes());
+  layout.l1_clusters = geometry.clusters_for(layout.l1_entries * 8);
+  if (options.preallocation != Preallocation::kOff) {
+    layout.l2_tables = layout.l1_entries;
+    layout.data_clusters = geometry.clusters_for(options.size_bytes);
+  }
+  // Blocks describe themselves and the table; both only grow.
+  for (;;) {
+    const uint64_t blocks = divide_up(layout.end(), geometry.refcounts_per_block());
+    const uint64_t tables = geometry.clusters_for(blocks * 8);
+    if (blocks == layout.blocks && tables == layout.table_clusters) break;
+    layout.blocks = std::max(layout.blocks, blocks);
+    layout.table_clusters = std::max(layout.table_clusters, tables);
+  }
+  if (geometry.offset_of(layout.table_clusters) > kMaxRefcountTableBytes ||
+      layout.end() > geometry.cluster_of(kMaxHostBytes))
+    return fail(ErrorKind::kOutOfRange, "the preallocated image would be too large for qcow2");
+  return layout;
+}
+
+// A table of `count` entries that point at clusters in a row.
+Task<Result<void>> write_pointers(File& file, uint64_t offset, uint64_t first_target,
+                                  uint64_t count, const Geometry& geometry, uint64_t flags,
+                                  uint32_t entry_bytes = 8) {
+  constexpr uint64_t kEntriesAtOnce = 1 << 16;
+  std::vector<std::byte> bytes;
+  for (uint64_t done = 0; done < count;) {
+    const uint64_t now = std::min(kEntriesAtOnce, count - done);
+    bytes.assign(now * entry_bytes, std::byte{});
+    for (uint64_t i = 0; i < now; ++i) {
+      const Be64 entry = geometry.offset_of(first_target + done + i) | flags;
+      std::memcpy(bytes.data() + i * entry_bytes, &entry, sizeof entry);
+      // Extended: every subcluster is allocated.
+      const Be64 bitmap = 0xffffffff;
+      if (entry_bytes == 16) std::memcpy(bytes.data() + i * 16 + 8, &bitmap, sizeof bitmap);
+    }
+    CO_TRY_VOID(co_await write_exactly(file, offset + done * entry_bytes, bytes));
+    done += now;
+  }
+  co_return {};
+}
+
+Task<Result<void>> write_refcounts(File& file, const Layout& layout) {
+  const Geometry& geometry = layout.geometry;
+  CO_TRY_VOID(co_await write_pointers(file, geometry.cluster_bytes(), layout.first_block(),
+                                      layout.blocks, geometry, 0));
+  std::vector<std::byte> block(geometry.cluster_bytes());
+  for (uint64_t i = 0; i < layout.blocks; ++i) {
+    const uint64_t first = i * geometry.refcounts_per_block();
+    const uint64_t count = std::min(geometry.refcounts_per_block(), layout.end() - first);
+    std::ranges::fill(block, std::byte{});
+    for (uint64_t at = 0; at < count; ++at)
+      set_refcount(block.data(), geometry.refcount_order, at, 1);
+    CO_TRY_VOID(co_await write_exactly(file, geometry.offset_of(layout.first_block() + i), block));
+  }
+  co_return {};
+}
+
+Task<Result<void>> preallocate(File& file, const Layout& layout, Preallocation kind) {
+  const Geometry& geometry = layout.geometry;
+  CO_TRY_VOID(co_await write_pointers(file, geometry.offset_of(layout.first_l1()),
+                                      layout.first_l2(), layout.l2_tables, geometry, kCopied));
+  CO_TRY_VOID(co_await write_pointers(file, geometry.offset_of(layout.first_l2()),
+                                      layout.first_data(), layout.data_clusters, geometry, kCopied,
+                                      geometry.l2_entry_bytes()));
+  const uint64_t data_offset = geometry.offset_of(layout.first_data());
+  const uint64_t data_bytes = geometry.offset_of(layout.data_clusters);
+  if (kind == Preallocation::kFalloc && data_bytes != 0)
+    co_return co_await file.allocate(data_offset, data_bytes);
+  if (kind == Preallocation::kFull) {
+    const std::vector<std::byte> zeros(1 << 20);
+    for (uint64_t done = 0; done < data_bytes;) {
+      const uint64_t now = std::min<uint64_t>(zeros.size(), data_bytes - done);
+      CO_TRY_VOID(co_await write_exactly(file, data_offset + done, std::span(zeros).first(now)));
+      done += now;
+    }
+  }
+  co_return {};
+}
+
+Header make_header(const Qcow2CreateOptions& options, const Layout& layout) {
+  Header header;
+  header.version = options.version;
+  header.geometry = layout.geometry;
+  header.size_bytes = options.size_bytes;
+  header.l1_entries = static_cast<uint32_t>(layout.l1_entries);
+  header.l1_offset = layout.geometry.offset_of(layout.first_l1());
+  header.refcount_table_offset = layout.geometry.cluster_bytes();
+  header.refcount_table_clusters = static_cast<uint32_t>(layout.table_clusters);
+  header.compression = options.compression;
+  if (options.compression != CompressionType::kZlib)
+    header.incompatible |= kIncompatibleCompression;
+  if (options.extended_l2) header.incompatible |= kIncompatibleExtendedL2;
+  if (options.lazy_refcounts) header.compatible |= kCompatibleLazyRefcounts;
+  header.backing_name = options.backing_name;
+  if (!options.backing_format.empty()) header.backing_format = options.backing_format;
+  return header;
+}
+
+}  // namespace
+
+Task<Result<void>> create_qcow2(File& file, Qcow2CreateOptions options) {
+  CO_TRY_VOID(check_options(options));
+  CO_TRY(const Layout layout, plan(options));
+  CO_TRY(const std::vector<std::byte> header, encode_header(make_header(options, layout)));
+  // Everything that is not written below reads as zeros.
+  const uint64_t l1_end = layout.geometry.offset_of(layout.first_l1()) + layout.l1_entries * 8;
+  const uint64_t end = layout.data_clusters == 0 ? l1_end : layout.geometry.offset_of(layout.end());
+  if (file.is_block_device()) {
+    CO_TRY_VOID(co_await file.write_zeroes(0, align_up(l1_end, uint64_t{512}), true));
+  } else {
+    CO_TRY_VOID(file.set_size(0));
+    CO_TRY_VOID(file.set_size(end));
+  }
+  CO_TRY_VOID(co_await write_exactly(file, 0, header));
+  CO_TRY_VOID(co_await write_refcounts(file, layout));
+  if (options.preallocation != Preallocation::kOff)
+    CO_TRY_VOID(co_await preallocate(file, layout, options.preallocation));
+  co_return {};
+}
+
+}  // namespace hull::blockcore

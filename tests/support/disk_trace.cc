@@ -1,0 +1,132 @@
+#include "tests/support/disk_trace.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+namespace hull::testing {
+
+std::string DiskTrace::run(unsigned count, unsigned depth) {
+  while (count != 0 || !in_flight_.empty()) {
+    if (count != 0 && in_flight_.size() < depth && below(3) != 0) {
+      --count;
+      in_flight_.push_back(pick());
+      blockcore::start_detached(perform(std::prev(in_flight_.end())));
+    } else if (!queue_.empty()) {
+      queue_.resume(below(queue_.size()));
+    } else if (!in_flight_.empty()) {
+      return "operations hang";
+    }
+  }
+  return trouble_;
+}
+
+DiskTrace::Operation DiskTrace::pick() {
+  static constexpr Kind kKinds[] = {Kind::kRead,  Kind::kRead,     Kind::kWrite,   Kind::kWrite,
+                                    Kind::kWrite, Kind::kZero,     Kind::kDiscard, Kind::kFlush,
+                                    Kind::kWrite, Kind::kZeroUnmap};
+  const uint64_t size = model_.size();
+  for (unsigned attempt = 0; attempt < 20; ++attempt) {
+    Operation one{kKinds[below(std::size(kKinds))], 0, 0, {}};
+    if (one.kind == Kind::kFlush) return one;
+    // Often near what others touch, often aligned to something.
+    const uint64_t alignment = uint64_t{1} << (below(2) == 0 ? 9 : below(17));
+    one.offset = below(size) / alignment * alignment;
+    one.length = 1 + below(below(4) == 0 ? size / 4 : 6000);
+    if (below(2) == 0) one.length = std::max<uint64_t>(one.length / 512 * 512, 512);
+    if (below(8) == 0) one.length = size;
+    one.length = std::min(one.length, size - one.offset);
+    if (overlaps(one.offset, one.length)) continue;
+    if (one.kind == Kind::kRead) one.data.assign(one.length, 0xee);
+    if (one.kind == Kind::kWrite) {
+      one.data.resize(one.length);
+      for (uint8_t& byte : one.data) byte = static_cast<uint8_t>(random_());
+    }
+    return one;
+  }
+  return {Kind::kFlush, 0, 0, {}};
+}
+
+bool DiskTrace::overlaps(uint64_t offset, uint64_t length) const {
+  return std::ranges::any_of(in_flight_, [&](const Operation& other) {
+    return offset < other.offset + other.length && other.offset < offset + length;
+  });
+}
+
+blockcore::Task<void> DiskTrace::perform(std::list<Operation>::iterator operation) {
+  const iovec buffer{operation->data.data(), operation->data.size()};
+  Result<void> result = co_await start(*operation, buffer);
+  co_await finish(*operation, std::move(result));
+  in_flight_.erase(operation);
+}
+
+blockcore::Task<Result<void>> DiskTrace::start(Operation& operation, const iovec& buffer) {
+  const uint64_t offset = operation.offset;
+  const uint64_t length = operation.length;
+  switch (operation.kind) {
+    case Kind::kRead: co_return co_await disk_.read(offset, {&buffer, 1});
+    case Kind::kWrite: co_return co_await disk_.write(offset, {&buffer, 1});
+    case Kind::kZero: co_return co_await disk_.write_zeroes(offset, length, false);
+    case Kind::kZeroUnmap: co_return co_await disk_.write_zeroes(offset, length, true);
+    case Kind::kDiscard: co_return co_await disk_.discard(offset, length);
+    case Kind::kFlush: break;
+  }
+  co_return co_await disk_.flush();
+}
+
+blockcore::Task<void> DiskTrace::finish(Operation& operation, Result<void> result) {
+  const auto at = model_.begin() + static_cast<ptrdiff_t>(operation.offset);
+  if (!result) {
+    ++failures_;
+    if (!failures_allowed_) trouble_ = result.error().message();
+    if (operation.kind == Kind::kRead || operation.kind == Kind::kFlush) co_return;
+    (void)co_await learn(operation.offset, operation.length);
+    co_return;
+  }
+  switch (operation.kind) {
+    case Kind::kFlush: break;
+    case Kind::kRead:
+      if (!std::equal(operation.data.begin(), operation.data.end(), at))
+        trouble_ = fmt::format("read of {:#x} bytes at {:#x} gave other bytes", operation.length,
+                               operation.offset);
+      break;
+    case Kind::kWrite: std::ranges::copy(operation.data, at); break;
+    case Kind::kZero:
+    case Kind::kZeroUnmap: std::fill_n(at, operation.length, uint8_t{0}); break;
+    case Kind::kDiscard: {
+      // Byte by byte as before, or zero.
+      const std::vector<uint8_t> before(at, at + static_cast<ptrdiff_t>(operation.length));
+      if (!co_await learn(operation.offset, operation.length)) co_return;
+      for (size_t i = 0; i < before.size(); ++i)
+        if (at[static_cast<ptrdiff_t>(i)] != 0 && at[static_cast<ptrdiff_t>(i)] != before[i])
+          trouble_ = fmt::format("discard at {:#x} changed byte {:#x}", operation.offset,
+                                 operation.offset + i);
+    }
+  }
+}
+
+blockcore::Task<Result<void>> DiskTrace::learn(uint64_t offset, uint64_t length) {
+  const iovec buffer{model_.data() + offset, length};
+  co_return co_await disk_.read(offset, {&buffer, 1});
+}
+
+std::string DiskTrace::verify() {
+  std::vector<uint8_t> data(model_.size(), 0xee);
+  bool done = false;
+  std::string trouble;
+  blockcore::start_detached([](DiskTrace& trace, std::vector<uint8_t>& out, std::string& error,
+                               bool& end) -> blockcore::Task<void> {
+    const iovec buffer{out.data(), out.size()};
+    auto result = co_await trace.disk_.read(0, {&buffer, 1});
+    if (!result) error = result.error().message();
+    end = true;
+  }(*this, data, trouble, done));
+  while (!queue_.empty()) queue_.resume(0);
+  if (!done) return "the read hangs";
+  if (!trouble.empty()) return trouble;
+  const auto [mine, theirs] = std::ranges::mismatch(model_, data);
+  if (mine == model_.end()) return "";
+  return fmt::format("byte {:#x} is {:#x}, not {:#x}", mine - model_.begin(), *theirs, *mine);
+}
+
+}  // namespace hull::testing

@@ -1,0 +1,61 @@
+// Random operations on a disk, several in flight, held against a flat model of its contents.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "blockcore/disk.h"
+#include "tests/support/shuffled_file.h"
+
+namespace hull::testing {
+
+class DiskTrace {
+ public:
+  // `model` is what the disk reads as now; the trace keeps it up to date.
+  DiskTrace(blockcore::Disk& disk, std::vector<uint8_t>& model, ShuffleQueue& queue,
+            std::mt19937& random)
+      : disk_(disk), model_(model), queue_(queue), random_(random) {}
+
+  // Starts `count` operations with at most `depth` in flight, of which no two overlap, and waits
+  // for them all. Returns what went wrong: a read that gave other bytes, an operation that failed
+  // and was not expected to.
+  std::string run(unsigned count, unsigned depth);
+  // The whole disk equals the model.
+  std::string verify();
+
+  // Operations may fail, as with an injected fault; what a failed one covered is then unknown and
+  // the model takes what the disk gives. Number of failures so far.
+  void allow_failures() { failures_allowed_ = true; }
+  unsigned failures() const { return failures_; }
+
+ private:
+  enum class Kind : uint8_t { kRead, kWrite, kZero, kZeroUnmap, kDiscard, kFlush };
+  struct Operation {
+    Kind kind;
+    uint64_t offset;
+    uint64_t length;
+    std::vector<uint8_t> data;
+  };
+
+  Operation pick();
+  bool overlaps(uint64_t offset, uint64_t length) const;
+  blockcore::Task<void> perform(std::list<Operation>::iterator operation);
+  blockcore::Task<Result<void>> start(Operation& operation, const iovec& buffer);
+  blockcore::Task<void> finish(Operation& operation, Result<void> result);
+  blockcore::Task<Result<void>> learn(uint64_t offset, uint64_t length);
+  uint64_t below(uint64_t limit) { return limit == 0 ? 0 : random_() % limit; }
+
+  blockcore::Disk& disk_;
+  std::vector<uint8_t>& model_;
+  ShuffleQueue& queue_;
+  std::mt19937& random_;
+  std::list<Operation> in_flight_;
+  std::string trouble_;
+  bool failures_allowed_ = false;
+  unsigned failures_ = 0;
+};
+
+}  // namespace hull::testing

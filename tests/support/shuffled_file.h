@@ -1,0 +1,95 @@
+// A File whose operations complete when the test says so, in any order: several operations of a
+// disk interleave without an engine.
+//
+//   ShuffleQueue queue;
+//   … start_detached() operations over ShuffledFile(inner, queue) …
+//   while (!queue.empty()) queue.resume(random() % queue.size());
+#pragma once
+
+#include <coroutine>
+#include <memory>
+#include <vector>
+
+#include "blockcore/file.h"
+
+namespace hull::testing {
+
+class ShuffleQueue {
+ public:
+  bool empty() const { return waiting_.empty(); }
+  size_t size() const { return waiting_.size(); }
+  void resume(size_t index) {
+    const std::coroutine_handle<> one = waiting_[index];
+    waiting_.erase(waiting_.begin() + static_cast<ptrdiff_t>(index));
+    one.resume();
+  }
+  auto wait() {
+    struct Awaiter {
+      std::vector<std::coroutine_handle<>>& waiting;
+      bool await_ready() const noexcept { return false; }
+      void await_suspend(std::coroutine_handle<> awaiting) { waiting.push_back(awaiting); }
+      void await_resume() const noexcept {}
+    };
+    return Awaiter{waiting_};
+  }
+
+ private:
+  std::vector<std::coroutine_handle<>> waiting_;
+};
+
+class ShuffledFile : public blockcore::File {
+ public:
+  ShuffledFile(std::unique_ptr<blockcore::File> inner, ShuffleQueue& queue)
+      : inner_(std::move(inner)), queue_(queue) {}
+
+  const std::string& path() const override { return inner_->path(); }
+  bool read_only() const override { return inner_->read_only(); }
+  uint64_t size_bytes() const override { return inner_->size_bytes(); }
+  bool is_block_device() const override { return inner_->is_block_device(); }
+  uint32_t alignment_bytes() const override { return inner_->alignment_bytes(); }
+
+  // The transfer happens before or after the wait, as the queue's length has it: a test with
+  // several in flight sees both.
+  blockcore::Task<Result<void>> write(uint64_t offset, std::span<const iovec> buffers) override {
+    const bool late = queue_.size() % 2 == 0;
+    if (late) co_await queue_.wait();
+    auto result = co_await inner_->write(offset, buffers);
+    if (!late) co_await queue_.wait();
+    co_return std::move(result);
+  }
+  blockcore::Task<Result<void>> flush() override {
+    co_await queue_.wait();
+    co_return co_await inner_->flush();
+  }
+  blockcore::Task<Result<void>> write_zeroes(uint64_t offset, uint64_t length,
+                                             bool may_unmap) override {
+    co_await queue_.wait();
+    co_return co_await inner_->write_zeroes(offset, length, may_unmap);
+  }
+  blockcore::Task<Result<void>> discard(uint64_t offset, uint64_t length) override {
+    co_await queue_.wait();
+    co_return co_await inner_->discard(offset, length);
+  }
+  blockcore::Task<Result<void>> allocate(uint64_t offset, uint64_t length) override {
+    co_await queue_.wait();
+    co_return co_await inner_->allocate(offset, length);
+  }
+  Result<void> set_size(uint64_t size) override { return inner_->set_size(size); }
+
+ protected:
+  blockcore::Task<Result<void>> transfer_in(uint64_t offset, std::span<const iovec> buffers,
+                                            AtEnd at_end) override {
+    const bool late = queue_.size() % 2 == 0;
+    if (late) co_await queue_.wait();
+    auto result = at_end == AtEnd::kFail ? co_await inner_->read(offset, buffers)
+                                         : co_await inner_->read_or_zero(offset, buffers);
+    if (!late) co_await queue_.wait();
+    co_return std::move(result);
+  }
+
+ private:
+  std::unique_ptr<blockcore::File> inner_;
+  ShuffleQueue& queue_;
+};
+
+}  // namespace hull::testing
