@@ -104,7 +104,7 @@ Task<Result<void>> ClusterMap::load(uint64_t offset) {
 }
 
 bool ClusterMap::is_ready(uint64_t cluster) {
-  return (l1_[geometry_.l1_index(cluster)] & kCopied) != 0 &&
+  return (l1_[geometry_.l1_index(cluster)] & kCopiedFlag) != 0 &&
          (l1_[geometry_.l1_index(cluster)] & kOffsetMask) != 0 &&
          cache_.find(slice_key(cluster)) != nullptr;
 }

@@ -132,10 +132,10 @@ Task<Result<void>> write_refcounts(File& file, const Layout& layout) {
 Task<Result<void>> preallocate(File& file, const Layout& layout, Preallocation kind) {
   const Geometry& geometry = layout.geometry;
   CO_TRY_VOID(co_await write_pointers(file, geometry.offset_of(layout.first_l1()),
-                                      layout.first_l2(), layout.l2_tables, geometry, kCopied));
+                                      layout.first_l2(), layout.l2_tables, geometry, kCopiedFlag));
   CO_TRY_VOID(co_await write_pointers(file, geometry.offset_of(layout.first_l2()),
-                                      layout.first_data(), layout.data_clusters, geometry, kCopied,
-                                      geometry.l2_entry_bytes()));
+                                      layout.first_data(), layout.data_clusters, geometry,
+                                      kCopiedFlag, geometry.l2_entry_bytes()));
   const uint64_t data_offset = geometry.offset_of(layout.first_data());
   const uint64_t data_bytes = geometry.offset_of(layout.data_clusters);
   if (kind == Preallocation::kFalloc && data_bytes != 0)

@@ -35,9 +35,9 @@ inline constexpr uint32_t kExtensionDataFile = 0x44415441;
 // L1, L2 and refcount table entries.
 inline constexpr uint64_t kOffsetMask = 0x00fffffffffffe00;          // bits 9-55
 inline constexpr uint64_t kRefcountOffsetMask = 0xfffffffffffffe00;  // bits 9-63
-inline constexpr uint64_t kCopied = uint64_t{1} << 63;               // refcount is exactly one
-inline constexpr uint64_t kCompressed = uint64_t{1} << 62;
-inline constexpr uint64_t kReadsAsZero = 1;
+inline constexpr uint64_t kCopiedFlag = uint64_t{1} << 63;           // refcount is exactly one
+inline constexpr uint64_t kCompressedFlag = uint64_t{1} << 62;
+inline constexpr uint64_t kZeroFlag = 1;
 inline constexpr uint64_t kL1Reserved = 0x7f000000000001ff;
 inline constexpr uint64_t kL2Reserved = 0x3f000000000001fe;
 

@@ -1,6 +1,7 @@
 #include "blockcore/qcow2/host_table.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "base/endian.h"
@@ -24,11 +25,7 @@ Task<Result<void>> HostTable::read(File& file, uint64_t host_offset, uint64_t en
   if (entries == 0) co_return {};
   const iovec buffer{entries_.data(), entries * 8};
   CO_TRY_VOID(co_await file.read_or_zero(host_offset, {&buffer, 1}));
-  for (uint64_t& entry : entries_) {
-    Be64 raw;
-    std::memcpy(&raw, &entry, sizeof raw);
-    entry = raw;
-  }
+  for (uint64_t& entry : entries_) entry = std::bit_cast<Be64>(entry);
   co_return {};
 }
 

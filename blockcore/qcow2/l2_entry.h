@@ -21,14 +21,14 @@ struct L2Entry {
   uint64_t value = 0;
 
   ClusterKind kind() const {
-    if ((value & kCompressed) != 0) return ClusterKind::kCompressed;
-    if ((value & kReadsAsZero) != 0) return ClusterKind::kZero;
+    if ((value & kCompressedFlag) != 0) return ClusterKind::kCompressed;
+    if ((value & kZeroFlag) != 0) return ClusterKind::kZero;
     return (value & kOffsetMask) != 0 ? ClusterKind::kNormal : ClusterKind::kUnallocated;
   }
   // Of kNormal and kZero; 0 if there is no host cluster.
   uint64_t host_offset() const { return value & kOffsetMask; }
   // Nobody else refers to the host cluster: it may be written in place.
-  bool writable() const { return (value & kCopied) != 0 && host_offset() != 0; }
+  bool writable() const { return (value & kCopiedFlag) != 0 && host_offset() != 0; }
 };
 
 // Where the data of a compressed cluster lies: not aligned to anything.

@@ -11,11 +11,11 @@ namespace hull::blockcore::qcow2 {
 
 Task<Result<void>> ClusterMap::make_ready(uint64_t cluster) {
   const uint64_t l1_index = geometry_.l1_index(cluster);
-  if ((l1_[l1_index] & kCopied) == 0 || (l1_[l1_index] & kOffsetMask) == 0) {
+  if ((l1_[l1_index] & kCopiedFlag) == 0 || (l1_[l1_index] & kOffsetMask) == 0) {
     const AsyncMutex::Guard guard = co_await changing_tables_.lock();
     if ((l1_[l1_index] & kOffsetMask) == 0) {
       CO_TRY_VOID(co_await add_table(cluster));
-    } else if ((l1_[l1_index] & kCopied) == 0) {
+    } else if ((l1_[l1_index] & kCopiedFlag) == 0) {
       CO_TRY_VOID(co_await copy_table(l1_index));
     }
   }
@@ -35,7 +35,7 @@ Task<Result<void>> ClusterMap::add_table(uint64_t cluster) {
       co_return std::move(zeroed);
     }
   }
-  l1_.set(geometry_.l1_index(cluster), offset | kCopied);
+  l1_.set(geometry_.l1_index(cluster), offset | kCopiedFlag);
   cache_.insert_zeros(slice_key(cluster));
   co_return {};
 }
@@ -52,7 +52,7 @@ Task<Result<void>> ClusterMap::copy_table(uint64_t l1_index) {
   }
   // Slices of the shared table that are cached are clean, and now those of the copy; what they say
   // about sharing is the same.
-  l1_.set(l1_index, new_offset | kCopied);
+  l1_.set(l1_index, new_offset | kCopiedFlag);
   add_run(unlinked_, {geometry_.cluster_of(old_offset), 1});
   co_return {};
 }

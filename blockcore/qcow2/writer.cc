@@ -145,7 +145,7 @@ Task<Result<void>> Writer::publish(const Placement& placement) {
     CO_TRY_VOID(co_await image_.map.make_ready(placement.first_cluster));
   for (uint64_t i = 0; i < placement.host.count; ++i) {
     const uint64_t host_offset = image_.geometry.offset_of(placement.host.first + i);
-    image_.map.set_entry(placement.first_cluster + i, {host_offset | kCopied});
+    image_.map.set_entry(placement.first_cluster + i, {host_offset | kCopiedFlag});
   }
   co_return {};
 }

@@ -103,12 +103,12 @@ Task<Result<uint64_t>> Zeroer::change_clusters(uint64_t offset, uint64_t length,
 
 L2Entry Zeroer::changed(L2Entry entry, Action action) const {
   if (action == Action::kZero && entry.kind() != ClusterKind::kCompressed && entry.writable())
-    return {entry.value | kReadsAsZero};
+    return {entry.value | kZeroFlag};
   // A table without the zero flag says the same by nothing at all; so does an image without a
   // backing file.
   const bool hides_nothing = image_.backing == nullptr;
   if (hides_nothing && (action == Action::kDiscard || !image_.header->has_zero_flag())) return {};
-  return {kReadsAsZero};
+  return {kZeroFlag};
 }
 
 Task<Result<void>> Zeroer::write_zero_bytes(uint64_t offset, uint64_t length) {
