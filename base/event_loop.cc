@@ -5,42 +5,55 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <span>
 
 namespace hull {
+
+namespace {
+
+constexpr uint32_t kStopGeneration = 0;
+
+// What epoll hands back: which descriptor, and which of its users.
+uint64_t key_of(int fd, uint32_t generation) {
+  return uint64_t{generation} << 32 | static_cast<uint32_t>(fd);
+}
+
+}  // namespace
 
 Result<EventLoop> EventLoop::create() {
   UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
   if (!epoll.valid()) return std::unexpected(Error::from_errno("epoll_create1"));
   EventLoop loop(std::move(epoll), TRY(EventFd::create()));
-  epoll_event event{};
-  event.events = EPOLLIN;
-  event.data.fd = loop.stop_.fd();
-  if (::epoll_ctl(loop.epoll_.get(), EPOLL_CTL_ADD, loop.stop_.fd(), &event) < 0)
-    return std::unexpected(Error::from_errno("epoll_ctl"));
+  TRY(loop.control(EPOLL_CTL_ADD, loop.stop_.fd(), EPOLLIN, kStopGeneration));
   return loop;
 }
 
-Result<void> EventLoop::add(int fd, uint32_t events, Handler handler) {
+Result<void> EventLoop::control(int operation, int fd, uint32_t events, uint32_t generation) const {
   epoll_event event{};
   event.events = events;
-  event.data.fd = fd;
-  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) < 0)
-    return std::unexpected(Error::from_errno("epoll_ctl add"));
-  handlers_[fd] = std::make_shared<Handler>(std::move(handler));
+  event.data.u64 = key_of(fd, generation);
+  if (::epoll_ctl(epoll_.get(), operation, fd, &event) < 0)
+    return std::unexpected(Error::from_errno("epoll_ctl"));
+  return {};
+}
+
+Result<void> EventLoop::add(int fd, uint32_t events, Handler handler) {
+  const uint32_t generation = next_generation_;
+  TRY(control(EPOLL_CTL_ADD, fd, events, generation));
+  if (++next_generation_ == kStopGeneration) ++next_generation_;
+  watches_[fd] = {generation, std::make_shared<Handler>(std::move(handler))};
   return {};
 }
 
 Result<void> EventLoop::modify(int fd, uint32_t events) {
-  epoll_event event{};
-  event.events = events;
-  event.data.fd = fd;
-  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event) < 0)
-    return std::unexpected(Error::from_errno("epoll_ctl modify"));
-  return {};
+  const auto found = watches_.find(fd);
+  if (found == watches_.end())
+    return fail(ErrorKind::kInternal, "descriptor {} is not watched", fd);
+  return control(EPOLL_CTL_MOD, fd, events, found->second.generation);
 }
 
 void EventLoop::remove(int fd) {
-  if (handlers_.erase(fd) != 0) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+  if (watches_.erase(fd) != 0) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
 }
 
 uint64_t EventLoop::call_after(std::chrono::milliseconds delay, std::function<void()> handler) {
@@ -61,20 +74,26 @@ Result<void> EventLoop::run() {
     const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()),
                                    milliseconds_to_next_timer());
     if (count < 0 && errno != EINTR) return std::unexpected(Error::from_errno("epoll_wait"));
-    for (int i = 0; i < count; ++i) {
-      const int fd = events[static_cast<size_t>(i)].data.fd;
-      if (fd == stop_.fd()) {
-        stop_.consume();
-        return {};
-      }
-      // An earlier handler of this round may have removed it.
-      const auto found = handlers_.find(fd);
-      if (found == handlers_.end()) continue;
-      const std::shared_ptr<Handler> handler = found->second;
-      (*handler)(events[static_cast<size_t>(i)].events);
+    const std::span ready(events.data(), static_cast<size_t>(std::max(count, 0)));
+    // Before the handlers: after the round in which stop() was called nothing more runs.
+    if (std::ranges::any_of(ready, [this](const epoll_event& event) {
+          return event.data.u64 == key_of(stop_.fd(), kStopGeneration);
+        })) {
+      stop_.consume();
+      return {};
     }
+    for (const epoll_event& event : ready) dispatch(event.data.u64, event.events);
     run_due_timers();
   }
+}
+
+// An earlier handler of this round may have removed the watch, and may have added another one for
+// the same number.
+void EventLoop::dispatch(uint64_t key, uint32_t events) {
+  const auto found = watches_.find(static_cast<int>(key & UINT32_MAX));
+  if (found == watches_.end() || found->second.generation != key >> 32) return;
+  const std::shared_ptr<Handler> handler = found->second.handler;
+  (*handler)(events);
 }
 
 void EventLoop::stop() const { stop_.signal(); }

@@ -31,12 +31,16 @@ class EventLoop {
   uint64_t call_after(std::chrono::milliseconds delay, std::function<void()> handler);
   void cancel(uint64_t timer);
 
-  // Until stop(). A second run() is allowed.
+  // Until stop(); what is ready in the same round is still handled. A second run() is allowed.
   Result<void> run();
   // Any thread, any number of times, also before run().
   void stop() const;
 
  private:
+  struct Watch {
+    uint32_t generation;               // tells a new user of a descriptor number from the old one
+    std::shared_ptr<Handler> handler;  // shared: one that removes itself lives until it returns
+  };
   struct Timer {
     uint64_t id;
     std::function<void()> handler;
@@ -44,13 +48,15 @@ class EventLoop {
   using Clock = std::chrono::steady_clock;
 
   EventLoop(UniqueFd epoll, EventFd stop) : epoll_(std::move(epoll)), stop_(std::move(stop)) {}
+  Result<void> control(int operation, int fd, uint32_t events, uint32_t generation) const;
+  void dispatch(uint64_t key, uint32_t events);
   int milliseconds_to_next_timer() const;
   void run_due_timers();
 
   UniqueFd epoll_;
   EventFd stop_;
-  // Shared so that a handler which removes itself lives until it returns.
-  std::map<int, std::shared_ptr<Handler>> handlers_;
+  std::map<int, Watch> watches_;
+  uint32_t next_generation_ = 1;
   std::multimap<Clock::time_point, Timer> timers_;
   uint64_t next_timer_ = 1;
 };

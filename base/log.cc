@@ -21,32 +21,64 @@ constexpr std::string_view name_of(LogLevel level) {
   return "";
 }
 
+uint8_t byte_at(std::string_view text, size_t index) { return static_cast<uint8_t>(text[index]); }
+
+// Length of the UTF-8 sequence that starts `text` (RFC 3629), 0 if there is none. Overlong forms
+// and surrogates pass: they do no harm here.
+size_t sequence_length(std::string_view text) {
+  const uint8_t lead = byte_at(text, 0);
+  const size_t length = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+  if (length > text.size() || lead > 0xf4) return 0;
+  for (size_t i = 1; i < length; ++i) {
+    if ((byte_at(text, i) & 0xc0) != 0x80) return 0;
+  }
+  return length;
+}
+
+bool is_control(std::string_view character) {
+  const uint8_t first = byte_at(character, 0);
+  if (character.size() == 1) return first < 0x20 || first == 0x7f;
+  return first == 0xc2 && byte_at(character, 1) < 0xa0;
+}
+
 }  // namespace
 
 void set_log_level(LogLevel level) { g_level.store(level, std::memory_order_relaxed); }
 LogLevel log_level() { return g_level.load(std::memory_order_relaxed); }
 
-void log_line(LogLevel level, std::string_view message) {
-  std::string line(name_of(level));
-  for (const char c : message) {
-    // File names and documents are hostile: no escape sequence of theirs reaches the terminal.
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
-      line += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-    else
-      line += c;
+std::string printable(std::string_view text) {
+  std::string line;
+  line.reserve(text.size());
+  while (!text.empty()) {
+    const size_t length = sequence_length(text);
+    const std::string_view character = text.substr(0, length == 0 ? 1 : length);
+    if (length != 0 && !is_control(character)) {
+      line += character;
+    } else {
+      for (const char c : character) line += fmt::format("\\x{:02x}", static_cast<uint8_t>(c));
+    }
+    text.remove_prefix(character.size());
   }
-  line += '\n';
+  return line;
+}
+
+void log_line(LogLevel level, std::string_view message) {
+  const std::string line = fmt::format("{}{}\n", name_of(level), printable(message));
   while (::write(STDERR_FILENO, line.data(), line.size()) < 0 && errno == EINTR) {
   }
 }
 
 bool LogLimiter::admit(uint32_t& suppressed) {
-  const int64_t now = std::chrono::duration_cast<std::chrono::seconds>(
-                          std::chrono::steady_clock::now().time_since_epoch())
-                          .count();
+  return admit_at(std::chrono::duration_cast<std::chrono::seconds>(
+                      std::chrono::steady_clock::now().time_since_epoch())
+                      .count(),
+                  suppressed);
+}
+
+bool LogLimiter::admit_at(int64_t now_seconds, uint32_t& suppressed) {
   int64_t start = window_start_seconds_.load(std::memory_order_relaxed);
-  if (now - start >= 10 &&
-      window_start_seconds_.compare_exchange_strong(start, now, std::memory_order_relaxed))
+  if (now_seconds - start >= 10 &&
+      window_start_seconds_.compare_exchange_strong(start, now_seconds, std::memory_order_relaxed))
     count_.store(0, std::memory_order_relaxed);
   if (count_.fetch_add(1, std::memory_order_relaxed) < kBurst) {
     suppressed = suppressed_.exchange(0, std::memory_order_relaxed);

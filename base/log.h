@@ -9,6 +9,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace hull {
@@ -19,8 +20,12 @@ enum class LogLevel : uint8_t { kError, kWarn, kInfo, kDebug };
 void set_log_level(LogLevel level);
 LogLevel log_level();
 
-// Writes "LEVEL: MESSAGE\n" with one write(2); control characters are shown as \xNN.
+// Writes "LEVEL: MESSAGE\n" with one write(2), the message as printable() shows it.
 void log_line(LogLevel level, std::string_view message);
+
+// File names, documents and guests are hostile: control characters (also C1 ones, which terminals
+// obey too) and what is not UTF-8 become \xNN; the rest stays.
+std::string printable(std::string_view text);
 
 template <class... Args>
 void log(LogLevel level, fmt::format_string<Args...> format, Args&&... args) {
@@ -32,6 +37,7 @@ class LogLimiter {
  public:
   // True if the message may be printed; `suppressed` is how many were not since the last one.
   bool admit(uint32_t& suppressed);
+  bool admit_at(int64_t now_seconds, uint32_t& suppressed);  // of any steady clock, from 0
 
  private:
   static constexpr uint32_t kBurst = 5;

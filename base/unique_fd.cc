@@ -40,6 +40,7 @@ Result<void> write_all_at(int fd, std::span<const std::byte> data, uint64_t offs
     const ssize_t put = ::pwrite(fd, data.data(), data.size(), static_cast<off_t>(offset));
     if (put < 0 && errno == EINTR) continue;
     if (put < 0) return std::unexpected(Error::from_errno(fmt::format("write at {:#x}", offset)));
+    if (put == 0) return fail(ErrorKind::kIo, "write at {:#x}: nothing was written", offset);
     data = data.subspan(static_cast<size_t>(put));
     offset += static_cast<uint64_t>(put);
   }
@@ -51,6 +52,7 @@ Result<void> write_all(int fd, std::span<const std::byte> data) {
     const ssize_t put = ::write(fd, data.data(), data.size());
     if (put < 0 && errno == EINTR) continue;
     if (put < 0) return std::unexpected(Error::from_errno("write"));
+    if (put == 0) return fail(ErrorKind::kIo, "write: nothing was written");
     data = data.subspan(static_cast<size_t>(put));
   }
   return {};
