@@ -4,22 +4,27 @@
 #include <cstring>
 
 #include "base/log.h"
+#include "blockcore/backing_name.h"
+#include "blockcore/ephemeral_file.h"
 #include "blockcore/image_lock.h"
 #include "blockcore/local_file.h"
 #include "blockcore/policy_disk.h"
+#include "blockcore/qcow2/create.h"
+#include "blockcore/qcow2/qcow2_disk.h"
 #include "blockcore/raw_disk.h"
 
 namespace hull::blockcore {
 
 namespace {
 
-// The files of a chain, top first, before the formats look at them.
-struct Level {
-  std::unique_ptr<LocalFile> file;
-  DiskFormat format;
+// A chain while it is opened from the top down.
+struct Chain {
+  std::vector<FileIdentity> files;
+  std::vector<std::unique_ptr<Qcow2Disk>> overlays;  // top first
+  std::unique_ptr<Disk> bottom;                      // a raw image, if the chain ends in one
 };
 
-Result<void> lock_level(const LocalFile& file, const LockRequest& request) {
+Result<void> lock_file(const LocalFile& file, const LockRequest& request) {
   const LockOutcome outcome = TRY(lock_image(file.fd(), file.path(), request));
   if (outcome == LockOutcome::kUnsupported && request.write)
     LOG_WARN("{}: its file system has no locks: nothing keeps other programs from changing it",
@@ -27,30 +32,32 @@ Result<void> lock_level(const LocalFile& file, const LockRequest& request) {
   return {};
 }
 
-Result<Level> open_level(IoEngine& engine, const OpenOptions& options, const BackingLevel& level,
-                         bool writable) {
-  auto file =
-      TRY(LocalFile::open(engine, level.path, {.cache = options.cache, .read_only = !writable}));
-  if (options.lock) {
-    const LockRequest request{.write = writable,
-                              .resize = writable && level.format != DiskFormat::kRaw,
-                              .share_write = options.shareable};
-    if (auto locked = lock_level(*file, request); !locked)
-      return std::unexpected(std::move(locked).error());
-  }
-  return Level{.file = std::move(file), .format = level.format};
+Result<void> remember(Chain& chain, const LocalFile& file) {
+  for (const FileIdentity& above : chain.files)
+    if (above == file.identity())
+      return fail(ErrorKind::kInvalidConfig, "{}: the chain of backing files leads back to it",
+                  file.path());
+  if (chain.files.size() == kMaxChainLength)
+    return fail(ErrorKind::kInvalidConfig, "{}: the chain of backing files has more than {} levels",
+                file.path(), kMaxChainLength);
+  chain.files.push_back(file.identity());
+  return {};
 }
 
-Result<void> add_level(std::vector<Level>& chain, Level level) {
-  for (const Level& above : chain)
-    if (above.file->identity() == level.file->identity())
-      return fail(ErrorKind::kInvalidConfig, "{}: the chain of backing files leads back to it",
-                  level.file->path());
-  if (chain.size() == kMaxChainLength)
-    return fail(ErrorKind::kInvalidConfig, "{}: the chain of backing files has more than {} levels",
-                chain.front().file->path(), kMaxChainLength);
-  chain.push_back(std::move(level));
-  return {};
+Result<std::unique_ptr<LocalFile>> open_level(IoEngine& engine, const OpenOptions& options,
+                                              const BackingLevel& level, bool writable,
+                                              Chain& chain) {
+  auto file =
+      TRY(LocalFile::open(engine, level.path, {.cache = options.cache, .read_only = !writable}));
+  if (auto remembered = remember(chain, *file); !remembered)
+    return std::unexpected(std::move(remembered).error());
+  if (!options.lock) return file;
+  const LockRequest request{.write = writable,
+                            .resize = writable && level.format != DiskFormat::kRaw,
+                            .share_write = options.shareable};
+  if (auto locked = lock_file(*file, request); !locked)
+    return std::unexpected(std::move(locked).error());
+  return file;
 }
 
 // The contents do not decide; but somebody may have left out the format by mistake.
@@ -62,33 +69,114 @@ Task<void> warn_about_qcow2_magic(File& file) {
     LOG_WARN("{}: is used as a raw disk but begins like a qcow2 image", file.path());
 }
 
-Task<Result<std::unique_ptr<Disk>>> open_image(Level level) {
-  if (level.format != DiskFormat::kRaw)
-    co_return fail(ErrorKind::kUnsupported, "{}: format qcow2 is not supported yet",
-                   level.file->path());
-  co_await warn_about_qcow2_magic(*level.file);
-  co_return std::make_unique<RawDisk>(std::move(level.file));
+Result<DiskFormat> backing_format_of(const Qcow2Disk& image) {
+  const auto& format = image.header().backing_format;
+  if (!format)
+    return fail(ErrorKind::kInvalidConfig,
+                "{}: does not say which format its backing file '{}' has; hull does not guess: "
+                "name it in <backingStore>, or in the image with qemu-img rebase -u -F",
+                image.file().path(), image.header().backing_name);
+  if (*format == "raw") return DiskFormat::kRaw;
+  if (*format == "qcow2") return DiskFormat::kQcow2;
+  return fail(ErrorKind::kUnsupported, "{}: its backing file has format '{}', not raw or qcow2",
+              image.file().path(), *format);
+}
+
+// What lies below `image`, the lowest of `depth` levels; nullopt: nothing.
+Result<std::optional<BackingLevel>> level_below(const OpenOptions& options, const Qcow2Disk& image,
+                                                size_t depth) {
+  if (options.backing) {
+    if (depth > options.backing->size()) return std::nullopt;
+    return (*options.backing)[depth - 1];
+  }
+  const std::string& name = image.header().backing_name;
+  if (name.empty()) return std::nullopt;
+  const DiskFormat format = TRY(backing_format_of(image));
+  std::string path = TRY(resolve_backing_name(image.file().path(), name));
+  return BackingLevel{.path = std::move(path), .format = format};
+}
+
+Result<void> check_bottom(const OpenOptions& options, const std::string& path, size_t depth) {
+  if (options.backing && options.backing->size() >= depth)
+    return fail(ErrorKind::kInvalidConfig, "{}: a raw image has no backing file", path);
+  return {};
+}
+
+Task<Result<void>> open_chain(IoEngine& engine, const OpenOptions& options, bool top_writable,
+                              Chain& chain) {
+  std::optional<BackingLevel> level = BackingLevel{.path = options.path, .format = options.format};
+  for (bool writable = top_writable; level; writable = false) {
+    CO_TRY(std::unique_ptr<LocalFile> file, open_level(engine, options, *level, writable, chain));
+    const size_t depth = chain.files.size();
+    if (level->format == DiskFormat::kRaw) {
+      CO_TRY_VOID(check_bottom(options, level->path, depth));
+      co_await warn_about_qcow2_magic(*file);
+      chain.bottom = std::make_unique<RawDisk>(std::move(file));
+      co_return {};
+    }
+    CO_TRY(std::unique_ptr<Qcow2Disk> image,
+           co_await Qcow2Disk::open(std::move(file), {.read_only = !writable}));
+    CO_TRY(level, level_below(options, *image, depth));
+    chain.overlays.push_back(std::move(image));
+  }
+  co_return {};
+}
+
+// Stacks the overlays from the lowest up.
+std::unique_ptr<Disk> assemble(Chain chain) {
+  std::unique_ptr<Disk> disk = std::move(chain.bottom);
+  while (!chain.overlays.empty()) {
+    std::unique_ptr<Qcow2Disk> overlay = std::move(chain.overlays.back());
+    chain.overlays.pop_back();
+    if (disk != nullptr) overlay->set_backing(std::move(disk));
+    disk = std::move(overlay);
+  }
+  return disk;
+}
+
+bool is_direct(CacheMode cache) {
+  return cache == CacheMode::kNone || cache == CacheMode::kDirectsync;
+}
+
+// An overlay that nobody can open later: nothing in it has to survive a crash of the host, so its
+// flushes do nothing.
+Task<Result<std::unique_ptr<Disk>>> add_transient_overlay(IoEngine& engine,
+                                                          const OpenOptions& options,
+                                                          std::unique_ptr<Disk> below) {
+  CO_TRY(UniqueFd fd, create_ephemeral_file_near(options.path));
+  const CacheMode cache = is_direct(options.cache) ? CacheMode::kNone : CacheMode::kUnsafe;
+  CO_TRY(std::unique_ptr<LocalFile> file,
+         LocalFile::adopt(engine, std::move(fd), options.path + " (transient)", {.cache = cache}));
+  Qcow2CreateOptions format{.size_bytes = below->size_bytes()};
+  CO_TRY_VOID(co_await create_qcow2(*file, std::move(format)));
+  CO_TRY(std::unique_ptr<Qcow2Disk> overlay, co_await Qcow2Disk::open(std::move(file), {}));
+  overlay->set_backing(std::move(below));
+  co_return overlay;
 }
 
 std::unique_ptr<Disk> apply_policy(std::unique_ptr<Disk> disk, const OpenOptions& options) {
-  const bool flush_after_write =
+  const bool durable_writes =
       options.cache == CacheMode::kWritethrough || options.cache == CacheMode::kDirectsync;
-  DiskPolicy policy{.flush_after_write = flush_after_write,
-                    .unmap = options.unmap,
-                    .detect_zeroes = options.detect_zeroes};
+  const DiskPolicy policy{.flush_after_write = durable_writes && !options.transient,
+                          .unmap = options.unmap,
+                          .detect_zeroes = options.detect_zeroes};
   return std::make_unique<PolicyDisk>(std::move(disk), policy);
 }
 
 }  // namespace
 
 Task<Result<std::unique_ptr<Disk>>> open_disk(IoEngine& engine, OpenOptions options) {
-  if (options.transient && !options.read_only)
-    co_return fail(ErrorKind::kUnsupported, "{}: transient is not supported yet", options.path);
-  std::vector<Level> chain;
-  const BackingLevel top{.path = options.path, .format = options.format};
-  CO_TRY(Level level, open_level(engine, options, top, !options.read_only));
-  CO_TRY_VOID(add_level(chain, std::move(level)));
-  CO_TRY(std::unique_ptr<Disk> disk, co_await open_image(std::move(chain.back())));
+  const bool transient = options.transient && !options.read_only;
+  const bool top_writable = !options.read_only && !transient;
+  if (options.shareable && top_writable && options.format != DiskFormat::kRaw)
+    co_return fail(ErrorKind::kInvalidConfig,
+                   "{}: only a raw image can be written by several programs", options.path);
+  Chain chain;
+  CO_TRY_VOID(co_await open_chain(engine, options, top_writable, chain));
+  std::unique_ptr<Disk> disk = assemble(std::move(chain));
+  if (transient) {
+    CO_TRY(disk, co_await add_transient_overlay(engine, options, std::move(disk)));
+  }
   co_return apply_policy(std::move(disk), options);
 }
 

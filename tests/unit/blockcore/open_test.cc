@@ -10,6 +10,8 @@
 
 #include "blockcore/ephemeral_file.h"
 #include "blockcore/io_thread.h"
+#include "blockcore/local_file.h"
+#include "blockcore/qcow2/create.h"
 #include "tests/support/temporary_file.h"
 
 namespace hull::blockcore {
@@ -124,6 +126,135 @@ TEST_F(OpenDiskTest, MissingFileIsNamedInTheError) {
   const auto disk = open({.path = path_});
   ASSERT_FALSE(disk);
   EXPECT_NE(disk.error().message().find(path_), std::string::npos);
+}
+
+TEST_F(OpenDiskTest, RawDiskHasNoBackingFile) {
+  create_image(path_, 4096);
+  const auto disk = open({.path = path_, .backing = std::vector<BackingLevel>{{.path = path_}}});
+  ASSERT_FALSE(disk);
+  EXPECT_EQ(disk.error().kind(), ErrorKind::kInvalidConfig);
+}
+
+class OpenChainTest : public OpenDiskTest {
+ protected:
+  // A raw file of 1 MiB that begins with `start`.
+  std::string base(const std::string& start) {
+    const std::string path = directory_.file("base.raw");
+    create_image(path, 1 << 20, start);
+    return path;
+  }
+  std::string overlay(const std::string& name, const std::string& backing_name,
+                      const std::string& backing_format) {
+    const std::string path = directory_.file(name);
+    const auto file = LocalFile::open(*engine_, path, {.create = true}).value();
+    Qcow2CreateOptions options{.size_bytes = 1 << 20};
+    options.backing_name = backing_name;
+    options.backing_format = backing_format;
+    EXPECT_TRUE(engine_->run_until_done(create_qcow2(*file, options)));
+    return path;
+  }
+  ErrorKind error_of(const OpenOptions& options) {
+    const auto disk = open(options);
+    EXPECT_FALSE(disk);
+    return disk ? ErrorKind::kInternal : disk.error().kind();
+  }
+};
+
+TEST_F(OpenChainTest, HeadersNameTheChainRelativeToEachImage) {
+  base("bottom");
+  overlay("middle", "base.raw", "raw");
+  const std::string top = overlay("top", "middle", "qcow2");
+  const auto disk = open({.path = top, .format = DiskFormat::kQcow2}).value();
+  ASSERT_TRUE(write(*disk, 1, {'O'}));
+  EXPECT_EQ(read(*disk, 0, 4), (std::vector<uint8_t>{'b', 'O', 't', 't'}));
+  EXPECT_TRUE(engine_->run_until_done(disk->close()));
+}
+
+TEST_F(OpenChainTest, ExplicitChainReplacesWhatTheHeaderNames) {
+  const std::string raw = base("bottom");
+  const std::string top = overlay("top", "absent", "qcow2");
+  const auto disk = open({.path = top,
+                          .format = DiskFormat::kQcow2,
+                          .backing = std::vector<BackingLevel>{{.path = raw}}})
+                        .value();
+  EXPECT_EQ(read(*disk, 0, 3), (std::vector<uint8_t>{'b', 'o', 't'}));
+}
+
+TEST_F(OpenChainTest, EmptyExplicitChainMeansNoBackingFile) {
+  base("bottom");
+  const std::string top = overlay("top", "base.raw", "raw");
+  const auto disk =
+      open({.path = top, .format = DiskFormat::kQcow2, .backing = std::vector<BackingLevel>{}})
+          .value();
+  EXPECT_EQ(read(*disk, 0, 3), std::vector<uint8_t>(3));
+}
+
+TEST_F(OpenChainTest, BackingFileWithoutFormatIsRefused) {
+  base("bottom");
+  const std::string top = overlay("top", "base.raw", "");
+  EXPECT_EQ(error_of({.path = top, .format = DiskFormat::kQcow2}), ErrorKind::kInvalidConfig);
+}
+
+TEST_F(OpenChainTest, LoopOfBackingFilesIsRefused) {
+  const std::string first = overlay("first", "second", "qcow2");
+  overlay("second", "first", "qcow2");
+  const auto disk = open({.path = first, .format = DiskFormat::kQcow2, .lock = false});
+  ASSERT_FALSE(disk);
+  EXPECT_NE(disk.error().message().find("leads back"), std::string::npos);
+}
+
+TEST_F(OpenChainTest, TooManyLevelsAreRefused) {
+  base("bottom");
+  std::string below = "base.raw";
+  for (size_t i = 1; i < kMaxChainLength; ++i) {
+    const std::string name = "level" + std::to_string(i);
+    overlay(name, below, i == 1 ? "raw" : "qcow2");
+    below = name;
+  }
+  EXPECT_TRUE(open({.path = directory_.file(below), .format = DiskFormat::kQcow2}));
+  const std::string top = overlay("top", below, "qcow2");
+  EXPECT_EQ(error_of({.path = top, .format = DiskFormat::kQcow2}), ErrorKind::kInvalidConfig);
+}
+
+TEST_F(OpenChainTest, ProtocolNameInAHeaderIsRefused) {
+  const std::string top = overlay("top", "json:{\"driver\":\"file\"}", "raw");
+  EXPECT_EQ(error_of({.path = top, .format = DiskFormat::kQcow2}), ErrorKind::kUnsupported);
+}
+
+TEST_F(OpenChainTest, OverlaysOfOneBaseRunSideBySide) {
+  base("bottom");
+  const std::string first = overlay("first", "base.raw", "raw");
+  const std::string second = overlay("second", "base.raw", "raw");
+  const auto one = open({.path = first, .format = DiskFormat::kQcow2});
+  const auto two = open({.path = second, .format = DiskFormat::kQcow2});
+  EXPECT_TRUE(one);
+  EXPECT_TRUE(two);
+  EXPECT_EQ(error_of({.path = directory_.file("base.raw")}), ErrorKind::kBusy);
+}
+
+TEST_F(OpenChainTest, TransientWritesLeaveImageAndDirectoryAsTheyWere) {
+  const std::string raw = base("bottom");
+  for (const CacheMode cache : {CacheMode::kWriteback, CacheMode::kNone}) {
+    const auto opened = open({.path = raw, .cache = cache, .transient = true});
+    if (!opened && cache == CacheMode::kNone) GTEST_SKIP() << opened.error().message();
+    ASSERT_TRUE(opened) << opened.error().message();
+    const auto& disk = *opened;
+    EXPECT_FALSE(disk->read_only());
+    ASSERT_TRUE(write(*disk, 4096, std::vector<uint8_t>(9000, 7)));
+    ASSERT_TRUE(engine_->run_until_done(disk->flush()));
+    EXPECT_EQ(read(*disk, 4096, 9000), std::vector<uint8_t>(9000, 7));
+    EXPECT_EQ(read(*disk, 0, 3), (std::vector<uint8_t>{'b', 'o', 't'}));
+    EXPECT_TRUE(engine_->run_until_done(disk->close()));
+  }
+  const auto again = open({.path = raw}).value();
+  EXPECT_EQ(read(*again, 4096, 9000), std::vector<uint8_t>(9000));
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(directory_.file("")), {}), 1);
+}
+
+TEST_F(OpenChainTest, QcowImageIsNotSharedForWriting) {
+  const std::string top = overlay("top", "", "");
+  EXPECT_EQ(error_of({.path = top, .format = DiskFormat::kQcow2, .shareable = true}),
+            ErrorKind::kInvalidConfig);
 }
 
 TEST(EphemeralFile, LeavesNothingInTheDirectory) {
