@@ -76,8 +76,8 @@ std::vector<uint8_t> build_dsdt(const Platform& platform) {
   }
   if (platform.power) aml.name_package("_S5", {platform.power->s5_sleep_type, 0, 0, 0});
 
-  std::vector<uint8_t> dsdt(sizeof(AcpiHeader));
-  dsdt.insert(dsdt.end(), aml.bytes().begin(), aml.bytes().end());
+  std::vector<uint8_t> dsdt(sizeof(AcpiHeader) + aml.bytes().size());
+  std::ranges::copy(aml.bytes(), dsdt.begin() + sizeof(AcpiHeader));
   // Revision 2: integers have 64 bits.
   std::ranges::copy(bytes_of(acpi_header("DSDT", dsdt.size(), 2)), dsdt.begin());
   set_acpi_checksum(dsdt);

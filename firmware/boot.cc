@@ -18,9 +18,18 @@ namespace hull::firmware {
 
 namespace {
 
-Result<void> check_memory(const GuestMemory& memory) {
-  if (memory.slice(GuestAddress{0}, kKernelMin)) return {};
-  return fail(ErrorKind::kOutOfRange, "the guest has less than 1 MiB of memory");
+Result<void> check_machine(const GuestMemory& memory, const Platform& platform) {
+  if (platform.apic_ids.size() > kMaxVcpus)
+    return fail(ErrorKind::kOutOfRange, "{} vCPUs; the limit is {}", platform.apic_ids.size(),
+                kMaxVcpus);
+  if (platform.virtio_mmio.size() > kMaxVirtioMmioSlots)
+    return fail(ErrorKind::kOutOfRange, "{} virtio-mmio devices; the limit is {}",
+                platform.virtio_mmio.size(), kMaxVirtioMmioSlots);
+  if (!memory.slice(GuestAddress{0}, kKernelMin))
+    return fail(ErrorKind::kOutOfRange, "the guest has less than 1 MiB of memory");
+  CHECK(platform.online_vcpus >= 1 && platform.online_vcpus <= platform.apic_ids.size());
+  CHECK(std::ranges::is_sorted(platform.apic_ids));
+  return {};
 }
 
 Result<LoadedKernel> load_kernel(const GuestMemory& memory, const MemoryMap& map,
@@ -120,7 +129,7 @@ EntryState enter_pvh(const GuestMemory& memory, const MemoryMap& map, const Load
 
 Result<LoadedBoot> load_boot(const GuestMemory& memory, const Platform& platform,
                              const BootSource& source) {
-  TRY(check_memory(memory));
+  TRY(check_machine(memory, platform));
   const MemoryMap map(memory, platform);
   LoadedKernel kernel =
       TRY(load_kernel(memory, map, source.kernel).with_context(source.kernel.name()));

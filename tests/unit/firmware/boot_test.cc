@@ -242,6 +242,14 @@ TEST_F(Boot, MoreTablesThanRoomIsRefused) {
   EXPECT_EQ(refused(source_of(bzimage())).kind(), ErrorKind::kOutOfRange);
 }
 
+TEST_F(Boot, TooManyVcpusOrDevicesAreRefused) {
+  platform_.virtio_mmio.resize(kMaxVirtioMmioSlots + 1);
+  EXPECT_NE(refused(source_of(bzimage())).message().find("257 virtio-mmio"), std::string::npos);
+  platform_ = testing::platform();
+  platform_.apic_ids.resize(kMaxVcpus + 1);
+  EXPECT_NE(refused(source_of(bzimage())).message().find("1025 vCPUs"), std::string::npos);
+}
+
 TEST_F(Boot, GuestOfLessThanOneMegabyteIsRefused) {
   const GuestMemory::Range range{GuestAddress{0}, 0x80000};
   const auto small = GuestMemory::create({&range, 1});

@@ -86,10 +86,11 @@ TEST_F(DeviceTree, LargestPlatformFits) {
   platform_.apic_ids.clear();
   for (uint32_t i = 0; i < kMaxVcpus; ++i) platform_.apic_ids.push_back(0xf0000000 + i);
   platform_.online_vcpus = kMaxVcpus;
-  platform_.virtio_mmio.clear();
-  for (uint32_t i = 0; i < kMaxVirtioMmioSlots; ++i)
-    platform_.virtio_mmio.push_back(
-        {.base = GuestAddress{0xd0000000 + i * 0x1000}, .gsi = 5, .name = std::string(31, 'n')});
+  platform_.virtio_mmio.resize(kMaxVirtioMmioSlots);
+  for (uint32_t i = 0; i < kMaxVirtioMmioSlots; ++i) {
+    platform_.virtio_mmio[i].base = GuestAddress{0xd0000000 + i * 0x1000};
+    platform_.virtio_mmio[i].name = std::string(31, 'n');
+  }
   build(std::string(35000, 'x'));
   EXPECT_LT(tree_.size() + 16, kDeviceTree.size());
 }
