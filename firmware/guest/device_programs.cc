@@ -151,8 +151,8 @@ void touch(uint64_t address, const Args& args) {
 
 // Every width at every address, aligned or not, from from= for size= bytes.
 Failure sweep_mmio(const Args& args) {
-  const uint64_t from = args.number("from", 0xfeb00000);
-  const uint64_t size = args.number("size", 0x1000);
+  const uint64_t from = args.number("from", 0xd0000000);
+  const uint64_t size = args.number("size", 0x2000);
   for (uint64_t i = 0; i < size; i++) touch(from + i, args);
   Line("sweep.mmio").hex("from", from).number("addresses", size);
   return nullptr;
@@ -160,7 +160,7 @@ Failure sweep_mmio(const Args& args) {
 
 // Reads of nothing are all ones, writes to nothing are dropped.
 Failure nowhere(const Args& args) {
-  const uint64_t address = args.number("address", 0xd0000000);
+  const uint64_t address = args.number("address", 0xe0000000);
   const auto port = static_cast<uint16_t>(args.number("port", 0x5658));
   mmio_write32(address, 0x12345678);
   mmio_write64(address + 4, 0x12345678);

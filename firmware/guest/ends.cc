@@ -1,6 +1,8 @@
 // The ways in which a machine ends. A way that returns has not worked.
+#include "firmware/guest/block.h"
 #include "firmware/guest/boot_info.h"
 #include "firmware/guest/clock.h"
+#include "firmware/guest/console.h"
 #include "firmware/guest/cpu.h"
 #include "firmware/guest/program.h"
 
@@ -60,6 +62,23 @@ Failure hang(const Args&) {
   for (;;) pause();
 }
 
+// Resets through ACPI until it has done so times= times, then lets the next program run. The count
+// is the first 8 bytes of the sector start= of the disk dev=, which the test zeroes beforehand: no
+// RAM survives a reset.
+Failure reboot(const Args& args) {
+  BlockDevice device;
+  if (Failure failure = device.open(args)) return failure;
+  uint64_t words[kSectorSize / sizeof(uint64_t)];
+  const uint64_t sector = args.number("start", 0);
+  if (Failure failure = device.run_ok(kBlkIn, sector, words, kSectorSize)) return failure;
+  Line("reboot").number("done", words[0]);
+  if (words[0] >= args.number("times", 1)) return nullptr;
+  words[0]++;
+  if (Failure failure = device.run_ok(kBlkOut, sector, words, kSectorSize)) return failure;
+  if (Failure failure = device.run_ok(kBlkFlushRequest, 0, nullptr, 0)) return failure;
+  return acpi_reset(args);
+}
+
 // What works on this machine: QEMU's microvm without ACPI knows nothing gentler than a triple
 // fault.
 Failure automatic(const Args& args) {
@@ -70,7 +89,8 @@ Failure automatic(const Args& args) {
 constexpr Program kPrograms[] = {
     {"poweroff", power_off}, {"reset", acpi_reset}, {"i8042", keyboard_reset},
     {"triple-fault", fault}, {"panic", panic},      {"exit", debug_exit},
-    {"halt", halt},          {"hang", hang},        {"auto", automatic},
+    {"reboot", reboot},      {"halt", halt},        {"hang", hang},
+    {"auto", automatic},
 };
 
 }  // namespace

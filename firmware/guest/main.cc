@@ -15,8 +15,8 @@ namespace hull::guest {
 namespace {
 
 using ProgramList = std::span<const Program> (*)();
-constexpr ProgramList kLists[] = {fact_programs,   block_programs, bench_programs, cpu_programs,
-                                  device_programs, net_programs,   end_programs};
+constexpr ProgramList kLists[] = {fact_programs,   block_programs, bench_programs,   cpu_programs,
+                                  device_programs, net_programs,   hostile_programs, end_programs};
 
 Failure run_program(const Args& args) {
   for (ProgramList list : kLists) {

@@ -20,6 +20,7 @@ std::span<const Program> bench_programs();
 std::span<const Program> cpu_programs();
 std::span<const Program> device_programs();
 std::span<const Program> net_programs();
+std::span<const Program> hostile_programs();
 std::span<const Program> end_programs();
 
 }  // namespace hull::guest
