@@ -139,7 +139,10 @@ bool is_direct(CacheMode cache) {
 }
 
 // An overlay that nobody can open later: nothing in it has to survive a crash of the host, so its
-// flushes do nothing.
+// flushes do nothing. Small clusters: a guest's 4 KiB write copies nothing from below.
+constexpr uint32_t kTransientClusterBits = 12;
+constexpr uint64_t kMaxSmallClusterDiskBytes = uint64_t{4} << 40;  // the L1 table's limit is near
+
 Task<Result<std::unique_ptr<Disk>>> add_transient_overlay(IoEngine& engine,
                                                           const OpenOptions& options,
                                                           std::unique_ptr<Disk> below) {
@@ -148,6 +151,7 @@ Task<Result<std::unique_ptr<Disk>>> add_transient_overlay(IoEngine& engine,
   CO_TRY(std::unique_ptr<LocalFile> file,
          LocalFile::adopt(engine, std::move(fd), options.path + " (transient)", {.cache = cache}));
   Qcow2CreateOptions format{.size_bytes = below->size_bytes()};
+  if (format.size_bytes <= kMaxSmallClusterDiskBytes) format.cluster_bits = kTransientClusterBits;
   CO_TRY_VOID(co_await create_qcow2(*file, std::move(format)));
   CO_TRY(std::unique_ptr<Qcow2Disk> overlay, co_await Qcow2Disk::open(std::move(file), {}));
   overlay->set_backing(std::move(below));

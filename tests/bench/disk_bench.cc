@@ -1,0 +1,125 @@
+// disk_bench FILE FORMAT(raw|qcow2) OPERATION(read|write|randread|randwrite) [option=value…]
+//
+// Requests against a Disk as virtio-blk makes them, `depth` at a time, and how long they took.
+// Options: depth=32 count=100000 size=4096 step=SIZE cache=writeback engine=auto|uring|threads
+// thread=0|1 (with a watch, as in a VM: no plain system calls). The counterpart is qemu-img bench.
+#include <fmt/core.h>
+
+#include <chrono>
+#include <cstring>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "blockcore/open.h"
+
+namespace {
+
+using namespace hull;
+using namespace hull::blockcore;
+
+struct Job {
+  Disk* disk;
+  bool write = false;
+  bool random = false;
+  uint64_t size = 4096;
+  uint64_t step = 4096;
+  uint64_t count = 100000;
+  unsigned depth = 32;
+  uint64_t started = 0;
+  uint64_t random_state = 88172645463325252U;
+
+  uint64_t next_offset() {
+    uint64_t slot = started++;
+    if (random) {
+      random_state ^= random_state << 13;
+      random_state ^= random_state >> 7;
+      random_state ^= random_state << 17;
+      slot = random_state;
+    }
+    return slot % (disk->size_bytes() / step) * step;
+  }
+};
+
+Task<void> worker(Job& job, std::byte* memory, unsigned& finished) {
+  while (job.started < job.count) {
+    const iovec buffer{memory, job.size};
+    const uint64_t offset = job.next_offset();
+    const auto result = job.write ? co_await job.disk->write(offset, {&buffer, 1})
+                                  : co_await job.disk->read(offset, {&buffer, 1});
+    CHECK(result.has_value());
+  }
+  ++finished;
+}
+
+Result<void> run(const std::string& path, const std::string& format, const std::string& operation,
+                 std::map<std::string, std::string>& options) {
+  const std::map<std::string, IoEngineKind> kinds = {{"auto", IoEngineKind::kAutomatic},
+                                                     {"uring", IoEngineKind::kUring},
+                                                     {"threads", IoEngineKind::kThreads}};
+  const std::map<std::string, CacheMode> caches = {{"writeback", CacheMode::kWriteback},
+                                                   {"none", CacheMode::kNone},
+                                                   {"unsafe", CacheMode::kUnsafe}};
+  auto engine = TRY(IoEngine::create(kinds.at(options["engine"])));
+  auto disk = TRY(engine->run_until_done(
+      open_disk(*engine, {.path = path,
+                          .format = format == "qcow2" ? DiskFormat::kQcow2 : DiskFormat::kRaw,
+                          .cache = caches.at(options["cache"]),
+                          .read_only = operation.ends_with("read"),
+                          .transient = options["transient"] == "1"})));
+  Job job{.disk = disk.get()};
+  job.write = operation.ends_with("write");
+  job.random = operation.starts_with("rand");
+  job.size = std::stoull(options["size"]);
+  job.step = options["step"].empty() ? job.size : std::stoull(options["step"]);
+  job.count = std::stoull(options["count"]);
+  job.depth = static_cast<unsigned>(std::stoul(options["depth"]));
+  CHECK(job.step >= job.size && job.size <= disk->size_bytes());
+
+  const EventFd kick = TRY(EventFd::create());
+  std::vector<std::byte> memory(job.size * job.depth + 4096);
+  auto* aligned = reinterpret_cast<std::byte*>((reinterpret_cast<uintptr_t>(memory.data()) + 4095) &
+                                               ~uintptr_t{4095});
+  std::memset(aligned, 1, job.size * job.depth);
+  unsigned finished = 0;
+  const auto begin = std::chrono::steady_clock::now();
+  auto start = [&] {
+    for (unsigned i = 0; i < job.depth; ++i)
+      start_detached(
+          [](Job& owned, std::byte* buffer, unsigned& count, IoEngine& loop) -> Task<void> {
+            co_await worker(owned, buffer, count);
+            if (count == owned.depth) loop.stop();
+          }(job, aligned + i * job.size, finished, *engine));
+  };
+  if (options["thread"] == "1") {
+    if (auto watched = engine->watch(kick.fd(), [] {}); !watched) return watched;
+  }
+  engine->post(start);
+  engine->run();
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
+  if (options["thread"] == "1") engine->unwatch(kick.fd());
+  fmt::print("{} {} {} {}: {} requests in {:.3f} s, {:.0f} per second\n", engine->name(), format,
+             options["cache"], operation, job.count, elapsed.count(),
+             static_cast<double>(job.count) / elapsed.count());
+  return engine->run_until_done(disk->close());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 4) {
+    fmt::print(stderr, "usage: disk_bench FILE raw|qcow2 [rand]read|[rand]write [option=value…]\n");
+    return 2;
+  }
+  std::map<std::string, std::string> options = {{"depth", "32"},    {"count", "100000"},
+                                                {"size", "4096"},   {"cache", "writeback"},
+                                                {"engine", "auto"}, {"thread", "1"}};
+  for (int i = 4; i < argc; ++i) {
+    const std::string option = argv[i];
+    const size_t equals = option.find('=');
+    if (equals != std::string::npos) options[option.substr(0, equals)] = option.substr(equals + 1);
+  }
+  const auto done = run(argv[1], argv[2], argv[3], options);
+  if (!done) fmt::print(stderr, "disk_bench: {}\n", done.error().message());
+  return done ? 0 : 1;
+}
