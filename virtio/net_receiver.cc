@@ -28,6 +28,7 @@ NetReceiver::~NetReceiver() {
 }
 
 NetReceiver::Outcome NetReceiver::receive(int fd) {
+  if (!reason_.empty()) return Outcome::kMalformed;
   if (frame_bytes_ == 0) {
     const Outcome outcome = read_frame(fd);
     if (outcome != Outcome::kDelivered) return outcome;
@@ -46,12 +47,15 @@ NetReceiver::Taken NetReceiver::take_buffer() {
   }
   if (!*popped) return Taken::kEmpty;
   const size_t bytes = ChainWriter(**popped).remaining();
+  if (bytes < kNetHeaderBytes) {
+    // 5.1.6.3.1; deliver() relies on the room for num_buffers.
+    queue_.discard(**std::move(popped));
+    reason_ = "receive buffer is smaller than a header";
+    return Taken::kMalformed;
+  }
   held_.push_back({**std::move(popped), bytes});
   held_bytes_ += bytes;
-  // 5.1.6.3.1: each buffer has room for a header at least; ours relies on the first one's.
-  if (bytes >= kNetHeaderBytes) return Taken::kYes;
-  reason_ = "receive buffer is smaller than a header";
-  return Taken::kMalformed;
+  return Taken::kYes;
 }
 
 NetReceiver::Outcome NetReceiver::read_frame(int fd) {

@@ -29,7 +29,7 @@ class NetReceiver {
     kNoFrame,    // the back end has nothing more
     kNoBuffers,  // the driver has to make buffers available first
     kBackEnd,    // readv failed: errno is in `error`
-    kMalformed,  // the ring is broken: `reason`
+    kMalformed,  // the ring is broken, for good: `reason`
   };
 
   NetReceiver(Queue queue, bool mergeable);
