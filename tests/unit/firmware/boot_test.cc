@@ -196,10 +196,9 @@ TEST_F(Boot, CommandLineIsBoundedWhateverTheHeaderClaims) {
 
 TEST_F(Boot, InitrdLargerThanMemoryIsRefused) {
   BootSource source = source_of(bzimage());
-  const Image initrd(15 << 20);
+  const Image initrd((16 << 20) - 0x10000);  // exactly what is left behind the kernel
   source.initrd = testing::file_of(initrd, "initrd");
   load(source);
-  // One byte more than between the kernel's end and the end of RAM.
   const Image larger((16 << 20) - 0x10000 + 1);
   source.initrd = testing::file_of(larger, "initrd");
   const Error error = refused(source);
