@@ -113,10 +113,12 @@ Result<EndReason> Session::run() {
     });
   for (;;) {
     Result<EndReason> end = run_machine_once();
-    const bool restart = end && end->kind == EndKind::kReset &&
+    // A guest that answers the power button with a reset would otherwise run for ever.
+    const bool restart = end && end->kind == EndKind::kReset && !power_button_pressed_ &&
                          domain_.on_reboot == config::LifecycleAction::kRestart;
     if (restart) continue;
     loop_.cancel(timeout);
+    loop_.cancel(grace_timer_);
     return end;
   }
 }
@@ -151,8 +153,6 @@ Result<EndReason> Session::run_machine_once() {
   if (!loop_result)
     outcome_->record({.kind = EndKind::kHostError, .detail = loop_result.error().message()});
   loop_.remove(outcome_->event_fd());
-  loop_.cancel(grace_timer_);
-  power_button_pressed_ = false;
   machine_->stop();
   console_->flush();
   console_->detach();

@@ -12,6 +12,7 @@ namespace {
 
 constexpr Verb kVerbs[] = {
     {"run", "run a virtual machine in the foreground", run_verb},
+    {"doctor", "say what this host can do, and try the main job", doctor_verb},
     {"complete", "print completions for a shell", complete_verb},
 };
 
