@@ -18,6 +18,7 @@ namespace {
 constexpr unsigned kSubmissionEntries = 256;
 // The completion ring has twice as many; the rest is for watches. More operations wait in our list.
 constexpr unsigned kMaxInFlight = 448;
+constexpr size_t kMaxPlainBytes = 1U << 30;  // the length of an entry has 32 bits
 
 // Low bits of user_data, which are zero in the pointers that are the rest of it.
 constexpr uint64_t kTagMask = 3;
@@ -34,13 +35,23 @@ constexpr unsigned kSetupFlags[] = {
 };
 
 void prepare(io_uring_sqe* entry, const IoOperation& operation) {
-  const auto count = static_cast<unsigned>(operation.buffers.size());
+  const std::span<const iovec> buffers = operation.buffers;
+  const auto count = static_cast<unsigned>(buffers.size());
   switch (operation.kind) {
+    // One buffer, the usual case, spares the kernel the copy of the list.
     case IoOperation::Kind::kReadv:
-      io_uring_prep_readv(entry, operation.fd, operation.buffers.data(), count, operation.offset);
+      if (count == 1 && buffers[0].iov_len <= kMaxPlainBytes)
+        io_uring_prep_read(entry, operation.fd, buffers[0].iov_base,
+                           static_cast<unsigned>(buffers[0].iov_len), operation.offset);
+      else
+        io_uring_prep_readv(entry, operation.fd, buffers.data(), count, operation.offset);
       break;
     case IoOperation::Kind::kWritev:
-      io_uring_prep_writev(entry, operation.fd, operation.buffers.data(), count, operation.offset);
+      if (count == 1 && buffers[0].iov_len <= kMaxPlainBytes)
+        io_uring_prep_write(entry, operation.fd, buffers[0].iov_base,
+                            static_cast<unsigned>(buffers[0].iov_len), operation.offset);
+      else
+        io_uring_prep_writev(entry, operation.fd, buffers.data(), count, operation.offset);
       break;
     case IoOperation::Kind::kDataSync:
       io_uring_prep_fsync(entry, operation.fd, IORING_FSYNC_DATASYNC);
