@@ -51,7 +51,7 @@ Result<void> require_valid(const config::DomainConfig& domain) {
 }
 
 Result<config::Paths> choose_paths(const RunCommand& command) {
-  if (!command.root.empty()) return config::Paths::below(command.root);
+  if (!command.root.empty()) return config::Paths::below(TRY(absolute_path(command.root)));
   const bool libvirt = command.layout == "libvirt";
   if (!libvirt && !command.layout.empty() && command.layout != "hull")
     return fail(ErrorKind::kUsage, "--layout {}: hull or libvirt", command.layout);

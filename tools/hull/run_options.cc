@@ -10,13 +10,6 @@ namespace hull::cli {
 
 namespace {
 
-Result<std::string> absolute(const std::string& path) {
-  std::error_code failed;
-  const auto full = std::filesystem::absolute(path, failed);
-  if (failed) return fail(ErrorKind::kUsage, "'{}': {}", path, failed.message());
-  return full.string();
-}
-
 std::string target_name(size_t index) {
   std::string letters;
   for (size_t rest = index + 1; rest > 0; rest = (rest - 1) / 26)
@@ -29,7 +22,7 @@ Result<config::DiskConfig> parse_disk(const std::string& text, size_t index) {
   disk.target = target_name(index);
   for (const Suboption& option : TRY(parse_suboptions(text, "file"))) {
     if (option.key == "file" || option.key == "path")
-      disk.file = TRY(absolute(option.value));
+      disk.file = TRY(absolute_path(option.value));
     else if (option.key == "format")
       disk.format = TRY(config::parse_disk_format(option.value));
     else if (option.key == "readonly")
@@ -118,6 +111,13 @@ void describe_options(CLI::App& app, RunCommand& command) {
 
 }  // namespace
 
+Result<std::string> absolute_path(const std::string& path) {
+  std::error_code failed;
+  const auto full = std::filesystem::absolute(path, failed);
+  if (failed) return fail(ErrorKind::kUsage, "'{}': {}", path, failed.message());
+  return full.string();
+}
+
 Result<RunCommand> parse_run_command(Arguments arguments) {
   RunCommand command;
   CLI::App app(
@@ -158,7 +158,7 @@ Result<config::ConsoleConfig> parse_console(const std::string& text) {
     return fail(ErrorKind::kUsage, "--console {}: stdio, file:PATH, pty, unix:PATH or null", text);
   if (path.empty()) return fail(ErrorKind::kUsage, "--console {}: which path?", text);
   console.kind = kind == "file" ? config::ConsoleKind::kFile : config::ConsoleKind::kUnix;
-  console.path = TRY(absolute(path));
+  console.path = TRY(absolute_path(path));
   return console;
 }
 
@@ -171,8 +171,8 @@ Result<config::DomainConfig> domain_from_options(const RunCommand& command) {
   if (command.kernel.empty())
     return fail(ErrorKind::kUsage, "run: give a domain XML file or --kernel ('hull run --help')");
   const bool builtin = command.kernel == config::kBuiltinGuestKernel;
-  config::set_kernel(domain.boot, builtin ? command.kernel : TRY(absolute(command.kernel)));
-  if (!command.initrd.empty()) domain.boot.initrd = TRY(absolute(command.initrd));
+  config::set_kernel(domain.boot, builtin ? command.kernel : TRY(absolute_path(command.kernel)));
+  if (!command.initrd.empty()) domain.boot.initrd = TRY(absolute_path(command.initrd));
   domain.boot.cmdline = command.append;
   for (const std::string& disk : command.disks)
     domain.disks.push_back(TRY(parse_disk(disk, domain.disks.size())));

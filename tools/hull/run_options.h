@@ -31,6 +31,9 @@ Result<RunCommand> parse_run_command(Arguments arguments);
 // The options that describe a domain, for a command without a document.
 Result<config::DomainConfig> domain_from_options(const RunCommand& command);
 
+// `path` as seen from the current directory; links are not resolved.
+Result<std::string> absolute_path(const std::string& path);
+
 // One value of --console.
 Result<config::ConsoleConfig> parse_console(const std::string& text);
 
