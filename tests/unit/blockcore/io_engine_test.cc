@@ -2,6 +2,11 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -214,6 +219,32 @@ INSTANTIATE_TEST_SUITE_P(Engines, IoEngineTest,
                          [](const auto& test) {
                            return test.param == IoEngineKind::kUring ? "uring" : "threads";
                          });
+
+// As container runtimes do it.
+void refuse_io_uring() {
+  sock_filter program[] = {
+      {BPF_LD | BPF_W | BPF_ABS, 0, 0, 0},  // the number of the system call
+      {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, __NR_io_uring_setup},
+      {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ERRNO | EPERM},
+      {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW},
+  };
+  const sock_fprog filter{static_cast<unsigned short>(std::size(program)), program};
+  CHECK(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+  CHECK(::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0);
+}
+
+TEST(IoEngine, AutomaticFallsBackToThreadsWhereIoUringIsRefused) {
+  EXPECT_EXIT(
+      {
+        refuse_io_uring();
+        const auto automatic = IoEngine::create(IoEngineKind::kAutomatic);
+        const auto uring = IoEngine::create(IoEngineKind::kUring);
+        const bool right = automatic && (*automatic)->name() == "threads" && !uring &&
+                           uring.error().kind() == ErrorKind::kHost;
+        ::_exit(right ? 0 : 1);
+      },
+      ::testing::ExitedWithCode(0), "");
+}
 
 }  // namespace
 }  // namespace hull::blockcore
