@@ -98,23 +98,23 @@ uint8_t I8042::read_data() {
 void I8042::write_command(uint8_t command) {
   parameter_of_ = 0;
   switch (command) {
-    case kReadConfiguration: answer(configuration_); break;
+    case kReadConfiguration: respond(configuration_); break;
     case kSelfTest:
       self_tested_ = true;
       configuration_ |= kConfigurationSystemFlag;
-      answer(kSelfTestPassed);
+      respond(kSelfTestPassed);
       break;
-    case kTestKeyboard: answer(kPortTestPassed); break;
-    case kTestMouse: answer(kPortTestNoMouse); break;
+    case kTestKeyboard: respond(kPortTestPassed); break;
+    case kTestMouse: respond(kPortTestNoMouse); break;
     case kDisableMouse: configuration_ |= kConfigurationMouseDisabled; break;
     case kEnableMouse: configuration_ &= static_cast<uint8_t>(~kConfigurationMouseDisabled); break;
     case kDisableKeyboard: configuration_ |= kConfigurationKeyboardDisabled; break;
     case kEnableKeyboard:
       configuration_ &= static_cast<uint8_t>(~kConfigurationKeyboardDisabled);
       break;
-    case kReadInputPort: answer(0x80); break;  // keyboard not locked
+    case kReadInputPort: respond(0x80); break;  // keyboard not locked
     case kReadOutputPort:
-      answer(output_count_ != 0 ? output_port_ | kOutputPortBufferFull : output_port_);
+      respond(output_count_ != 0 ? output_port_ | kOutputPortBufferFull : output_port_);
       break;
     case kWriteConfiguration:
     case kWriteOutputPort:
@@ -142,7 +142,7 @@ void I8042::write_data(uint8_t value) {
     // A byte "from the mouse" comes without the mouse flag, which tells a driver at once that
     // there is no mouse port.
     case kWriteKeyboardBuffer:
-    case kWriteMouseBuffer: answer(value); break;
+    case kWriteMouseBuffer: respond(value); break;
     default: break;  // kWriteToMouse: nobody there
   }
 }
@@ -164,6 +164,13 @@ void I8042::write_to_keyboard(uint8_t value) {
     answer(0xab);
     answer((configuration_ & kConfigurationTranslation) != 0 ? 0x41 : 0x83);
   }
+}
+
+// The controller's own answers replace what was not read, as in the one-byte buffer of the real
+// one.
+void I8042::respond(uint8_t value) {
+  output_count_ = 0;
+  answer(value);
 }
 
 void I8042::answer(uint8_t value) {

@@ -35,13 +35,14 @@ class I8042 final : public ByteDevice {
   void write_command(uint8_t command) REQUIRES(mutex_);
   void write_data(uint8_t value) REQUIRES(mutex_);
   void write_to_keyboard(uint8_t value) REQUIRES(mutex_);
-  void answer(uint8_t value) REQUIRES(mutex_);
+  void respond(uint8_t value) REQUIRES(mutex_);  // the controller
+  void answer(uint8_t value) REQUIRES(mutex_);   // the keyboard
   void interrupt_if_full() REQUIRES(mutex_);
 
   PowerEvents& events_;
   InterruptLine& keyboard_interrupt_;
   Mutex mutex_;
-  // Bytes for the guest; a guest that never reads them loses the newest.
+  // Bytes for the guest; one that never reads them loses the newest.
   std::array<uint8_t, 16> output_ GUARDED_BY(mutex_){};
   size_t output_count_ GUARDED_BY(mutex_) = 0;
   uint8_t configuration_ GUARDED_BY(mutex_) = 0x70;  // both ports disabled, translation on

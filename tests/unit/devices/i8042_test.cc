@@ -81,6 +81,12 @@ TEST_F(I8042Test, MouseProbeIsAnsweredWithoutAMouse) {
   EXPECT_EQ(answers(), Bytes{0x02});
 }
 
+TEST_F(I8042Test, ControllerAnswerReplacesUnreadBytes) {
+  data(0xff);
+  command(0xaa);
+  EXPECT_EQ(answers(), Bytes{0x55});
+}
+
 TEST_F(I8042Test, KeyboardAnswersResetIdentifyAndEcho) {
   data(0xff);
   EXPECT_EQ(answers(), (Bytes{0xfa, 0xaa}));
