@@ -39,8 +39,9 @@ TEST(VerdictTable, EveryPatternHasAnAnswerForAnyValue) {
 TEST(VerdictTable, WarningsAndRefusalsHaveAReason) {
   for (const auto group : verdict_groups())
     for (const VerdictRow& row : group)
-      if (row.verdict == Verdict::kWarn || row.verdict == Verdict::kRefuse)
+      if (row.verdict == Verdict::kWarn || row.verdict == Verdict::kRefuse) {
         EXPECT_FALSE(row.text.empty()) << row.pattern;
+      }
 }
 
 TEST(VerdictTable, ParentsOfRowsAreKnown) {
