@@ -13,8 +13,6 @@ Result<GuestMemory> GuestMemory::create(std::span<const Range> ranges) {
     CHECK(start >= end && checked_add(start, range.size_bytes));
     end = start + range.size_bytes;
     regions.push_back({range, TRY(Mapping::anonymous(range.size_bytes))});
-    // 2 MiB pages where the host gives them: fewer faults while the guest boots. Advice only.
-    ::madvise(regions.back().mapping.data(), range.size_bytes, MADV_HUGEPAGE);
   }
   return GuestMemory(std::move(regions));
 }
@@ -28,6 +26,11 @@ std::optional<GuestSlice> GuestMemory::slice(GuestAddress address, uint64_t leng
     return GuestSlice(region.mapping.data() + (start - base), length);
   }
   return std::nullopt;
+}
+
+void GuestMemory::advise_huge_pages() const {
+  for (const Region& region : regions_)
+    ::madvise(region.mapping.data(), region.range.size_bytes, MADV_HUGEPAGE);
 }
 
 uint64_t GuestMemory::size_bytes() const {

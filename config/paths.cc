@@ -160,26 +160,33 @@ Result<DomainPaths> Paths::of_domain(std::string_view name, unsigned id) const {
                      .snapshot_dir = fmt::format("{}/{}", snapshot_dir, name)};
 }
 
-Result<void> Paths::create_directories() const {
+Result<void> Paths::make(const std::string& path, mode_t mode) const {
   const bool session = layout == Layout::kSession;
-  const mode_t parent_mode = session ? kOwnerOnly : 0755;
-  const auto make = [&](const std::string& path, mode_t mode) {
-    return make_directory(path, session ? kOwnerOnly : mode, parent_mode);
-  };
+  return make_directory(path, session ? kOwnerOnly : mode, session ? kOwnerOnly : 0755);
+}
+
+Result<void> Paths::create_run_directories() const {
+  TRY(make(run_dir, 0755));  // PID files are for everybody
+  return make(log_dir, 0700);
+}
+
+Result<void> Paths::create_directories() const {
+  TRY(create_run_directories());
   TRY(make(definition_dir, 0700));  // documents may hold passwords
   TRY(make(autostart_dir, 0700));
-  TRY(make(run_dir, 0755));  // PID files are for everybody
   TRY(make(lib_dir, 0750));
   TRY(make(channel_dir, 0750));
   TRY(make(snapshot_dir, 0750));
-  TRY(make(log_dir, 0700));
-  TRY(make(images_dir, 0711));
-  return {};
+  return make(images_dir, 0711);
 }
 
 Result<void> make_directory(const std::string& path, mode_t mode, mode_t parent_mode) {
-  TRY(make_parents(path, parent_mode));
-  if (::mkdir(path.c_str(), kOwnerOnly) != 0) {
+  int made = ::mkdir(path.c_str(), kOwnerOnly);
+  if (made != 0 && errno == ENOENT) {  // the first time only: this is on the start-up path
+    TRY(make_parents(path, parent_mode));
+    made = ::mkdir(path.c_str(), kOwnerOnly);
+  }
+  if (made != 0) {
     if (errno == EEXIST) return check_directory(path);
     return std::unexpected(Error::from_errno(fmt::format("create directory '{}'", path)));
   }

@@ -71,6 +71,11 @@ struct Paths {
   // The directories that a run or a definition needs, with the modes that libvirt gives them
   // (sessions: owner only). Existing ones keep their mode but must be safe: see make_directory().
   Result<void> create_directories() const;
+  // Those of them that a transient run uses: PID file and log.
+  Result<void> create_run_directories() const;
+
+ private:
+  Result<void> make(const std::string& path, mode_t mode) const;
 };
 
 // Creates a directory with exactly `mode`, and missing parents with `parent_mode`. An existing one

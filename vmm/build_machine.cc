@@ -33,6 +33,7 @@ class MachineBuilder {
     TRY(add_networks());
     TRY(add_rng());
     firmware::LoadedBoot boot = TRY(load_firmware());
+    machine_->memory_.advise_huge_pages();
     if (device_tree != nullptr) *device_tree = std::move(boot.device_tree);
     TRY(add_vcpus(boot.entry));
     return std::move(machine_);

@@ -37,7 +37,7 @@ Result<void> write_device_tree(Session& session, const std::string& path) {
 
 Result<EndReason> run_domain(const config::DomainConfig& domain, const RunOptions& options) {
   TRY(config::check_libvirt_idle(options.paths));
-  TRY(options.paths.create_directories());
+  TRY(options.paths.create_run_directories());
   const auto pid = static_cast<unsigned>(::getpid());
   const config::DomainPaths files = TRY(options.paths.of_domain(domain.name, pid));
   config::PidFile pid_file = TRY(config::PidFile::acquire(files.pid_file));
