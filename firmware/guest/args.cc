@@ -11,7 +11,8 @@ bool split(std::string_view& rest, char separator, std::string_view& part) {
   if (rest.empty()) return false;
   size_t length = 0;
   while (length < rest.size() && rest[length] != separator) length++;
-  part = {rest.data(), length};
+  part = rest;
+  part.remove_suffix(rest.size() - length);  // not substr(), which needs exceptions
   rest = drop(rest, length + 1);
   return true;
 }
@@ -26,8 +27,8 @@ uint64_t to_number(std::string_view text) {
   for (char c : text) {
     uint64_t digit = base;
     if (c >= '0' && c <= '9') digit = static_cast<uint64_t>(c - '0');
-    if (c >= 'a' && c <= 'f') digit = static_cast<uint64_t>(c - 'a' + 10);
-    if (c >= 'A' && c <= 'F') digit = static_cast<uint64_t>(c - 'A' + 10);
+    if (c >= 'a' && c <= 'f') digit = static_cast<uint64_t>(c - 'a') + 10;
+    if (c >= 'A' && c <= 'F') digit = static_cast<uint64_t>(c - 'A') + 10;
     if (digit < base) {
       value = value * base + digit;
       continue;

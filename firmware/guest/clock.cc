@@ -35,7 +35,7 @@ uint64_t from_kvm_clock() {
   if (!is_kvm || (cpuid(kHypervisorLeaf + 1).eax & kFeatureClockSource2) == 0) return 0;
   write_msr(kSystemTimeMsr, reinterpret_cast<uint64_t>(&pv_clock) | 1);
   const uint64_t multiplier = pv_clock.tsc_to_system_mul;
-  const int shift = pv_clock.tsc_shift;
+  const int shift{pv_clock.tsc_shift};
   write_msr(kSystemTimeMsr, 0);
   if (multiplier == 0 || shift > 31 || shift < -31) return 0;
   const uint64_t unshifted = (uint64_t{1'000'000} << 32) / multiplier;

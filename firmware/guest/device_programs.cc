@@ -74,18 +74,18 @@ Failure rtc(const Args&) {
   return month >= 1 && month <= 12 && day >= 1 && day <= 31 ? nullptr : "no date";
 }
 
+constexpr size_t kFloodLine = 64;
+
 // Lines of 64 bytes: "flood " and the number of the line in 16 digits, then dots.
 Failure flood(const Args& args) {
-  const uint64_t lines = args.number("bytes", 65536) / 64;
-  char line[64];
-  memset(line, '.', sizeof(line));
-  memcpy(line, "flood ", 6);
-  line[63] = '\n';
+  const uint64_t lines = args.number("bytes", 65536) / kFloodLine;
+  char line[] = "flood 0000000000000000.........................................\n";
+  static_assert(sizeof(line) == kFloodLine + 1);
   for (uint64_t i = 0; i < lines; i++) {
     uint64_t rest = i;
     for (int digit = 21; digit >= 6; digit--, rest /= 10)
       line[digit] = static_cast<char>('0' + rest % 10);
-    print({line, sizeof(line)});
+    print({line, kFloodLine});
   }
   Line("serial.flood").number("lines", lines);
   return nullptr;

@@ -101,9 +101,9 @@ std::span<Segment> Victim::good_request() {
 }
 
 void Victim::lay_chain(uint16_t first, std::span<const Segment> segments) {
-  for (uint16_t i = 0; i < segments.size(); i++) {
+  for (size_t i = 0; i < segments.size(); i++) {
     uint16_t flags = segments[i].device_writes ? kDescriptorWrite : 0;
-    if (i + 1u < segments.size()) flags |= kDescriptorNext;
+    if (i + 1 < segments.size()) flags |= kDescriptorNext;
     queue_.descriptors()[first + i] = {reinterpret_cast<uint64_t>(segments[i].address),
                                        segments[i].length, flags,
                                        static_cast<uint16_t>(first + i + 1)};

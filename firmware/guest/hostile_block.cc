@@ -1,5 +1,7 @@
 // Block requests that are not as virtio 1.2, 5.2.6 says. The disk is only read, except by
 // "write-odd".
+#include <cstring>
+
 #include "firmware/guest/block.h"
 #include "firmware/guest/hostile.h"
 
@@ -105,7 +107,7 @@ Result change_range(Victim& victim, uint32_t accepted, uint32_t type, const Bloc
                     uint32_t length) {
   return offer_changed(victim, accepted, [&](auto request, auto& header) {
     header.type = type;
-    *static_cast<BlockRange*>(const_cast<void*>(request[1].address)) = range;
+    memcpy(const_cast<void*>(request[1].address), &range, sizeof(range));
     request[1].length = length;
     request[1].device_writes = false;
     return request;

@@ -56,8 +56,8 @@ Failure Virtqueue::set_up(MmioDevice& device, uint16_t index, uint16_t wanted) {
 uint16_t Virtqueue::add_indirect(std::span<const Segment> segments) {
   const uint16_t head = free_head_;
   Descriptor* table = indirect_ + head * kMaxSegments;
-  for (uint16_t i = 0; i < segments.size(); i++) {
-    table[i] = describe(segments[i], i + 1u == segments.size(), static_cast<uint16_t>(i + 1));
+  for (size_t i = 0; i < segments.size(); i++) {
+    table[i] = describe(segments[i], i + 1 == segments.size(), static_cast<uint16_t>(i + 1));
   }
   Descriptor& descriptor = descriptors_[head];
   free_head_ = descriptor.next;
