@@ -28,6 +28,21 @@ devices::ConsoleOptions to_console_options(const config::ConsoleConfig& config) 
   return options;
 }
 
+// libvirt's on_poweroff, on_reboot and on_crash. What the host did is final.
+config::LifecycleAction action_after(EndKind kind, const config::DomainConfig& domain) {
+  switch (kind) {
+    case EndKind::kPowerOff: return domain.on_poweroff;
+    case EndKind::kReset: return domain.on_reboot;
+    case EndKind::kPanic:
+    case EndKind::kGuestCrash: return domain.on_crash;
+    case EndKind::kDebugExit:
+    case EndKind::kForced:
+    case EndKind::kTimeout:
+    case EndKind::kHostError: break;
+  }
+  return config::LifecycleAction::kDestroy;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Session>> Session::create(const config::DomainConfig& domain,
@@ -113,14 +128,26 @@ Result<EndReason> Session::run() {
     });
   for (;;) {
     Result<EndReason> end = run_machine_once();
+    const config::LifecycleAction action =
+        end ? action_after(end->kind, domain_) : config::LifecycleAction::kDestroy;
     // A guest that answers the power button with a reset would otherwise run for ever.
-    const bool restart = end && end->kind == EndKind::kReset && !power_button_pressed_ &&
-                         domain_.on_reboot == config::LifecycleAction::kRestart;
-    if (restart) continue;
+    if (action == config::LifecycleAction::kRestart && !power_button_pressed_) {
+      if (!end->detail.empty())
+        LOG_LIMITED(LogLevel::kWarn, "{}: restarted after: {}", domain_.name, end->detail);
+      continue;
+    }
+    if (action == config::LifecycleAction::kPreserve && !power_button_pressed_) TRY(preserve(*end));
     loop_.cancel(timeout);
     loop_.cancel(grace_timer_);
     return end;
   }
+}
+
+Result<void> Session::preserve(const EndReason& end) {
+  LOG_WARN("{}: kept as on_crash, on_reboot or on_poweroff asks{}{}; a signal ends it",
+           domain_.name, end.detail.empty() ? "" : ": ", end.detail);
+  preserved_ = true;
+  return loop_.run();
 }
 
 Result<void> Session::build(std::vector<uint8_t>* device_tree) {
@@ -161,6 +188,7 @@ Result<EndReason> Session::run_machine_once() {
 }
 
 void Session::request_power_off() {
+  if (preserved_) return loop_.stop();
   if (machine_ == nullptr || power_button_pressed_)
     return force_off(EndKind::kForced, "switched off on request");
   power_button_pressed_ = true;
@@ -172,6 +200,7 @@ void Session::request_power_off() {
 }
 
 void Session::force_off(EndKind kind, std::string detail) {
+  if (preserved_) return loop_.stop();
   if (outcome_ != nullptr) outcome_->record({.kind = kind, .detail = std::move(detail)});
 }
 

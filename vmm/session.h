@@ -43,6 +43,8 @@ class Session {
   Result<void> open_console();
   Result<void> build(std::vector<uint8_t>* device_tree);
   Result<EndReason> run_machine_once();
+  // Keeps everything as the guest left it until a signal or the time-out.
+  Result<void> preserve(const EndReason& end);
   // The power button first; the second time, or when the grace time is over, off.
   void request_power_off();
   void force_off(EndKind kind, std::string detail);
@@ -63,6 +65,7 @@ class Session {
   std::unique_ptr<Outcome> outcome_;
   std::unique_ptr<Machine> machine_;
   bool power_button_pressed_ = false;
+  bool preserved_ = false;
   uint64_t grace_timer_ = 0;
 };
 

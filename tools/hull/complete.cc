@@ -9,9 +9,16 @@ int complete_verb(Arguments arguments) {
   if (!arguments.empty() && std::string_view(arguments[0]) == "--")
     arguments = arguments.subspan(1);
   const std::string_view last = arguments.empty() ? "" : arguments.back();
-  if (arguments.size() > 1) return kExitOk;
-  for (const Verb& verb : verbs())
-    if (std::string_view(verb.name).starts_with(last)) fmt::print("{}\n", verb.name);
+  const auto offer = [last](std::string_view word) {
+    if (word.starts_with(last)) fmt::print("{}\n", word);
+  };
+  for (const Verb& verb : verbs()) {
+    if (arguments.size() <= 1) {
+      offer(verb.name);
+    } else if (std::string_view(arguments[0]) == verb.name && verb.words != nullptr) {
+      for (const std::string& word : verb.words()) offer(word);
+    }
+  }
   return kExitOk;
 }
 

@@ -11,9 +11,9 @@ namespace hull::cli {
 namespace {
 
 constexpr Verb kVerbs[] = {
-    {"run", "run a virtual machine in the foreground", run_verb},
-    {"doctor", "say what this host can do, and try the main job", doctor_verb},
-    {"complete", "print completions for a shell", complete_verb},
+    {"run", "run a virtual machine in the foreground", run_verb, run_words},
+    {"doctor", "say what this host can do, and try the main job", doctor_verb, doctor_words},
+    {"complete", "print completions for a shell", complete_verb, nullptr},
 };
 
 int print_help() {

@@ -63,6 +63,10 @@ Result<int> run_command(const RunCommand& command, Arguments arguments) {
   if (command.debug) set_log_level(LogLevel::kDebug);
   config::DomainConfig domain = TRY(describe_domain(command));
   if (!command.console.empty()) domain.console = TRY(parse_console(command.console));
+  // A foreground run is on the terminal, as with 'virsh start --console', unless the document or
+  // the user names another place.
+  else if (domain.console && domain.console->kind == config::ConsoleKind::kPty)
+    domain.console->kind = config::ConsoleKind::kStdio;
   TRY(config::fill_generated(domain));
   TRY(require_valid(domain));
 

@@ -141,6 +141,16 @@ Result<RunCommand> parse_run_command(Arguments arguments) {
   return command;
 }
 
+std::vector<std::string> run_words() {
+  RunCommand command;
+  CLI::App app;
+  describe_options(app, command);
+  std::vector<std::string> words;
+  for (const CLI::Option* option : app.get_options())
+    if (!option->get_lnames().empty()) words.push_back("--" + option->get_lnames().front());
+  return words;
+}
+
 Result<config::ConsoleConfig> parse_console(const std::string& text) {
   config::ConsoleConfig console;
   const size_t colon = text.find(':');
@@ -174,6 +184,7 @@ Result<config::DomainConfig> domain_from_options(const RunCommand& command) {
   config::set_kernel(domain.boot, builtin ? command.kernel : TRY(absolute_path(command.kernel)));
   if (!command.initrd.empty()) domain.boot.initrd = TRY(absolute_path(command.initrd));
   domain.boot.cmdline = command.append;
+  domain.panic_device = true;  // a job that panics ends at once, with an exit code of its own
   for (const std::string& disk : command.disks)
     domain.disks.push_back(TRY(parse_disk(disk, domain.disks.size())));
   for (const std::string& text : command.networks)

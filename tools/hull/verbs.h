@@ -4,6 +4,7 @@
 
 #include <span>
 #include <string>
+#include <vector>
 
 namespace hull::cli {
 
@@ -13,6 +14,8 @@ struct Verb {
   const char* name;
   const char* summary;
   int (*run)(Arguments arguments);
+  // What may follow, for completion: options and sub-verbs. Null: nothing.
+  std::vector<std::string> (*words)();
 };
 
 // In the order in which --help shows them.
@@ -22,5 +25,8 @@ int run_verb(Arguments arguments);
 int doctor_verb(Arguments arguments);
 int img_verb(Arguments arguments);
 int complete_verb(Arguments arguments);
+
+std::vector<std::string> run_words();
+std::vector<std::string> doctor_words();
 
 }  // namespace hull::cli
