@@ -7,7 +7,8 @@
 namespace hull::blockcore {
 
 Result<std::unique_ptr<IoThread>> IoThread::create(IoEngineKind kind) {
-  return std::unique_ptr<IoThread>(new IoThread(TRY(IoEngine::create(kind))));
+  auto engine = TRY(IoEngine::create(kind));
+  return std::unique_ptr<IoThread>(new IoThread(std::move(engine)));
 }
 
 void IoThread::start(const std::string& name, std::function<void()> on_thread) {

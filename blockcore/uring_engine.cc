@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <climits>
 
@@ -67,7 +68,8 @@ void prepare(io_uring_sqe* entry, const IoOperation& operation) {
 }  // namespace
 
 Result<std::unique_ptr<IoEngine>> UringEngine::create() {
-  auto engine = std::unique_ptr<UringEngine>(new UringEngine(TRY(EventFd::create())));
+  EventFd wake = TRY(EventFd::create());
+  auto engine = std::unique_ptr<UringEngine>(new UringEngine(std::move(wake)));
   if (auto created = engine->create_ring(); !created)
     return std::unexpected(std::move(created).error());
   return std::unique_ptr<IoEngine>(std::move(engine));
@@ -236,10 +238,10 @@ void UringEngine::reap() {
 void UringEngine::complete(uint64_t user_data, int result, uint32_t flags) {
   if ((user_data & kTagMask) == kIgnoredTag) return;
   if ((user_data & kTagMask) == kWatchTag) {
-    on_watch_event(*reinterpret_cast<Watch*>(user_data & ~kTagMask), result, flags);
+    on_watch_event(*std::bit_cast<Watch*>(user_data & ~kTagMask), result, flags);
     return;
   }
-  IoOperation& operation = *reinterpret_cast<IoOperation*>(user_data);
+  IoOperation& operation = *std::bit_cast<IoOperation*>(user_data);
   --in_flight_;
   if (result == -EINTR || result == -EAGAIN) {
     pending_.push(operation);
