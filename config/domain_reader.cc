@@ -23,8 +23,10 @@ std::vector<const XmlElement*> both(std::vector<const XmlElement*> a,
 }  // namespace
 
 Error DomainReading::refusal() const {
+  const std::string prefix = check_domain_name(config.name) ? config.name + ": " : "";
   std::string all;
-  for (const Finding& finding : refusals) all += (all.empty() ? "" : "\n") + finding.text();
+  for (const Finding& finding : refusals)
+    all += fmt::format("{}{}{}", all.empty() ? "" : "\n", prefix, finding.text());
   return Error(ErrorKind::kInvalidConfig, std::move(all));
 }
 

@@ -20,7 +20,8 @@ struct DomainReading {
   std::vector<Finding> refusals;
 
   bool accepted() const { return refusals.empty(); }
-  // All refusals as one error of kind kInvalidConfig, one line each.
+  // All refusals as one error of kind kInvalidConfig, one line each,
+  // each behind the domain's name if that is fit to be shown.
   Error refusal() const;
 };
 

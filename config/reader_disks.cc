@@ -77,8 +77,8 @@ void read_driver(const XmlElement& root, const XmlElement& disk, DiskConfig& con
   choose(*driver, "cache", parse_cache_mode, config.cache);
   choose(*driver, "discard", parse_discard, config.discard);
   choose(*driver, "detect_zeroes", parse_detect_zeroes, config.detect_zeroes);
-  if (const auto queues = read_number(*driver, "queues", 1, kMaxQueues, findings))
-    config.queues = static_cast<unsigned>(*queues);
+  if (read_number(*driver, "queues", 1, kMaxQueues, findings).value_or(1) > 1)
+    findings.report_computed(*driver, "queues", "~several");
   if (const auto size = read_number(*driver, "queue_size", 2, kMaxQueueSize, findings))
     config.queue_size = static_cast<unsigned>(*size);
   check_iothread(root, *driver, findings);

@@ -21,7 +21,6 @@ std::string_view value_of(const XmlElement& parent, std::string_view child,
 NetworkKind kind_of(std::string_view type) {
   if (type == "ethernet") return NetworkKind::kTap;
   if (type == "bridge") return NetworkKind::kBridge;
-  if (type == "user") return NetworkKind::kUser;
   return NetworkKind::kNull;
 }
 

@@ -45,6 +45,7 @@ constexpr VerdictRow kRows[] = {
     {"/domain/devices/disk/driver/@discard_no_unref", "", kSilent},
     {"/domain/devices/disk/driver/@detect_zeroes", "off|on|unmap", kHonour, "default off"},
     {"/domain/devices/disk/driver/@detect_zeroes", "", kRefuse, "is not off, on or unmap"},
+    {"/domain/devices/disk/driver/@queues", "~several", kWarn, "presented with one queue"},
     {"/domain/devices/disk/driver/@queues", "", kHonour},
     {"/domain/devices/disk/driver/@queue_size", "", kHonour},
     {"/domain/devices/disk/driver/@iothread", "", kSilent, "must exist"},

@@ -11,8 +11,11 @@ constexpr VerdictRow kRows[] = {
     {"/domain/devices/interface", "~no model", kWarn,
      "presented as virtio-net (libvirt's default model is rtl8139)"},
     {"/domain/devices/interface", "", kHonour},
-    {"/domain/devices/interface/@type", "ethernet|bridge|user", kHonour},
+    {"/domain/devices/interface/@type", "ethernet|bridge", kHonour},
     {"/domain/devices/interface/@type", "null", kHonour, "connected to nothing"},
+    {"/domain/devices/interface/@type", "user", kRefuse,
+     "user-mode networking is not built in: use type='ethernet' or 'bridge'; skipping leaves the "
+     "interface unconnected"},
     {"/domain/devices/interface/@type", "network", kRefuse,
      "networks are not looked up: use type='bridge' with the network's bridge; skipping leaves the "
      "interface unconnected"},

@@ -20,7 +20,7 @@ TEST(ReadDomain, MinimalDocumentIsAcceptedWithoutAWarning) {
       "<cmdline>console=ttyS0 root=/dev/vda</cmdline></os>"
       "<devices><disk type='file'><driver type='qcow2'/><source file='/d.qcow2'/>"
       "<target dev='vda' bus='virtio'/></disk>"
-      "<interface type='user'><model type='virtio'/></interface>"
+      "<interface type='ethernet'><model type='virtio'/></interface>"
       "<console type='pty'/></devices></domain>");
 
   EXPECT_EQ(lines(reading.warnings), "");
@@ -35,7 +35,7 @@ TEST(ReadDomain, MinimalDocumentIsAcceptedWithoutAWarning) {
   EXPECT_EQ(reading.config.disks[0].file, "/d.qcow2");
   EXPECT_FALSE(reading.config.disks[0].backing.has_value());
   ASSERT_EQ(reading.config.networks.size(), 1U);
-  EXPECT_EQ(reading.config.networks[0].kind, NetworkKind::kUser);
+  EXPECT_EQ(reading.config.networks[0].kind, NetworkKind::kTap);
   EXPECT_NE(reading.config.networks[0].mac, MacAddress{});
   EXPECT_EQ(reading.config.console->kind, ConsoleKind::kPty);
   EXPECT_EQ(reading.config.uuid.size(), 36U);
@@ -60,6 +60,7 @@ TEST(ReadDomain, AllRefusalsAreCollectedInTheOrderOfTheDocument) {
             "skipping leaves it out (skip with --ignore=disk/@device)");
   EXPECT_FALSE(reading.accepted());
   EXPECT_EQ(reading.refusal().kind(), ErrorKind::kInvalidConfig);
+  EXPECT_NE(reading.refusal().message().find("\na: /domain/devices/hostdev: "), std::string::npos);
 }
 
 TEST(ReadDomain, IgnoreTurnsARefusalIntoAWarning) {
@@ -178,7 +179,7 @@ TEST(ReadDomain, HostileDocumentHasABoundedList) {
 
 TEST(ReadDomain, ControlCharactersOfValuesAreNotEchoed) {
   const DomainReading reading = read_document(
-      domain_document("<interface type='user'><model type='e&#10;&#x7f;x'/></interface>"));
+      domain_document("<interface type='ethernet'><model type='e&#10;&#x7f;x'/></interface>"));
   EXPECT_EQ(lines(reading.warnings),
             "/domain/devices/interface/model/@type='e??x': presented as virtio-net");
 }
@@ -202,7 +203,7 @@ TEST(ReadDomain, MissingPartsAreNamed) {
 
 TEST(ReadDomain, SameNameAndDocumentKeepTheirMacAddresses) {
   const std::string document =
-      domain_document("<interface type='user'><model type='virtio'/></interface>");
+      domain_document("<interface type='ethernet'><model type='virtio'/></interface>");
   EXPECT_EQ(read_document(document).config.networks[0].mac,
             read_document(document).config.networks[0].mac);
 }

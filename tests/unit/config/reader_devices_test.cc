@@ -42,7 +42,7 @@ TEST(ReadInterfaces, BridgeIsHonouredAndItsGeneratedTapNameDropped) {
 
 TEST(ReadInterfaces, OtherModelsBecomeVirtioAloud) {
   const DomainReading reading = read_devices(
-      "<interface type='user'/>\n<interface type='user'><model type='e1000'/></interface>");
+      "<interface type='ethernet'/>\n<interface type='ethernet'><model type='e1000'/></interface>");
   EXPECT_EQ(lines(reading.warnings),
             "/domain/devices/interface[1]: presented as virtio-net (libvirt's default model is "
             "rtl8139)\n"
@@ -71,6 +71,14 @@ TEST(ReadInterfaces, BadAddressesAndNumbersAreRefused) {
         << inside;
 }
 
+TEST(ReadInterfaces, KindsThatHullDoesNotHaveAreRefused) {
+  for (const char* type : {"user", "network", "direct", "hostdev", "vdpa", "mcast", "x"})
+    EXPECT_FALSE(read_devices("<interface type='" + std::string(type) +
+                              "'><model type='virtio'/></interface>")
+                     .accepted())
+        << type;
+}
+
 TEST(ReadInterfaces, IgnoredKindIsConnectedToNothing) {
   const DomainReading reading =
       read_document(domain_document("<interface type='network'><source network='default'/>"
@@ -82,7 +90,8 @@ TEST(ReadInterfaces, IgnoredKindIsConnectedToNothing) {
 
 TEST(ReadInterfaces, SeveralQueuesBecomeOneAloud) {
   const DomainReading reading = read_devices(
-      "<interface type='user'><model type='virtio'/><driver name='vhost' queues='4'/></interface>");
+      "<interface type='ethernet'><model type='virtio'/><driver name='vhost' "
+      "queues='4'/></interface>");
   EXPECT_EQ(lines(reading.warnings),
             "/domain/devices/interface/driver: presented with one queue pair");
 }

@@ -31,14 +31,13 @@ TEST(ReadDisks, AbsentFormatIsRaw) {
 TEST(ReadDisks, DriverAttributesAreHonoured) {
   const DomainReading reading = read_disk(
       "<driver name='qemu' type='qcow2' cache='none' io='native' discard='unmap' "
-      "detect_zeroes='unmap' queues='4' queue_size='512' error_policy='report'/>");
+      "detect_zeroes='unmap' queues='1' queue_size='512' error_policy='report'/>");
   EXPECT_EQ(lines(reading.warnings) + lines(reading.refusals), "");
   const DiskConfig& disk = reading.config.disks[0];
   EXPECT_EQ(disk.format, DiskFormat::kQcow2);
   EXPECT_EQ(disk.cache, CacheMode::kNone);
   EXPECT_EQ(disk.discard, DiscardMode::kUnmap);
   EXPECT_EQ(disk.detect_zeroes, DetectZeroes::kUnmap);
-  EXPECT_EQ(disk.queues, 4U);
   EXPECT_EQ(disk.queue_size, 512U);
 }
 
@@ -62,6 +61,11 @@ TEST(ReadDisks, UnsafeCacheIsHonouredAloud) {
             "/domain/devices/disk/driver/@cache='unsafe': the guest's flushes are not obeyed: a "
             "crash of the host loses data");
   EXPECT_EQ(reading.config.disks[0].cache, CacheMode::kUnsafe);
+}
+
+TEST(ReadDisks, SeveralQueuesBecomeOneAloud) {
+  EXPECT_EQ(lines(read_disk("<driver queues='4'/>").warnings),
+            "/domain/devices/disk/driver/@queues='4': presented with one queue");
 }
 
 TEST(ReadDisks, SilentDataLossIsRefused) {
