@@ -1,7 +1,10 @@
 #include "config/pid_file.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -102,6 +105,41 @@ TEST(PidFile, PlantedLinkIsNotFollowed) {
   ASSERT_EQ(::symlink("victim", (directory / "a.pid").c_str()), 0);
   EXPECT_FALSE(PidFile::acquire(directory / "a.pid"));
   EXPECT_EQ(contents(directory / "victim"), "precious");
+}
+
+TEST(PidFile, NothingIsCreatedThroughALink) {
+  const TemporaryDirectory directory;
+  ASSERT_EQ(::symlink("absent", (directory / "a.pid").c_str()), 0);
+  EXPECT_FALSE(PidFile::acquire(directory / "a.pid"));
+  EXPECT_NE(::access((directory / "absent").c_str(), F_OK), 0);
+}
+
+// Takes and drops the file many times; 1 if another process was found to have it meanwhile.
+int contend(const std::string& path, const std::string& witness) {
+  for (int i = 0; i < 10000; ++i) {
+    auto file = PidFile::acquire(path);
+    if (!file) continue;
+    const int fd = ::open(witness.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    const bool alone = ::flock(fd, LOCK_EX | LOCK_NB) == 0;
+    ::sched_yield();
+    ::close(fd);
+    if (!alone) return 1;
+  }
+  return 0;
+}
+
+TEST(PidFile, RemovalWhileOthersOpenItLetsOnlyOneIn) {
+  const TemporaryDirectory directory;
+  pid_t children[8];
+  for (pid_t& child : children) {
+    child = ::fork();
+    if (child == 0) ::_exit(contend(directory / "a.pid", directory / "witness"));
+  }
+  for (const pid_t child : children) {
+    int status = -1;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+  }
 }
 
 TEST(PidFile, ForeignFileInItsPlaceIsKept) {
