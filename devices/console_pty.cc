@@ -30,9 +30,9 @@ class PtyBackend final : public ConsoleBackend {
   void linger(Clock::time_point deadline) override {
     if (!writer_) return;
     const UniqueFd peer(::ioctl(master_.get(), TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC));
-    int unread = 0;
-    while (peer.valid() && Clock::now() < deadline && ::ioctl(peer.get(), FIONREAD, &unread) == 0 &&
-           unread != 0)
+    // poll and not FIONREAD, which does not count what is still on its way between the two ends.
+    pollfd unread{.fd = peer.get(), .events = POLLIN, .revents = 0};
+    while (Clock::now() < deadline && ::poll(&unread, 1, 0) > 0 && (unread.revents & POLLIN) != 0)
       ::poll(nullptr, 0, 1);
   }
 

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include <chrono>
 #include <filesystem>
@@ -62,6 +63,20 @@ class ConsoleFixture : public ::testing::Test {
     std::string text;
     while ((in8(*serial_, 5) & 1) != 0) text += static_cast<char>(in8(*serial_, 0));
     return text;
+  }
+
+  // CPU time of this process over 300 ms of an idle loop.
+  std::chrono::microseconds idle_cost() {
+    const auto cpu_time = [] {
+      rusage usage;
+      ::getrusage(RUSAGE_SELF, &usage);
+      return std::chrono::seconds(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+             std::chrono::microseconds(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+    };
+    const auto before = cpu_time();
+    loop_.call_after(std::chrono::milliseconds(300), [this] { loop_.stop(); });
+    EXPECT_TRUE(loop_.run());
+    return cpu_time() - before;
   }
 
   std::string path(const std::string& name) const { return directory_ + "/" + name; }

@@ -78,6 +78,7 @@ TEST_F(ConsoleTest, LargeInputWaitsForGuestAndArrivesWhole) {
   ASSERT_EQ(::write(host_input_.get(), sent.data(), sent.size()),
             static_cast<ssize_t>(sent.size()));
   ASSERT_TRUE(run_until([&] { return serial_->input_space() == 0; }));
+  EXPECT_LT(idle_cost(), std::chrono::milliseconds(150));  // no spinning while nobody reads
   std::string read;
   EXPECT_TRUE(run_until([&] {
     read += guest_reads();
