@@ -192,7 +192,8 @@ Result<Vcpu> Vm::create_vcpu(unsigned index) {
 Result<Kvm> Kvm::open() {
   auto opened = open_file("/dev/kvm", O_RDWR);
   if (!opened) return std::unexpected(cannot_open(opened.error().error_number()));
-  const int version = TRY(KVM_VALUE(opened->get(), KVM_GET_API_VERSION, 0));
+  const int version = ::ioctl(opened->get(), KVM_GET_API_VERSION, 0);
+  if (version < 0) return fail(ErrorKind::kHost, "/dev/kvm: is not a KVM device");
   if (version != KVM_API_VERSION)
     return fail(ErrorKind::kHost, "/dev/kvm: API version {}, hull needs {}", version,
                 KVM_API_VERSION);
