@@ -104,6 +104,19 @@ void IoEngine::run() {
   running_ = false;
 }
 
+// By index: a client may remove itself; the one after it then waits for the next turn.
+bool IoEngine::turn_clients() {
+  bool worked = false;
+  for (size_t i = 0; i < clients_.size(); ++i) worked |= clients_[i]->turn();
+  return worked;
+}
+
+bool IoEngine::clients_may_sleep() {
+  bool all = true;
+  for (size_t i = 0; i < clients_.size(); ++i) all &= clients_[i]->may_sleep();
+  return all;
+}
+
 void IoEngine::stop() {
   stop_.store(true, std::memory_order_release);
   wake_.signal();

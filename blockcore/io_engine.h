@@ -87,6 +87,19 @@ class IoOperationList {
   IoOperation* last_ = nullptr;
 };
 
+// Somebody whose work appears in memory and not through the kernel: a virtqueue. Called on the
+// engine's thread.
+class LoopClient {
+ public:
+  virtual ~LoopClient() = default;
+  // Once per turn of the loop, after the completions of that turn: takes new work, announces what
+  // is finished. True if there was new work.
+  virtual bool turn() = 0;
+  // The loop wants to sleep: from now on new work has to signal a watched descriptor. False if
+  // there is some already.
+  virtual bool may_sleep() = 0;
+};
+
 enum class IoEngineKind : uint8_t { kAutomatic, kUring, kThreads };
 
 class IoEngine {
@@ -111,6 +124,10 @@ class IoEngine {
   // Called on the engine's thread or while the engine is idle.
   virtual Result<void> watch(int event_fd, std::function<void()> readable) = 0;
   virtual void unwatch(int event_fd) = 0;
+
+  // Until remove_client(); both as watch(). A client may remove itself in its calls.
+  void add_client(LoopClient& client) { clients_.push_back(&client); }
+  void remove_client(LoopClient& client) { std::erase(clients_, &client); }
 
   // Runs the loop until `task` is done and returns its value: for opening, closing and tools.
   template <class T>
@@ -141,12 +158,16 @@ class IoEngine {
   static void finish(IoOperation& operation, int64_t result);
   int wake_fd() const { return wake_.fd(); }
   void run_posted();  // call when wake_fd() became readable
+  bool has_clients() const { return !clients_.empty(); }
+  bool turn_clients();  // true: there was work
+  bool clients_may_sleep();
   bool has_posted() const { return has_posted_.load(std::memory_order_relaxed); }
 
  private:
   void begin_running();
 
   const EventFd wake_;
+  std::vector<LoopClient*> clients_;  // the engine's thread only
   Mutex mutex_;
   std::vector<std::function<void()>> posted_ GUARDED_BY(mutex_);
   std::atomic<bool> has_posted_{false};

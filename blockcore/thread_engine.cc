@@ -93,6 +93,7 @@ void ThreadEngine::run_once(bool deliver_watches) {
   }
   if (deliver_watches && dispatch_watches()) return;
   hand_out_pending();
+  if (deliver_watches && (turn_clients() || !clients_may_sleep())) return;
   wait_for_events();
   if (deliver_watches) dispatch_watches();
 }

@@ -27,13 +27,21 @@ constexpr uint64_t kOperationTag = 0;
 constexpr uint64_t kWatchTag = 1;
 constexpr uint64_t kIgnoredTag = 2;
 
-// Best first. 6.1 has all of them, 5.19 COOP_TASKRUN, 5.10 R_DISABLED.
+// Best first. 6.1 has all of them, 5.19 COOP_TASKRUN, 5.10 R_DISABLED. TASKRUN_FLAG tells a thread
+// that looks at the ring without entering the kernel when it has to.
 constexpr unsigned kSetupFlags[] = {
-    IORING_SETUP_R_DISABLED | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SINGLE_ISSUER |
-        IORING_SETUP_DEFER_TASKRUN,
-    IORING_SETUP_R_DISABLED | IORING_SETUP_COOP_TASKRUN,
+    IORING_SETUP_R_DISABLED | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
+        IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
+    IORING_SETUP_R_DISABLED | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
     IORING_SETUP_R_DISABLED,
 };
+
+// Tells the processor that this is a loop that waits.
+void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
 
 void prepare(io_uring_sqe* entry, const IoOperation& operation) {
   const std::span<const iovec> buffers = operation.buffers;
@@ -164,7 +172,8 @@ void UringEngine::run_once(bool deliver_watches) {
   if (deliver_watches && dispatch_watches()) return;
   if (watches_changed_) arm_watches();
   queue_pending();
-  submit_and_wait();
+  if (deliver_watches && has_clients()) return serve_clients();
+  submit_and_wait(1);
   reap();
   if (deliver_watches) dispatch_watches();
 }
@@ -214,8 +223,33 @@ void UringEngine::queue_pending() {
   }
 }
 
-void UringEngine::submit_and_wait() {
-  const int submitted = io_uring_submit_and_wait(&ring_, 1);
+// With clients the loop looks for work for a while before it sleeps, and sleeps only when all of
+// them have asked to be woken.
+void UringEngine::serve_clients() {
+  if (io_uring_sq_ready(&ring_) != 0) submit_and_wait(0);
+  if (look_for_work()) return;
+  const auto idle_since = std::chrono::steady_clock::now();
+  const auto look_until = idle_since + poll_window_.length();
+  while (std::chrono::steady_clock::now() < look_until) {
+    relax();
+    if (look_for_work()) return;
+  }
+  if (!clients_may_sleep()) return;
+  submit_and_wait(1);
+  poll_window_.slept(std::chrono::steady_clock::now() - idle_since);
+  look_for_work();
+}
+
+bool UringEngine::look_for_work() {
+  const unsigned flags = __atomic_load_n(ring_.sq.kflags, __ATOMIC_RELAXED);
+  if ((flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0) io_uring_get_events(&ring_);
+  const bool completed = reap();
+  const bool dispatched = dispatch_watches();
+  return turn_clients() || completed || dispatched;
+}
+
+void UringEngine::submit_and_wait(unsigned completions) {
+  const int submitted = io_uring_submit_and_wait(&ring_, completions);
   if (submitted >= 0) return;
   // EBUSY: completions overflowed and have to be reaped first; EAGAIN: out of request memory. What
   // was not submitted stays in the ring for the next turn.
@@ -224,15 +258,19 @@ void UringEngine::submit_and_wait() {
   CHECK(submitted == -EINTR || submitted == -EAGAIN || submitted == -EBUSY);
 }
 
-void UringEngine::reap() {
+// True if there were completions.
+bool UringEngine::reap() {
   io_uring_cqe* entries[64];
   unsigned count;
+  bool any = false;
   do {
     count = io_uring_peek_batch_cqe(&ring_, entries, 64);
     for (unsigned i = 0; i < count; ++i)
       complete(entries[i]->user_data, entries[i]->res, entries[i]->flags);
     io_uring_cq_advance(&ring_, count);
+    any |= count != 0;
   } while (count == 64);
+  return any;
 }
 
 void UringEngine::complete(uint64_t user_data, int result, uint32_t flags) {

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "blockcore/io_engine.h"
+#include "blockcore/poll_window.h"
 
 namespace hull::blockcore {
 
@@ -46,8 +47,10 @@ class UringEngine : public IoEngine {
   io_uring_sqe* next_entry();
   void arm_watches();
   void queue_pending();
-  void submit_and_wait();
-  void reap();
+  void submit_and_wait(unsigned completions);
+  bool reap();
+  void serve_clients();
+  bool look_for_work();
   void complete(uint64_t user_data, int result, uint32_t flags);
   void on_watch_event(Watch& watch, int result, uint32_t flags);
   bool dispatch_watches();
@@ -62,6 +65,7 @@ class UringEngine : public IoEngine {
   std::vector<std::unique_ptr<Watch>> watches_;  // the first is the wake descriptor
   bool watches_changed_ = true;                  // something to arm or to forget
   bool watch_signalled_ = false;
+  PollWindow poll_window_;
 };
 
 }  // namespace hull::blockcore

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <numeric>
@@ -212,6 +213,68 @@ TEST_P(IoEngineTest, UnwatchedDescriptorIsNeverReported) {
   kick.signal();
   engine_->run();
   EXPECT_EQ(seen, 1U);
+}
+
+// Work in memory, as in a virtqueue: a kick is needed only after may_sleep() agreed.
+class CountingClient : public LoopClient {
+ public:
+  CountingClient(IoEngine& engine, unsigned until) : engine_(engine), until_(until) {}
+  bool turn() override {
+    if (work.exchange(0) == 0) return false;
+    if (++done == until_) engine_.stop();
+    return true;
+  }
+  bool may_sleep() override {
+    kick_wanted = true;
+    return work == 0;
+  }
+
+  std::atomic<unsigned> work{0};
+  std::atomic<unsigned> done{0};
+  std::atomic<bool> kick_wanted{false};
+
+ private:
+  IoEngine& engine_;
+  const unsigned until_;
+};
+
+TEST_P(IoEngineTest, ClientIsServedWithKicksOnlyWhereItAskedForThem) {
+  constexpr unsigned kRounds = 2000;
+  const EventFd kick = EventFd::create().value();
+  CountingClient client(*engine_, kRounds);
+  ASSERT_TRUE(engine_->watch(kick.fd(), [] {}));
+  engine_->add_client(client);
+  std::thread guest([&] {
+    for (unsigned i = 1; i <= kRounds; ++i) {
+      client.work = 1;
+      if (client.kick_wanted.exchange(false)) kick.signal();
+      while (client.done < i) std::this_thread::yield();
+    }
+  });
+  engine_->run();
+  guest.join();
+  EXPECT_EQ(client.done, kRounds);
+  engine_->remove_client(client);
+  engine_->unwatch(kick.fd());
+}
+
+TEST_P(IoEngineTest, ClientGetsATurnAfterCompletions) {
+  class Client : public LoopClient {
+   public:
+    bool turn() override {
+      ++turns;
+      return false;
+    }
+    bool may_sleep() override { return true; }
+    unsigned turns = 0;
+  } client;
+  const EventFd kick = EventFd::create().value();
+  ASSERT_TRUE(engine_->watch(kick.fd(), [] {}));
+  engine_->add_client(client);
+  engine_->run_until_done(round_trip(0, 4096));
+  EXPECT_GE(client.turns, 2U);
+  engine_->remove_client(client);
+  engine_->unwatch(kick.fd());
 }
 
 INSTANTIATE_TEST_SUITE_P(Engines, IoEngineTest,
