@@ -49,12 +49,12 @@ static_assert(sizeof(BlockConfig) == 0x3c);
 constexpr uint32_t kMaxRangeSectors = 1u << 21;  // 1 GiB
 constexpr uint32_t kMaxRanges = 16;
 // Requests taken from the ring before others on the same thread get a turn.
-constexpr unsigned kMaxRequestsPerWake = 64;
+constexpr unsigned kMaxRequestsPerTurn = 64;
 
 }  // namespace
 
 // Lives from activate() to reset(); every member function runs on the engine's thread.
-class BlockDevice::Session {
+class BlockDevice::Session : private blockcore::LoopClient {
  public:
   struct Context {
     const BlockOptions& options;
@@ -77,15 +77,15 @@ class BlockDevice::Session {
     BlockRequest request;
   };
 
-  void process();
-  bool take_available(unsigned& budget);
+  bool turn() override;
+  bool may_sleep() override;
+  void stop_serving();
   void begin(Chain chain);
   blockcore::Task<void> serve(Slot& slot);
   blockcore::Task<Result<void>> serve_ranges(const BlockRequest& request);
   Result<void> write_id(const BlockRequest& request);
   void finish(Slot& slot, const Result<void>& result);
   void answer(Slot& slot, BlockStatus status);
-  void notify();
   void fail(std::string_view why);
 
   const Context context_;
@@ -93,53 +93,50 @@ class BlockDevice::Session {
   const EventFd& kick_;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::vector<Slot*> idle_;  // last in, first out: the warm one
-  bool processing_ = false;  // process() makes one decision on the interrupt at its end
-  bool watching_ = false;
+  bool serving_ = false;
   std::binary_semaphore* drained_ = nullptr;  // set: stopping
 };
 
 void BlockDevice::Session::start() {
-  const auto watched = context_.engine.watch(kick_.fd(), [this] { process(); });
+  // The kick only wakes the loop, which then gives everybody a turn.
+  const auto watched = context_.engine.watch(kick_.fd(), [] {});
   if (!watched) return fail(watched.error().message());
-  watching_ = true;
+  context_.engine.add_client(*this);
+  serving_ = true;
 }
 
 void BlockDevice::Session::stop(std::binary_semaphore& drained) {
-  if (watching_) context_.engine.unwatch(kick_.fd());
-  watching_ = false;
+  stop_serving();
   drained_ = &drained;
   if (queue_.in_flight() == 0) drained.release();
 }
 
-void BlockDevice::Session::process() {
-  // A turn that was posted before the ring broke or the driver reset.
-  if (!watching_) return;
-  processing_ = true;
-  unsigned budget = kMaxRequestsPerWake;
-  do {
-    queue_.disable_notifications();
-    if (!take_available(budget)) break;
-    if (budget == 0) {
-      context_.engine.post([this] { process(); });
-      break;
-    }
-  } while (!queue_.enable_notifications());
-  processing_ = false;
-  notify();
+void BlockDevice::Session::stop_serving() {
+  if (!serving_) return;
+  context_.engine.remove_client(*this);
+  context_.engine.unwatch(kick_.fd());
+  serving_ = false;
 }
 
-bool BlockDevice::Session::take_available(unsigned& budget) {
-  for (; budget != 0; --budget) {
+bool BlockDevice::Session::turn() {
+  unsigned taken = 0;
+  while (taken < kMaxRequestsPerTurn) {
     auto chain = queue_.pop();
     if (!chain) {
       fail(describe(chain.error()));
-      return false;
+      break;
     }
     if (!*chain) break;
+    if (taken == 0) queue_.disable_notifications();
+    ++taken;
     begin(**std::move(chain));
   }
-  return true;
+  // One decision for everything that was finished since the last turn.
+  if (queue_.should_notify()) context_.interrupt.used_buffers(0);
+  return taken != 0;
 }
+
+bool BlockDevice::Session::may_sleep() { return queue_.enable_notifications(); }
 
 void BlockDevice::Session::begin(Chain chain) {
   if (idle_.empty()) {
@@ -222,17 +219,11 @@ void BlockDevice::Session::answer(Slot& slot, BlockStatus status) {
   if (slot.request.status_byte) CHECK(slot.request.status_byte->write({&byte, 1}));
   queue_.complete(std::move(chain), slot.request.written_bytes(status));
   idle_.push_back(&slot);
-  if (!processing_) notify();
-}
-
-void BlockDevice::Session::notify() {
-  if (queue_.should_notify()) context_.interrupt.used_buffers(0);
 }
 
 void BlockDevice::Session::fail(std::string_view why) {
   LOG_LIMITED(LogLevel::kWarn, "{}: stopped: {}", context_.options.name, why);
-  if (watching_) context_.engine.unwatch(kick_.fd());
-  watching_ = false;
+  stop_serving();
   context_.interrupt.device_failed();
 }
 
