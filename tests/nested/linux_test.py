@@ -40,7 +40,7 @@ class LinuxTest(HullTest):
         super().setUp()
         self.base = Disk(GUEST / "root.qcow2", "qcow2")
         self.base_before = sha256(self.base.path)
-        self.disk = self.qcow2("overlay.qcow2", 256 * MIB, backing=self.base)
+        self.disk = self.qcow2("overlay.qcow2", 256 * MIB, backing=self.base, discard="unmap")
 
     def document(self, agenda, vcpus=1, devices="", words=""):
         cmdline = f"console=ttyS0 root=/dev/vda rw quiet panic=-1 hull.do={agenda} {words}"
