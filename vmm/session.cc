@@ -116,7 +116,9 @@ Result<void> Session::open_console() {
   if (domain_.console) config = *domain_.console;
   console_ = TRY(
       devices::Console::create(loop_, to_console_options(config), [this] { request_power_off(); }));
-  if (config.kind == config::ConsoleKind::kPty) LOG_INFO("console: {}", console_->path());
+  // Nobody could find the terminal otherwise, whatever the log level.
+  if (config.kind == config::ConsoleKind::kPty)
+    log_line(LogLevel::kInfo, fmt::format("console: {}", console_->path()));
   return {};
 }
 
@@ -130,8 +132,10 @@ Result<EndReason> Session::run() {
     Result<EndReason> end = run_machine_once();
     const config::LifecycleAction action =
         end ? action_after(end->kind, domain_) : config::LifecycleAction::kDestroy;
+    // A reset in the same moment must not outrun the order to stop.
+    if (forced_ && action == config::LifecycleAction::kRestart) end = *forced_;
     // A guest that answers the power button with a reset would otherwise run for ever.
-    if (action == config::LifecycleAction::kRestart && !power_button_pressed_) {
+    if (action == config::LifecycleAction::kRestart && !power_button_pressed_ && !forced_) {
       if (!end->detail.empty())
         LOG_LIMITED(LogLevel::kWarn, "{}: restarted after: {}", domain_.name, end->detail);
       continue;
@@ -201,7 +205,8 @@ void Session::request_power_off() {
 
 void Session::force_off(EndKind kind, std::string detail) {
   if (preserved_) return loop_.stop();
-  if (outcome_ != nullptr) outcome_->record({.kind = kind, .detail = std::move(detail)});
+  forced_ = EndReason{.kind = kind, .detail = std::move(detail)};
+  if (outcome_ != nullptr) outcome_->record(*forced_);
 }
 
 Result<void> Session::close() {

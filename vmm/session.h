@@ -66,6 +66,7 @@ class Session {
   std::unique_ptr<Machine> machine_;
   bool power_button_pressed_ = false;
   bool preserved_ = false;
+  std::optional<EndReason> forced_;  // the order to stop, once it was given
   uint64_t grace_timer_ = 0;
 };
 
