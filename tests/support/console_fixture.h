@@ -43,15 +43,17 @@ class ConsoleFixture : public ::testing::Test {
   // Runs the event loop until `done` or for five seconds; says whether it was done.
   bool run_until(const std::function<bool()>& done) {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+    bool was_done = false;
     std::function<void()> check = [&] {
-      if (done() || std::chrono::steady_clock::now() > deadline)
+      was_done = done();
+      if (was_done || std::chrono::steady_clock::now() > deadline)
         loop_.stop();
       else
         loop_.call_after(std::chrono::milliseconds(1), check);
     };
     loop_.call_after(std::chrono::milliseconds(0), check);
     EXPECT_TRUE(loop_.run());
-    return done();
+    return was_done;
   }
 
   void guest_writes(std::string_view text) {
