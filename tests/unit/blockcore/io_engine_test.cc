@@ -192,7 +192,8 @@ TEST_P(IoEngineTest, SignalWhileDrainingIsKeptForTheNextRun) {
     kick.signal();
   });
   engine_->run();
-  if (seen == 0) engine_->run();
+  EXPECT_EQ(seen, 0U);
+  engine_->run();
   EXPECT_EQ(seen, 1U);
 }
 
