@@ -4,7 +4,23 @@
 
 namespace hull {
 
-Result<GuestMemory> GuestMemory::create(std::span<const Range> ranges) {
+namespace {
+
+Result<Mapping> map_region(uint64_t size_bytes, const GuestMemory::Options& options) {
+  Mapping mapping =
+      TRY(options.huge_pages ? Mapping::huge_pages(size_bytes) : Mapping::anonymous(size_bytes));
+  if (options.locked && ::mlock(mapping.data(), size_bytes) != 0) {
+    const Error error = Error::from_errno("lock the guest's memory");
+    return fail(ErrorKind::kHost, "{}; raise the limit ('ulimit -l')", error.message());
+  }
+  if (!options.dumpable && ::madvise(mapping.data(), size_bytes, MADV_DONTDUMP) != 0)
+    return std::unexpected(Error::from_errno("keep the guest's memory out of core dumps"));
+  return mapping;
+}
+
+}  // namespace
+
+Result<GuestMemory> GuestMemory::create(std::span<const Range> ranges, const Options& options) {
   std::vector<Region> regions;
   uint64_t end = 0;
   for (const Range& range : ranges) {
@@ -12,7 +28,7 @@ Result<GuestMemory> GuestMemory::create(std::span<const Range> ranges) {
     CHECK(range.size_bytes != 0 && is_aligned<uint64_t>(range.size_bytes, 4096));
     CHECK(start >= end && checked_add(start, range.size_bytes));
     end = start + range.size_bytes;
-    regions.push_back({range, TRY(Mapping::anonymous(range.size_bytes))});
+    regions.push_back({range, TRY(map_region(range.size_bytes, options))});
   }
   return GuestMemory(std::move(regions));
 }

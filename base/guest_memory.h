@@ -103,8 +103,16 @@ class GuestMemory {
     uint64_t size_bytes;  // not zero, a multiple of 4096
   };
 
-  // Anonymous, demand-zero, not counted against overcommit. Ranges ascend and do not overlap.
-  static Result<GuestMemory> create(std::span<const Range> ranges);
+  struct Options {
+    bool huge_pages = false;  // from the host's pool, or an error
+    bool locked = false;      // never swapped out, or an error
+    bool dumpable = true;     // part of a core dump of this process
+  };
+
+  // Anonymous, demand-zero, not counted against overcommit unless `options` say otherwise. Ranges
+  // ascend and do not overlap.
+  static Result<GuestMemory> create(std::span<const Range> ranges, const Options& options);
+  static Result<GuestMemory> create(std::span<const Range> ranges) { return create(ranges, {}); }
 
   // nullopt unless [address, address + length) lies wholly inside one region; length 0 is valid
   // anywhere inside a region.

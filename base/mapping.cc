@@ -20,6 +20,16 @@ Result<Mapping> Mapping::anonymous(size_t size_bytes) {
   return Mapping(address, size_bytes);
 }
 
+Result<Mapping> Mapping::huge_pages(size_t size_bytes) {
+  void* address = ::mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+  if (address == MAP_FAILED) {
+    const Error error = Error::from_errno(fmt::format("map {} bytes of huge pages", size_bytes));
+    return fail(ErrorKind::kHost, "{}; reserve more by sysctl vm.nr_hugepages", error.message());
+  }
+  return Mapping(address, size_bytes);
+}
+
 Result<Mapping> Mapping::of_file(int fd, uint64_t offset, size_t size_bytes, int protection,
                                  int flags) {
   void* address = ::mmap(nullptr, size_bytes, protection, flags, fd, static_cast<off_t>(offset));

@@ -24,6 +24,9 @@ class Mapping {
 
   // Zeroed private memory; MAP_NORESERVE, so that a guest larger than the free memory can start.
   static Result<Mapping> anonymous(size_t size_bytes);
+  // The same of the host's default huge pages (hugetlbfs); reserved at once, so kHost if the pool
+  // is too small. `size_bytes` is a multiple of their size.
+  static Result<Mapping> huge_pages(size_t size_bytes);
   // `protection` is PROT_*, `flags` MAP_SHARED or MAP_PRIVATE; the file is borrowed for the call.
   static Result<Mapping> of_file(int fd, uint64_t offset, size_t size_bytes, int protection,
                                  int flags);

@@ -42,7 +42,10 @@ class MachineBuilder {
  private:
   Result<void> create_vm() {
     const auto ranges = x86::ram_ranges(parts_.domain.memory_bytes);
-    GuestMemory memory = TRY(GuestMemory::create(ranges));
+    GuestMemory memory =
+        TRY(GuestMemory::create(ranges, {.huge_pages = parts_.domain.memory_hugepages,
+                                         .locked = parts_.domain.memory_locked,
+                                         .dumpable = parts_.domain.dump_guest_core}));
     Vm vm = TRY(parts_.kvm.create_vm());
     TRY(vm.set_memory(memory));
     TRY(vm.set_identity_map_address(x86::kIdentityMapAddress));

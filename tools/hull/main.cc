@@ -1,3 +1,6 @@
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cstdio>
 #include <cstring>
 #include <string_view>
@@ -16,6 +19,13 @@ constexpr Verb kVerbs[] = {
     {"complete", "print completions for a shell", complete_verb, nullptr},
 };
 
+// Descriptors 0 to 2 are open from here on: what we open later must not become somebody's stdout.
+void open_standard_descriptors() {
+  for (int fd = 0; fd <= 2; ++fd)
+    if (::fcntl(fd, F_GETFD) < 0 && ::open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) != fd)
+      _exit(kExitInternal);
+}
+
 int print_help() {
   fmt::print(
       "usage: hull VERB [OPTION...]\n\nA virtual machine monitor: one process, one virtual "
@@ -30,6 +40,7 @@ int print_help() {
 std::span<const Verb> verbs() { return kVerbs; }
 
 int main_program(Arguments words) {
+  open_standard_descriptors();
   if (words.empty()) {
     print_help();
     return kExitUsage;
