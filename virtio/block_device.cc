@@ -119,6 +119,7 @@ void BlockDevice::Session::stop_serving() {
 }
 
 bool BlockDevice::Session::turn() {
+  queue_.disable_notifications();
   unsigned taken = 0;
   while (taken < kMaxRequestsPerTurn) {
     auto chain = queue_.pop();
@@ -127,7 +128,6 @@ bool BlockDevice::Session::turn() {
       break;
     }
     if (!*chain) break;
-    if (taken == 0) queue_.disable_notifications();
     ++taken;
     begin(**std::move(chain));
   }

@@ -101,6 +101,7 @@ Queue::Queue(Queue&& other) noexcept
       next_used_(other.next_used_),
       notified_used_(other.notified_used_),
       in_flight_(std::exchange(other.in_flight_, 0)),
+      notifications_enabled_(other.notifications_enabled_),
       error_(other.error_),
       slots_(std::move(other.slots_)) {}
 
@@ -235,11 +236,18 @@ bool Queue::should_notify() {
 }
 
 void Queue::disable_notifications() {
-  // 2.7.10.2: with the event index `flags` stays 0, and an event in the past already means silence.
-  if (!event_index_) used_.store_release_u16(kFlagsOffset, kNoNotify);
+  if (!std::exchange(notifications_enabled_, false)) return;
+  // 2.7.10.2: with the event index `flags` stays 0; an event that has just been passed is the one
+  // that is furthest away.
+  if (event_index_)
+    used_.store_release_u16(kEntriesOffset + sizeof(UsedElement) * size_,
+                            static_cast<uint16_t>(next_available_ - 1));
+  else
+    used_.store_release_u16(kFlagsOffset, kNoNotify);
 }
 
 bool Queue::enable_notifications() {
+  notifications_enabled_ = true;
   if (event_index_)
     used_.store_release_u16(kEntriesOffset + sizeof(UsedElement) * size_, next_available_);
   else

@@ -98,6 +98,7 @@ class Queue {
   uint16_t next_used_ = 0;       // entry that stage() writes next
   uint16_t notified_used_ = 0;   // next_used_ at the last should_notify()
   uint16_t in_flight_ = 0;
+  bool notifications_enabled_ = true;
   std::optional<QueueError> error_;
   std::unique_ptr<Chain::Slot[]> slots_;  // by head: size_ of them
 };

@@ -381,6 +381,7 @@ TEST_F(QueueTest, EventIndexAsksForAKickAtTheNextBuffer) {
   queue.complete(*queue.pop().value(), 1);
   driver.add({{kData, 1, Access::kWrite}});
   EXPECT_FALSE(driver.must_kick());
+  EXPECT_EQ(driver.available_event(), 0) << "passed already";
   EXPECT_FALSE(queue.enable_notifications()) << "a buffer came meanwhile, without a kick";
   queue.discard(*queue.pop().value());
 }
