@@ -172,10 +172,7 @@ Result<Header> decode_header(std::span<const std::byte> area) {
                 feature_names(header, FeatureKind::kIncompatible, unknown));
   if (raw.encryption_method > 2)
     return bad_field("crypt_method", 32, raw.encryption_method, "must be 0, 1 or 2");
-  if (raw.encryption_method != 0)
-    return fail(ErrorKind::kUnsupported,
-                "qcow2 header: crypt_method (byte 32) is {}: hull cannot read {} encrypted images",
-                raw.encryption_method.get(), raw.encryption_method == 1 ? "AES" : "LUKS");
+  header.encryption_method = raw.encryption_method;
   TRY(decode_compression(raw, header_length, header));
   TRY(decode_tables(raw, header));
   return header;
@@ -197,6 +194,10 @@ Result<void> check_against_file(const Header& header, uint64_t file_bytes) {
 }
 
 Result<void> check_supported(const Header& header) {
+  if (header.encryption_method != 0)
+    return fail(ErrorKind::kUnsupported,
+                "qcow2 header: crypt_method (byte 32) is {}: hull cannot read {} encrypted images",
+                header.encryption_method, header.encryption_method == 1 ? "AES" : "LUKS");
   if ((header.incompatible & kIncompatibleDataFile) != 0)
     return fail(ErrorKind::kUnsupported,
                 "qcow2 header: incompatible_features (byte 72) bit 2: hull does not open images "

@@ -35,6 +35,7 @@ struct Header {
   uint64_t incompatible = 0;  // kIncompatible… bits, all of them known
   uint64_t compatible = 0;
   uint64_t autoclear = 0;
+  uint32_t encryption_method = 0;  // 0 none, 1 AES, 2 LUKS
   CompressionType compression = CompressionType::kZlib;
   std::string backing_name;                   // empty: none
   std::optional<std::string> backing_format;  // as the image says, not checked

@@ -31,10 +31,12 @@ Task<Result<ImageHeader>> ImageHeader::read(File& file) {
   co_return image;
 }
 
-Task<Result<void>> ImageHeader::set_refcount_table(File& file, uint64_t offset, uint32_t clusters) {
+Task<Result<void>> ImageHeader::set_refcount_table(File& file, uint64_t offset, uint32_t clusters,
+                                                   bool clear_dirty) {
   Header changed = header_;
   changed.refcount_table_offset = offset;
   changed.refcount_table_clusters = clusters;
+  if (clear_dirty) changed.incompatible &= ~kIncompatibleDirty;
   co_return co_await write(file, changed);
 }
 

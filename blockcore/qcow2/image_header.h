@@ -18,7 +18,8 @@ class ImageHeader {
   const Header* operator->() const { return &header_; }
 
   // Each is durable when it returns; nothing is changed on failure, though the file may be.
-  Task<Result<void>> set_refcount_table(File& file, uint64_t offset, uint32_t clusters);
+  Task<Result<void>> set_refcount_table(File& file, uint64_t offset, uint32_t clusters,
+                                        bool clear_dirty = false);
   Task<Result<void>> set_features(File& file, uint64_t incompatible, uint64_t autoclear);
 
  private:

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/checked.h"
 #include "blockcore/iovecs.h"
+#include "blockcore/qcow2/check.h"
 #include "blockcore/qcow2/committer.h"
 #include "blockcore/qcow2/image.h"
 #include "blockcore/qcow2/reader.h"
@@ -39,11 +40,10 @@ Task<Result<std::unique_ptr<Qcow2Disk>>> Qcow2Disk::open(std::unique_ptr<File> f
                    "{}: the image is marked corrupt (qcow2 header, byte 72, bit 1): open it "
                    "read-only or repair it with qemu-img check -r all",
                    path);
-  if (!read_only && (*header)->dirty())
-    co_return fail(ErrorKind::kCorrupt,
-                   "{}: the image was not closed and has lazy refcounts (qcow2 header, byte 72, "
-                   "bit 0): repair it with qemu-img check -r all",
-                   path);
+  if (!read_only && (*header)->dirty()) {
+    auto rebuilt = (co_await qcow2::rebuild_refcounts(*file, *header)).with_context(path);
+    if (!rebuilt) co_return std::unexpected(std::move(rebuilt).error());
+  }
   auto parts = std::make_unique<Parts>(
       std::move(file), *std::move(header),
       qcow2::CacheSizes{options.l2_cache_bytes, options.refcount_cache_bytes});

@@ -47,6 +47,11 @@ DiskTrace::Operation DiskTrace::pick() {
   return {Kind::kFlush, 0, 0, {}};
 }
 
+std::vector<uint8_t> DiskTrace::take_touched() {
+  touched_.resize(model_.size());
+  return std::exchange(touched_, {});
+}
+
 bool DiskTrace::overlaps(uint64_t offset, uint64_t length) const {
   return std::ranges::any_of(in_flight_, [&](const Operation& other) {
     return offset < other.offset + other.length && other.offset < offset + length;
@@ -54,6 +59,10 @@ bool DiskTrace::overlaps(uint64_t offset, uint64_t length) const {
 }
 
 blockcore::Task<void> DiskTrace::perform(std::list<Operation>::iterator operation) {
+  touched_.resize(model_.size());
+  if (operation->kind != Kind::kRead)
+    std::fill_n(touched_.begin() + static_cast<ptrdiff_t>(operation->offset), operation->length,
+                uint8_t{1});
   const iovec buffer{operation->data.data(), operation->data.size()};
   Result<void> result = co_await start(*operation, buffer);
   co_await finish(*operation, std::move(result));

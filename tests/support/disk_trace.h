@@ -26,6 +26,9 @@ class DiskTrace {
   // The whole disk equals the model.
   std::string verify();
 
+  // One byte for each of the disk: not zero if a change began there since the last call.
+  std::vector<uint8_t> take_touched();
+
   // Operations may fail, as with an injected fault; what a failed one covered is then unknown and
   // the model takes what the disk gives. Number of failures so far.
   void allow_failures() { failures_allowed_ = true; }
@@ -53,6 +56,7 @@ class DiskTrace {
   ShuffleQueue& queue_;
   std::mt19937& random_;
   std::list<Operation> in_flight_;
+  std::vector<uint8_t> touched_;
   std::string trouble_;
   bool failures_allowed_ = false;
   unsigned failures_ = 0;

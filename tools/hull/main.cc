@@ -16,6 +16,7 @@ namespace {
 constexpr Verb kVerbs[] = {
     {"run", "run a virtual machine in the foreground", run_verb, run_words},
     {"doctor", "say what this host can do, and try the main job", doctor_verb, doctor_words},
+    {"img", "make, describe and check disk images", img_verb, img_words},
     {"complete", "print completions for a shell", complete_verb, nullptr},
 };
 

@@ -28,5 +28,6 @@ int complete_verb(Arguments arguments);
 
 std::vector<std::string> run_words();
 std::vector<std::string> doctor_words();
+std::vector<std::string> img_words();
 
 }  // namespace hull::cli

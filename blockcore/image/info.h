@@ -1,0 +1,35 @@
+// What an image says about itself, for `hull img info`. Reads the header and the snapshot table of
+// one file and opens nothing that it refers to.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "blockcore/local_file.h"
+#include "blockcore/open.h"
+#include "blockcore/qcow2/header.h"
+#include "blockcore/qcow2/snapshot_table.h"
+
+namespace hull::blockcore {
+
+struct ImageInfo {
+  std::string path;
+  DiskFormat format = DiskFormat::kRaw;
+  uint64_t size_bytes = 0;    // of the guest's disk
+  uint64_t actual_bytes = 0;  // that the file occupies on the host
+  // Of a qcow2 image.
+  std::optional<qcow2::Header> header;
+  std::vector<qcow2::Snapshot> snapshots;
+  // Where the backing file should be; absent if there is none, or if its name is not a path.
+  std::optional<std::string> backing_path;
+};
+
+// The format as the first bytes have it: this is the only place that looks, for tools that only
+// read; a disk is never opened by what this says.
+Task<Result<DiskFormat>> probe_format(File& file);
+
+Task<Result<ImageInfo>> read_image_info(LocalFile& file, DiskFormat format);
+
+}  // namespace hull::blockcore

@@ -1,0 +1,90 @@
+#include "blockcore/qcow2/snapshot_table.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/checked.h"
+#include "base/endian.h"
+
+namespace hull::blockcore::qcow2 {
+namespace {
+
+struct SnapshotLayout {
+  Be64 l1_offset;             // 0
+  Be32 l1_entries;            // 8
+  Be16 id_bytes;              // 12
+  Be16 name_bytes;            // 14
+  Be32 date_seconds;          // 16
+  Be32 date_nanoseconds;      // 20
+  Be64 vm_clock_nanoseconds;  // 24
+  Be32 vm_state_bytes;        // 32
+  Be32 extra_bytes;           // 36
+};
+static_assert(sizeof(SnapshotLayout) == 40);
+
+struct SnapshotExtraLayout {
+  Be64 vm_state_bytes;     // 40
+  Be64 disk_bytes;         // 48
+  Be64 instruction_count;  // 56
+};
+static_assert(sizeof(SnapshotExtraLayout) == 24);
+
+std::unexpected<Error> bad_snapshot(size_t index, std::string_view field, uint64_t value) {
+  return fail(ErrorKind::kInvalidFormat, "snapshot table: {} of entry {} is {:#x}", field, index,
+              value);
+}
+
+void decode_extra(const SnapshotLayout& raw, std::span<const std::byte> extra, Snapshot& snapshot) {
+  SnapshotExtraLayout fields{};
+  std::memcpy(&fields, extra.data(), std::min(extra.size(), sizeof fields));
+  snapshot.vm_state_bytes =
+      extra.size() >= 8 ? fields.vm_state_bytes.get() : uint64_t{raw.vm_state_bytes.get()};
+  if (extra.size() >= 16) snapshot.disk_bytes = fields.disk_bytes;
+  if (extra.size() >= 24 && fields.instruction_count != ~uint64_t{0})
+    snapshot.instruction_count = fields.instruction_count;
+}
+
+Result<Snapshot> decode_fixed(const SnapshotLayout& raw, size_t index, const Header& header) {
+  const Geometry& geometry = header.geometry;
+  Snapshot snapshot;
+  snapshot.l1_offset = raw.l1_offset;
+  snapshot.l1_entries = raw.l1_entries;
+  const uint64_t l1_bytes = uint64_t{snapshot.l1_entries} * 8;
+  if (l1_bytes > kMaxL1Bytes) return bad_snapshot(index, "l1_size", snapshot.l1_entries);
+  if (geometry.offset_in_cluster(snapshot.l1_offset) != 0 ||
+      !range_fits(snapshot.l1_offset, l1_bytes, kMaxHostBytes))
+    return bad_snapshot(index, "l1_table_offset", snapshot.l1_offset);
+  if (raw.extra_bytes > kMaxSnapshotExtraBytes)
+    return bad_snapshot(index, "extra_data_size", raw.extra_bytes);
+  snapshot.date_seconds = raw.date_seconds;
+  snapshot.date_nanoseconds = raw.date_nanoseconds;
+  snapshot.vm_clock_nanoseconds = raw.vm_clock_nanoseconds;
+  snapshot.disk_bytes = header.size_bytes;
+  return snapshot;
+}
+
+}  // namespace
+
+Task<Result<SnapshotTable>> read_snapshot_table(File& file, const Header& header) {
+  SnapshotTable table;
+  for (size_t index = 0; index < header.snapshot_count; ++index) {
+    SnapshotLayout raw;
+    const uint64_t offset = header.snapshots_offset + table.bytes;
+    CO_TRY_VOID(co_await read_exactly(file, offset, std::as_writable_bytes(std::span(&raw, 1))));
+    CO_TRY(Snapshot snapshot, decode_fixed(raw, index, header));
+    std::vector<std::byte> rest(raw.extra_bytes.get() + raw.id_bytes.get() +
+                                size_t{raw.name_bytes.get()});
+    CO_TRY_VOID(co_await read_exactly(file, offset + sizeof raw, rest));
+    decode_extra(raw, std::span(rest).first(raw.extra_bytes), snapshot);
+    const auto* text = reinterpret_cast<const char*>(rest.data()) + raw.extra_bytes;
+    snapshot.id.assign(text, raw.id_bytes);
+    snapshot.name.assign(text + raw.id_bytes, raw.name_bytes);
+    table.snapshots.push_back(std::move(snapshot));
+    table.bytes += align_up<uint64_t>(sizeof raw + rest.size(), 8);
+    if (table.bytes > kMaxSnapshotTableBytes)
+      co_return fail(ErrorKind::kInvalidFormat, "snapshot table: has more than 64 MiB");
+  }
+  co_return table;
+}
+
+}  // namespace hull::blockcore::qcow2

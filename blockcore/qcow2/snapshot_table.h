@@ -1,0 +1,35 @@
+// The directory of internal snapshots: docs/interop/qcow2, "Snapshots".
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "blockcore/file.h"
+#include "blockcore/qcow2/header.h"
+
+namespace hull::blockcore::qcow2 {
+
+struct Snapshot {
+  uint64_t l1_offset = 0;
+  uint32_t l1_entries = 0;
+  std::string id;
+  std::string name;
+  uint32_t date_seconds = 0;
+  uint32_t date_nanoseconds = 0;
+  uint64_t vm_clock_nanoseconds = 0;
+  uint64_t vm_state_bytes = 0;
+  uint64_t disk_bytes = 0;  // of the header where the entry does not say
+  std::optional<uint64_t> instruction_count;
+};
+
+struct SnapshotTable {
+  std::vector<Snapshot> snapshots;
+  uint64_t bytes = 0;  // in the file
+};
+
+// Every field is checked: an error names the snapshot by its index.
+Task<Result<SnapshotTable>> read_snapshot_table(File& file, const Header& header);
+
+}  // namespace hull::blockcore::qcow2

@@ -1,0 +1,152 @@
+// hull img against qemu-img on the same files: same words, same JSON, same exit codes.
+#include "tools/hull/img.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/support/qcow2_images.h"
+#include "tests/support/temporary_directory.h"
+
+namespace hull::cli {
+namespace {
+
+using testing::have_qemu_img;
+using testing::run_command;
+
+class Img : public ::testing::Test {
+ protected:
+  struct Outcome {
+    int exit_code;
+    std::string output;
+    bool operator==(const Outcome&) const = default;
+  };
+
+  // The words, with "@" for the test's directory.
+  std::vector<std::string> words(const std::string& line) const {
+    std::vector<std::string> result;
+    std::string word;
+    for (const char c : line + " ") {
+      if (c == '@') {
+        word += directory_.path() + "/";
+      } else if (c != ' ') {
+        word += c;
+      } else if (!word.empty()) {
+        result.push_back(std::exchange(word, {}));
+      }
+    }
+    return result;
+  }
+  Outcome hull_img(const std::string& line) const {
+    std::vector<std::string> parts = words(line);
+    std::vector<char*> arguments;
+    for (std::string& part : parts) arguments.push_back(part.data());
+    ::testing::internal::CaptureStdout();
+    ::testing::internal::CaptureStderr();
+    const int exit_code = img_verb(arguments);
+    std::fflush(stdout);
+    ::testing::internal::GetCapturedStderr();
+    return {exit_code, ::testing::internal::GetCapturedStdout()};
+  }
+  Outcome qemu_img(const std::string& line) const {
+    std::string command = "qemu-img";
+    for (const std::string& part : words(line)) command += " '" + part + "'";
+    const auto result = run_command("(" + command + " 2>/dev/null)");
+    return {result.exit_code, result.output};
+  }
+  void expect_same(const std::string& line) const {
+    const Outcome ours = hull_img(line);
+    const Outcome theirs = qemu_img(line);
+    EXPECT_EQ(ours.exit_code, theirs.exit_code) << line;
+    EXPECT_EQ(ours.output, theirs.output) << line;
+  }
+  void expect_same_json(const std::string& line) const {
+    const Outcome ours = hull_img(line);
+    const Outcome theirs = qemu_img(line);
+    EXPECT_EQ(ours.exit_code, theirs.exit_code) << line;
+    EXPECT_EQ(nlohmann::json::parse(ours.output), nlohmann::json::parse(theirs.output)) << line;
+  }
+
+  const testing::TemporaryDirectory directory_;
+};
+
+class ImgLikeQemu : public Img, public ::testing::WithParamInterface<const char*> {
+ protected:
+  void SetUp() override {
+    if (!have_qemu_img()) GTEST_SKIP() << "there is no qemu-img";
+  }
+};
+
+TEST_P(ImgLikeQemu, CreatedImageIsDescribedAlike) {
+  const std::string create = std::string("create ") + GetParam();
+  const Outcome ours = hull_img(create);
+  ASSERT_EQ(ours.exit_code, 0);
+  expect_same("info @x");
+  expect_same_json("info --output=json @x");
+  expect_same("check @x");
+  EXPECT_EQ(ours, qemu_img(create));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Options, ImgLikeQemu,
+    ::testing::Values("-f qcow2 @x 10M", "-f qcow2 @x 1.5G",
+                      "-f qcow2 -o cluster_size=512,refcount_bits=1 @x 100M",
+                      "-f qcow2 -o compat=0.10 @x 64k",
+                      "-f qcow2 -o lazy_refcounts=on,cluster_size=2M @x 1T",
+                      "-f qcow2 -o preallocation=metadata @x 20M",
+                      "-f qcow2 -o preallocation=falloc @x 3M",
+                      "-f qcow2 -o preallocation=full,cluster_size=4k @x 3M",
+                      "-f qcow2 -o compression_type=zstd @x 1000",
+                      "-f qcow2 -o extended_l2=on,preallocation=metadata,cluster_size=16k @x 40M",
+                      "-f qcow2 -o size=5M @x", "-f qcow2 @x 0", "@x 3M",
+                      "-f raw -o preallocation=full @x 1000000"));
+
+TEST_F(Img, ChainAndSnapshotsAreDescribedLikeQemu) {
+  if (!have_qemu_img()) GTEST_SKIP() << "there is no qemu-img";
+  ASSERT_EQ(hull_img("create -q -f qcow2 @base 64M").exit_code, 0);
+  ASSERT_EQ(qemu_img("snapshot -c a-snapshot-with-a-long-name @base").exit_code, 0);
+  ASSERT_EQ(hull_img("create -q -f qcow2 -b base -F qcow2 @overlay").exit_code, 0);
+  expect_same("info @base");
+  expect_same_json("info --output=json @base");
+  expect_same("info --backing-chain @overlay");
+  expect_same_json("info --backing-chain --output=json @overlay");
+  expect_same_json("check --output=json @base");
+}
+
+TEST_F(Img, CheckTellsLeaksAndErrorsByItsExitCode) {
+  ASSERT_EQ(hull_img("create -q -f qcow2 @x 1M").exit_code, 0);
+  testing::Bytes image = testing::load_file(directory_ / "x");
+  image[2 * 65536 + 2 * 5 + 1] = 1;  // counts a cluster that nobody uses
+  image.resize(6 * 65536);
+  testing::save_file(directory_ / "x", image);
+  EXPECT_EQ(hull_img("check @x").exit_code, 3);
+  image[2 * 65536 + 1] = 0;  // does not count the header
+  testing::save_file(directory_ / "x", image);
+  EXPECT_EQ(hull_img("check @x").exit_code, 2);
+  ASSERT_EQ(hull_img("create -q @raw 1M").exit_code, 0);
+  EXPECT_EQ(hull_img("check @raw").exit_code, 63);
+  EXPECT_EQ(hull_img("check @nothing").exit_code, 1);
+}
+
+TEST_F(Img, CreateRefusesBackingWithoutFormat) {
+  ASSERT_EQ(hull_img("create -q -f qcow2 @base 1M").exit_code, 0);
+  EXPECT_EQ(hull_img("create -f qcow2 -b base @x").exit_code, 1);
+  EXPECT_EQ(hull_img("create -f qcow2 -b missing -F raw @x").exit_code, 1);
+  EXPECT_FALSE(std::filesystem::exists(directory_ / "x"));
+}
+
+TEST_F(Img, CreatedFileIsPrivate) {
+  ASSERT_EQ(hull_img("create -q -f qcow2 @x 1M").exit_code, 0);
+  const auto permissions = std::filesystem::status(directory_ / "x").permissions();
+  EXPECT_EQ(permissions, std::filesystem::perms(0600));
+}
+
+TEST_F(Img, BadWordsGiveOneLine) {
+  for (const char* line : {"", "frobnicate", "create", "create -f foo @x 1M", "create @x 1Z",
+                           "create -f qcow2 -o cluster_size=3000 @x 1M",
+                           "create -f qcow2 -o nothing=1 @x 1M", "info", "check --output=xml @x"})
+    EXPECT_EQ(hull_img(line).exit_code, 1) << line;
+}
+
+}  // namespace
+}  // namespace hull::cli

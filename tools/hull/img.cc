@@ -1,0 +1,105 @@
+#include "tools/hull/img.h"
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <cstdlib>
+
+namespace hull::cli {
+namespace {
+
+constexpr Verb kImgVerbs[] = {
+    {"create", "make a new image, or an overlay over another", img_create, nullptr},
+    {"info", "say what an image is", img_info, nullptr},
+    {"check", "look for errors and leaks in an image", img_check, nullptr},
+};
+
+int print_img_help() {
+  fmt::print("usage: hull img VERB [OPTION...]\n\nDisk images, as qemu-img does them.\n\n");
+  for (const Verb& verb : kImgVerbs) fmt::print("  {:<10} {}\n", verb.name, verb.summary);
+  fmt::print("\n'hull img VERB --help' lists the options of a verb.\n");
+  return 0;
+}
+
+}  // namespace
+
+int img_fail(const Error& error) {
+  std::fflush(stdout);
+  fmt::print(stderr, "hull img: {}\n", error.message());
+  return kImgFailed;
+}
+
+std::optional<int> parse_img_words(CLI::App& app, Arguments arguments) {
+  // CLI11 wants them reversed.
+  std::vector<std::string> words(arguments.rbegin(), arguments.rend());
+  try {
+    app.parse(std::move(words));
+  } catch (const CLI::CallForHelp&) {
+    fmt::print("{}", app.help());
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    return img_fail(Error(ErrorKind::kUsage, fmt::format("{}\nTry 'hull img --help' for more "
+                                                         "information",
+                                                         error.what())));
+  }
+  return std::nullopt;
+}
+
+Result<blockcore::DiskFormat> parse_img_format(const std::string& path, const std::string& name) {
+  if (name == "raw") return blockcore::DiskFormat::kRaw;
+  if (name == "qcow2") return blockcore::DiskFormat::kQcow2;
+  return fail(ErrorKind::kUsage, "{}: Unknown file format '{}'", path, name);
+}
+
+const char* img_format_name(blockcore::DiskFormat format) {
+  return format == blockcore::DiskFormat::kRaw ? "raw" : "qcow2";
+}
+
+Result<uint64_t> parse_img_size(const std::string& text) {
+  constexpr std::string_view kSuffixes = "bkmgtpe";
+  const auto bad = [] {
+    return fail(ErrorKind::kUsage,
+                "Invalid image size specified. You may use k, M, G, T, P or E suffixes for\n"
+                "kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes.");
+  };
+  const size_t number_end = text.find_first_not_of("0123456789.");
+  const std::string number = text.substr(0, number_end);
+  if (number.empty() || number.size() > 20 || number.front() == '.' ||
+      std::count(number.begin(), number.end(), '.') > 1)
+    return bad();
+  size_t power = 0;
+  if (number_end != std::string::npos) {
+    const auto suffix = kSuffixes.find(static_cast<char>(std::tolower(text[number_end])));
+    if (suffix == std::string_view::npos || number_end + 1 != text.size()) return bad();
+    power = suffix;
+  }
+  const bool is_integer = number.find('.') == std::string::npos;
+  const long double value =
+      std::strtold(number.c_str(), nullptr) * std::pow(1024.0L, static_cast<long double>(power));
+  // qcow2 ends at 2^61.
+  if (value > 0x1p62L || (power == 0 && !is_integer)) return bad();
+  return static_cast<uint64_t>(value);
+}
+
+std::vector<std::string> img_words() {
+  std::vector<std::string> words;
+  for (const Verb& verb : kImgVerbs) words.emplace_back(verb.name);
+  return words;
+}
+
+int img_verb(Arguments arguments) {
+  if (arguments.empty()) {
+    print_img_help();
+    return kImgFailed;
+  }
+  const std::string_view word = arguments[0];
+  if (word == "--help" || word == "-h") return print_img_help();
+  for (const Verb& verb : kImgVerbs)
+    if (word == verb.name) return verb.run(arguments.subspan(1));
+  return img_fail(Error(
+      ErrorKind::kUsage,
+      fmt::format("Command not found: {}\nTry 'hull img --help' for more information", word)));
+}
+
+}  // namespace hull::cli

@@ -1,0 +1,46 @@
+// hull img: create, info and check of disk images, with the options, the words and the exit codes
+// of qemu-img 7.2 (docs/man/hull-img.1 lists the few differences). img.cc chooses the verb; each
+// has a file.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "blockcore/image/info.h"
+#include "blockcore/open.h"
+#include "tools/hull/verbs.h"
+
+namespace CLI {
+class App;
+}
+
+namespace hull::cli {
+
+inline constexpr int kImgFailed = 1;
+inline constexpr int kImgCorrupt = 2;   // check: the image has errors
+inline constexpr int kImgLeaks = 3;     // check: it has leaks and no errors
+inline constexpr int kImgNoCheck = 63;  // check: the format has nothing to check
+
+int img_create(Arguments arguments);
+int img_info(Arguments arguments);
+int img_check(Arguments arguments);
+
+// "hull img: …" on stderr; returns kImgFailed.
+int img_fail(const Error& error);
+
+// Reads the words; the exit code if that is all there is to do (--help, a mistake).
+std::optional<int> parse_img_words(CLI::App& app, Arguments arguments);
+
+Result<blockcore::DiskFormat> parse_img_format(const std::string& path, const std::string& name);
+const char* img_format_name(blockcore::DiskFormat format);
+
+// "1.5G": a number with an optional suffix b, k, M, G, T, P or E of powers of 1024.
+Result<uint64_t> parse_img_size(const std::string& text);
+
+// The two forms of `info`, each with its final newline; the second is a JSON value.
+std::string info_text(const blockcore::ImageInfo& info);
+std::string info_json(const std::vector<blockcore::ImageInfo>& chain, bool as_list);
+
+}  // namespace hull::cli

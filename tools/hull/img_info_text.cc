@@ -1,0 +1,158 @@
+// `hull img info` in qemu-img's words and JSON keys (QAPI ImageInfo, SnapshotInfo).
+#include <cmath>
+#include <ctime>
+#include <nlohmann/json.hpp>
+
+#include "tools/hull/img.h"
+
+namespace hull::cli {
+namespace {
+
+using blockcore::ImageInfo;
+using blockcore::qcow2::Header;
+using blockcore::qcow2::Snapshot;
+using nlohmann::json;
+
+// Three significant digits and the largest unit that leaves less than 1000 of it.
+std::string human_bytes(uint64_t bytes) {
+  constexpr const char* kUnits[] = {"", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"};
+  int exponent = 0;
+  std::frexp(static_cast<double>(bytes) / (1000.0 / 1024.0), &exponent);
+  const int unit = std::max(0, (exponent - 1) / 10);
+  return fmt::format("{:.3g} {}B", static_cast<double>(bytes) / std::exp2(unit * 10), kUnits[unit]);
+}
+
+const char* compression_name(const Header& header) {
+  return header.compression == blockcore::qcow2::CompressionType::kZlib ? "zlib" : "zstd";
+}
+
+// Key, value: the format specific part, in the order of the text form.
+std::vector<std::pair<std::string, json>> specific_facts(const Header& header) {
+  std::vector<std::pair<std::string, json>> facts;
+  facts.emplace_back("compat", header.version == 2 ? "0.10" : "1.1");
+  facts.emplace_back("compression-type", compression_name(header));
+  if (header.version >= 3) facts.emplace_back("lazy-refcounts", header.lazy_refcounts());
+  facts.emplace_back("refcount-bits", header.geometry.refcount_bits());
+  if (header.version >= 3) {
+    facts.emplace_back("corrupt", header.corrupt());
+    facts.emplace_back("extended-l2", header.geometry.extended_l2);
+  }
+  return facts;
+}
+
+std::string fact_text(const std::pair<std::string, json>& fact) {
+  std::string key = fact.first;
+  std::replace(key.begin(), key.end(), '-', ' ');
+  const std::string value =
+      fact.second.is_string() ? fact.second.get<std::string>() : fact.second.dump();
+  return fmt::format("    {}: {}\n", key, value);
+}
+
+std::string snapshot_line(const Snapshot& snapshot) {
+  const std::time_t seconds = snapshot.date_seconds;
+  std::tm local{};
+  char date[32] = "";
+  if (localtime_r(&seconds, &local) != nullptr)
+    std::strftime(date, sizeof date, "%Y-%m-%d %H:%M:%S", &local);
+  const uint64_t clock = snapshot.vm_clock_nanoseconds / 1'000'000;
+  return fmt::format(
+      "{:<9} {:<16} {:>8}{:>20}{:>13}{:>11}\n", snapshot.id, snapshot.name,
+      human_bytes(snapshot.vm_state_bytes), date,
+      fmt::format("{:02}:{:02}:{:02}.{:03}", clock / 3'600'000, clock / 60'000 % 60,
+                  clock / 1000 % 60, clock % 1000),
+      snapshot.instruction_count ? fmt::format("{}", *snapshot.instruction_count) : "");
+}
+
+json snapshot_json(const Snapshot& snapshot) {
+  json object = {{"id", snapshot.id},
+                 {"name", snapshot.name},
+                 {"vm-state-size", snapshot.vm_state_bytes},
+                 {"date-sec", snapshot.date_seconds},
+                 {"date-nsec", snapshot.date_nanoseconds},
+                 {"vm-clock-sec", snapshot.vm_clock_nanoseconds / 1'000'000'000},
+                 {"vm-clock-nsec", snapshot.vm_clock_nanoseconds % 1'000'000'000}};
+  if (snapshot.instruction_count) object["icount"] = *snapshot.instruction_count;
+  return object;
+}
+
+json qcow2_json(const ImageInfo& info) {
+  const Header& header = *info.header;
+  json object = {{"cluster-size", header.geometry.cluster_bytes()}, {"dirty-flag", header.dirty()}};
+  json& data = object["format-specific"]["data"];
+  object["format-specific"]["type"] = "qcow2";
+  for (const auto& [key, value] : specific_facts(header)) data[key] = value;
+  if (header.encryption_method != 0) object["encrypted"] = true;
+  for (const Snapshot& snapshot : info.snapshots)
+    object["snapshots"].push_back(snapshot_json(snapshot));
+  if (!header.backing_name.empty()) {
+    object["backing-filename"] = header.backing_name;
+    if (info.backing_path) object["full-backing-filename"] = *info.backing_path;
+    if (header.backing_format) object["backing-filename-format"] = *header.backing_format;
+  }
+  return object;
+}
+
+json info_object(const ImageInfo& info) {
+  json object = {{"filename", info.path},
+                 {"format", img_format_name(info.format)},
+                 {"virtual-size", info.size_bytes},
+                 {"actual-size", info.actual_bytes},
+                 {"dirty-flag", false}};
+  if (info.header) object.update(qcow2_json(info));
+  return object;
+}
+
+std::string backing_text(const ImageInfo& info) {
+  const Header& header = *info.header;
+  if (header.backing_name.empty()) return "";
+  std::string text = fmt::format("backing file: {}", header.backing_name);
+  if (!info.backing_path)
+    text += " (cannot determine actual path)";
+  else if (*info.backing_path != header.backing_name)
+    text += fmt::format(" (actual path: {})", *info.backing_path);
+  text += '\n';
+  if (header.backing_format)
+    text += fmt::format("backing file format: {}\n", *header.backing_format);
+  return text;
+}
+
+std::string qcow2_text(const ImageInfo& info) {
+  const Header& header = *info.header;
+  std::string text;
+  if (header.encryption_method != 0) text += "encrypted: yes\n";
+  text += fmt::format("cluster_size: {}\n", header.geometry.cluster_bytes());
+  if (header.dirty()) text += "cleanly shut down: no\n";
+  text += backing_text(info);
+  if (!info.snapshots.empty()) {
+    text += "Snapshot list:\n";
+    text += fmt::format("{:<9} {:<16} {:>8}{:>20}{:>13}{:>11}\n", "ID", "TAG", "VM SIZE", "DATE",
+                        "VM CLOCK", "ICOUNT");
+    for (const Snapshot& snapshot : info.snapshots) text += snapshot_line(snapshot);
+  }
+  text += "Format specific information:\n";
+  for (const auto& fact : specific_facts(header)) text += fact_text(fact);
+  return text;
+}
+
+}  // namespace
+
+std::string info_text(const ImageInfo& info) {
+  std::string text =
+      fmt::format("image: {}\nfile format: {}\nvirtual size: {} ({} bytes)\ndisk size: {}\n",
+                  info.path, img_format_name(info.format), human_bytes(info.size_bytes),
+                  info.size_bytes, human_bytes(info.actual_bytes));
+  if (info.header) text += qcow2_text(info);
+  return text;
+}
+
+std::string info_json(const std::vector<ImageInfo>& chain, bool as_list) {
+  json value;
+  if (as_list)
+    for (const ImageInfo& info : chain) value.push_back(info_object(info));
+  else
+    value = info_object(chain.front());
+  // Names come from the image and need not be UTF-8.
+  return value.dump(4, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace hull::cli
