@@ -69,6 +69,7 @@ class FakeDriver {
   void make_available(uint16_t head);
   void set_available_index(uint16_t index);
   uint16_t used_index() const;
+  uint16_t used_seen() const { return used_seen_; }  // how many pop_used() took
 
   void set_no_interrupt(bool wanted);
   void set_used_event(uint16_t event);

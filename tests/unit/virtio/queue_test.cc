@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <thread>
 
 #include "tests/support/fake_driver.h"
@@ -386,42 +388,70 @@ TEST_F(QueueTest, EventIndexAsksForAKickAtTheNextBuffer) {
   queue.discard(*queue.pop().value());
 }
 
-// Both sides sleep unless the other promised a wake-up. Without a full fence on the device's side
-// this stops for ever within some thousand rounds.
-void ping_pong(bool event_index) {
-  const GuestMemory memory = testing::make_memory(kMemoryBytes);
-  FakeDriver driver(memory, kRing, 8, event_index);
-  Queue queue = Queue::create(driver.config(), memory).value();
-  std::atomic<bool> kicked{false};
-  std::atomic<bool> interrupted{false};
-  constexpr unsigned kRounds = 20000;
+// Each side arms its wake-up, looks once more and sleeps; the other one publishes and then reads
+// whether to wake. Without a full fence between the two steps on either side, both read the past
+// and sleep for ever, within some thousand rounds.
+class LitmusTest : public QueueTest {
+ protected:
+  static constexpr unsigned kRounds = 100000;
+  static constexpr auto kForEver = std::chrono::seconds(10);
 
-  std::thread device([&] {
-    unsigned served = 0;
-    while (served < kRounds) {
+  void run(bool event_index) {
+    FakeDriver driver(memory_, kRing, 8, event_index);
+    std::thread device([&] { serve(create(driver)); });
+    for (unsigned i = 0; i < kRounds && !stuck_; ++i) {
+      arm(driver, event_index, false);
+      driver.add({{kData, 1, Access::kWrite}});
+      if (driver.must_kick()) kicked_.store(true, std::memory_order_release);
+      // Now and then the two meet.
+      for (volatile unsigned delay = i * 2654435761U >> 22; delay != 0; delay = delay - 1) {
+      }
+      arm(driver, event_index, true);
+      std::atomic_thread_fence(std::memory_order_seq_cst);
+      // An interrupt may be a late one for the buffer before.
+      while (driver.used_index() != static_cast<uint16_t>(i + 1) && !stuck_)
+        sleep_until(interrupted_);
+      EXPECT_TRUE(stuck_ || driver.pop_used().has_value());
+    }
+    done_ = true;
+    device.join();
+    EXPECT_FALSE(stuck_) << "a wake-up was lost";
+  }
+
+ private:
+  void serve(Queue queue) {
+    while (!done_) {
       do {
         queue.disable_notifications();
-        while (auto chain = queue.pop().value()) {
-          queue.complete(*std::move(chain), 1);
-          ++served;
-        }
-        if (queue.should_notify()) interrupted.store(true, std::memory_order_release);
+        while (auto chain = queue.pop().value()) queue.complete(*std::move(chain), 1);
+        if (queue.should_notify()) interrupted_.store(true, std::memory_order_release);
       } while (!queue.enable_notifications());
-      while (served < kRounds && !kicked.exchange(false)) std::this_thread::yield();
+      sleep_until(kicked_);
     }
-  });
-  for (unsigned i = 0; i < kRounds; ++i) {
-    driver.set_used_event(static_cast<uint16_t>(i));
-    driver.add({{kData, 1, Access::kWrite}});
-    if (driver.must_kick()) kicked.store(true, std::memory_order_release);
-    while (!interrupted.exchange(false)) std::this_thread::yield();
-    ASSERT_TRUE(driver.pop_used().has_value());
   }
-  device.join();
-}
+  static void arm(FakeDriver& driver, bool event_index, bool wanted) {
+    if (event_index)
+      driver.set_used_event(static_cast<uint16_t>(driver.used_seen() - (wanted ? 0 : 1)));
+    else
+      driver.set_no_interrupt(!wanted);
+  }
+  void sleep_until(std::atomic<bool>& woken) {
+    const auto end = std::chrono::steady_clock::now() + kForEver;
+    for (unsigned i = 1; !woken.exchange(false) && !done_ && !stuck_; ++i) {
+      if (i % 256 != 0) continue;
+      std::this_thread::yield();
+      if (std::chrono::steady_clock::now() > end) stuck_ = true;
+    }
+  }
 
-TEST(Queue, NoWakeUpIsLostWithTheEventIndex) { ping_pong(true); }
-TEST(Queue, NoWakeUpIsLostWithFlags) { ping_pong(false); }
+  std::atomic<bool> kicked_{false};
+  std::atomic<bool> interrupted_{false};
+  std::atomic<bool> done_{false};
+  std::atomic<bool> stuck_{false};
+};
+
+TEST_F(LitmusTest, NoWakeUpIsLostWithTheEventIndex) { run(true); }
+TEST_F(LitmusTest, NoWakeUpIsLostWithFlags) { run(false); }
 
 TEST(QueueDeathTest, ChainThatIsNotGivenBackIsOurBug) {
   const GuestMemory memory = testing::make_memory(kMemoryBytes);
