@@ -404,8 +404,8 @@ class LitmusTest : public QueueTest {
       driver.add({{kData, 1, Access::kWrite}});
       if (driver.must_kick()) kicked_.store(true, std::memory_order_release);
       // Now and then the two meet.
-      for (volatile unsigned delay = i * 2654435761U >> 22; delay != 0; delay = delay - 1) {
-      }
+      for (unsigned delay = i * 2654435761U >> 22; delay != 0; --delay)
+        std::atomic_signal_fence(std::memory_order_seq_cst);
       arm(driver, event_index, true);
       std::atomic_thread_fence(std::memory_order_seq_cst);
       // An interrupt may be a late one for the buffer before.
