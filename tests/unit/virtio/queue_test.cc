@@ -404,8 +404,11 @@ class LitmusTest : public QueueTest {
       driver.add({{kData, 1, Access::kWrite}});
       if (driver.must_kick()) kicked_.store(true, std::memory_order_release);
       // Now and then the two meet.
-      for (unsigned delay = i * 2654435761U >> 22; delay != 0; --delay)
-        std::atomic_signal_fence(std::memory_order_seq_cst);
+      volatile unsigned delay = i * 2654435761U >> 22;
+      while (delay != 0) {
+        const unsigned left = delay - 1;
+        delay = left;
+      }
       arm(driver, event_index, true);
       std::atomic_thread_fence(std::memory_order_seq_cst);
       // An interrupt may be a late one for the buffer before.
