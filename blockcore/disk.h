@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 
+#include "blockcore/block_status.h"
 #include "blockcore/task.h"
 
 namespace hull::blockcore {
@@ -45,6 +46,9 @@ class Disk {
   virtual Task<Result<void>> write_zeroes(uint64_t offset, uint64_t length, bool may_unmap) = 0;
   // Gives space back where that is possible; a hint: reads back as zeros or as before.
   virtual Task<Result<void>> discard(uint64_t offset, uint64_t length) = 0;
+  // What the range begins with; `length` is not 0. Looks at metadata and reads no guest data; what
+  // is being written at the same time may be reported as it was before or as it will be.
+  virtual Task<Result<BlockStatus>> block_status(uint64_t offset, uint64_t length) = 0;
   // Flushes, writes back all metadata, clears dirty bits. No operation may be in flight; none may
   // follow. A Disk that is destroyed without close() is left as after a crash: consistent, maybe
   // leaking.

@@ -2,6 +2,12 @@
 
 namespace hull::blockcore {
 
+Result<FileRange> File::range_at(uint64_t offset) const {
+  const uint64_t size = size_bytes();
+  if (offset < size) return FileRange{.hole = false, .length = size - offset};
+  return FileRange{.hole = true, .length = UINT64_MAX - offset};
+}
+
 Task<Result<void>> read_exactly(File& file, uint64_t offset, std::span<std::byte> data) {
   const iovec buffer{data.data(), data.size()};
   co_return co_await file.read(offset, {&buffer, 1});

@@ -30,6 +30,12 @@ enum class CacheMode : uint8_t {
   kUnsafe,        // page cache; flush() does nothing: a host crash may destroy the image
 };
 
+// Bytes of a file that are alike.
+struct FileRange {
+  bool hole = false;    // reads as zeros and occupies nothing
+  uint64_t length = 0;  // of a hole that reaches the end of the file: without limit
+};
+
 class File {
  public:
   File() = default;
@@ -72,6 +78,9 @@ class File {
   virtual Task<Result<void>> allocate(uint64_t offset, uint64_t length) = 0;
   // ftruncate. Blocks for a moment: no system call inside io_uring does it.
   virtual Result<void> set_size(uint64_t size_bytes) = 0;
+  // What begins at `offset`; past the end all is hole. Blocks for a moment, as set_size(). Where
+  // holes cannot be seen, everything inside the file is data.
+  virtual Result<FileRange> range_at(uint64_t offset) const;
 
  protected:
   enum class AtEnd : uint8_t { kFail, kZeros };

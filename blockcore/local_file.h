@@ -57,6 +57,7 @@ class LocalFile final : public File {
   Task<Result<void>> discard(uint64_t offset, uint64_t length) override;
   Task<Result<void>> allocate(uint64_t offset, uint64_t length) override;
   Result<void> set_size(uint64_t size_bytes) override;
+  Result<FileRange> range_at(uint64_t offset) const override;
 
  protected:
   Task<Result<void>> transfer_in(uint64_t offset, std::span<const iovec> buffers,

@@ -1,6 +1,7 @@
 // LocalFile: giving blocks back, reserving them, and zeros without data.
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -88,6 +89,19 @@ Task<Result<void>> LocalFile::discard(uint64_t offset, uint64_t length) {
                                                 last - first, &can_punch_);
   if (result < 0 && result != -EOPNOTSUPP) co_return failure("discard", offset, result);
   co_return {};
+}
+
+Result<FileRange> LocalFile::range_at(uint64_t offset) const {
+  if (offset >= size_bytes_ || block_device_) return File::range_at(offset);
+  const auto start = static_cast<off_t>(offset);
+  const off_t data = ::lseek(fd_.get(), start, SEEK_DATA);
+  // ENXIO: nothing but a hole follows.
+  if (data < 0 && errno == ENXIO) return FileRange{.hole = true, .length = UINT64_MAX - offset};
+  if (data > start) return FileRange{.hole = true, .length = static_cast<uint64_t>(data) - offset};
+  const off_t hole = data < 0 ? -1 : ::lseek(fd_.get(), start, SEEK_HOLE);
+  // A file system without these, or a file that is cut meanwhile.
+  if (hole <= start) return File::range_at(offset);
+  return FileRange{.hole = false, .length = static_cast<uint64_t>(hole) - offset};
 }
 
 Task<Result<void>> LocalFile::allocate(uint64_t offset, uint64_t length) {

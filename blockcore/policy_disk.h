@@ -33,6 +33,9 @@ class PolicyDisk final : public Disk {
   Task<Result<void>> flush() override { return disk_->flush(); }
   Task<Result<void>> write_zeroes(uint64_t offset, uint64_t length, bool may_unmap) override;
   Task<Result<void>> discard(uint64_t offset, uint64_t length) override;
+  Task<Result<BlockStatus>> block_status(uint64_t offset, uint64_t length) override {
+    return disk_->block_status(offset, length);
+  }
   Task<Result<void>> close() override { return disk_->close(); }
 
  private:

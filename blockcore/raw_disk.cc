@@ -1,5 +1,7 @@
 #include "blockcore/raw_disk.h"
 
+#include <algorithm>
+
 #include "base/checked.h"
 
 namespace hull::blockcore {
@@ -31,6 +33,21 @@ Task<Result<void>> RawDisk::write_zeroes(uint64_t offset, uint64_t length, bool 
 Task<Result<void>> RawDisk::discard(uint64_t offset, uint64_t length) {
   CHECK(range_fits(offset, length, size_bytes_));
   return file_->discard(offset, length);
+}
+
+Task<Result<BlockStatus>> RawDisk::block_status(uint64_t offset, uint64_t length) {
+  CHECK(length != 0 && range_fits(offset, length, size_bytes_));
+  CO_TRY(const FileRange range, file_->range_at(offset));
+  // The part of the last sector that the file does not have belongs to what stands before it.
+  uint64_t seen = range.length;
+  if (!range.hole && range.length < size_bytes_ - offset)
+    seen = align_up(offset + range.length, kSectorBytes) - offset;
+  co_return BlockStatus{.length = std::min(length, seen),
+                        .data = !range.hole,
+                        .zero = range.hole,
+                        .present = true,
+                        .host_offset = offset,
+                        .path = file_->path()};
 }
 
 }  // namespace hull::blockcore

@@ -27,6 +27,7 @@ class RawDisk final : public Disk {
   Task<Result<void>> flush() override { return file_->flush(); }
   Task<Result<void>> write_zeroes(uint64_t offset, uint64_t length, bool may_unmap) override;
   Task<Result<void>> discard(uint64_t offset, uint64_t length) override;
+  Task<Result<BlockStatus>> block_status(uint64_t offset, uint64_t length) override;
   Task<Result<void>> close() override { return file_->flush(); }
 
  private:

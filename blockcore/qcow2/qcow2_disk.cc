@@ -7,6 +7,7 @@
 #include "blockcore/qcow2/committer.h"
 #include "blockcore/qcow2/image.h"
 #include "blockcore/qcow2/reader.h"
+#include "blockcore/qcow2/status.h"
 #include "blockcore/qcow2/writer.h"
 #include "blockcore/qcow2/zeroer.h"
 
@@ -114,6 +115,11 @@ Task<Result<void>> Qcow2Disk::discard(uint64_t offset, uint64_t length) {
   CHECK(!read_only_ && range_fits(offset, length, size_bytes()));
   CO_TRY_VOID(co_await prepare_change());
   co_return co_await parts_->zeroer.discard(offset, length);
+}
+
+Task<Result<BlockStatus>> Qcow2Disk::block_status(uint64_t offset, uint64_t length) {
+  CHECK(length != 0 && range_fits(offset, length, size_bytes()));
+  return qcow2::block_status(parts_->image, offset, length);
 }
 
 Task<Result<void>> Qcow2Disk::close() {

@@ -143,6 +143,10 @@ class FaultyFile : public blockcore::File {
     return {};
   }
 
+  Result<blockcore::FileRange> range_at(uint64_t offset) const override {
+    return inner_->range_at(offset);
+  }
+
  protected:
   blockcore::Task<Result<void>> transfer_in(uint64_t offset, std::span<const iovec> buffers,
                                             AtEnd at_end) override {

@@ -60,6 +60,11 @@ class MemoryDisk : public blockcore::Disk {
     ++discards;
     co_return co_await clear(offset, length);
   }
+  blockcore::Task<Result<blockcore::BlockStatus>> block_status(uint64_t offset,
+                                                               uint64_t length) override {
+    CHECK(range_fits<uint64_t>(offset, length, bytes.size()));
+    co_return blockcore::BlockStatus{.length = length, .data = true, .present = true};
+  }
   blockcore::Task<Result<void>> close() override { co_return {}; }
 
   // On the engine's thread: resumes what waits.

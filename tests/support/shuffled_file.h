@@ -76,6 +76,10 @@ class ShuffledFile : public blockcore::File {
   }
   Result<void> set_size(uint64_t size) override { return inner_->set_size(size); }
 
+  Result<blockcore::FileRange> range_at(uint64_t offset) const override {
+    return inner_->range_at(offset);
+  }
+
  protected:
   blockcore::Task<Result<void>> transfer_in(uint64_t offset, std::span<const iovec> buffers,
                                             AtEnd at_end) override {
