@@ -63,11 +63,6 @@ void append_extension(uint32_t type, std::span<const std::byte> data,
   area.resize(align_up<size_t>(area.size(), 8));
 }
 
-bool has_extension(const Header& header, uint32_t type) {
-  return std::ranges::any_of(header.extensions,
-                             [type](const HeaderExtension& one) { return one.type == type; });
-}
-
 std::string printable(std::string_view text) {
   std::string shown(text.substr(0, text.find('\0')));
   std::ranges::replace_if(shown, [](char c) { return c < ' ' || c > '~'; }, '?');
@@ -92,7 +87,7 @@ Result<void> decode_extensions(std::span<const std::byte> area, uint64_t begin, 
                   raw.type.get(), at - sizeof raw, raw.bytes.get());
     if (at + raw.bytes > area.size())
       return fail(ErrorKind::kOutOfRange, "qcow2 header: the file ends inside the extensions");
-    if (raw.type != kExtensionFeatureNames && has_extension(header, raw.type))
+    if (raw.type != kExtensionFeatureNames && header.find_extension(raw.type) != nullptr)
       return fail(ErrorKind::kInvalidFormat, "qcow2 header: extension {:#x} appears twice",
                   raw.type.get());
     const auto data = area.subspan(at, raw.bytes);
@@ -112,10 +107,11 @@ void append_extensions(const Header& header, bool with_feature_names,
   if (header.backing_format)
     append_extension(kExtensionBackingFormat, std::as_bytes(std::span(*header.backing_format)),
                      area);
-  if (with_feature_names && !has_extension(header, kExtensionFeatureNames))
+  if (with_feature_names && header.find_extension(kExtensionFeatureNames) == nullptr)
     append_extension(kExtensionFeatureNames, feature_name_table().data, area);
   for (const HeaderExtension& extension : header.extensions)
-    append_extension(extension.type, extension.data, area);
+    if (with_feature_names || extension.type != kExtensionFeatureNames)
+      append_extension(extension.type, extension.data, area);
   append_extension(kExtensionEnd, {}, area);
 }
 

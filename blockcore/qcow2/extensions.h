@@ -17,8 +17,8 @@ namespace hull::blockcore::qcow2 {
 Result<void> decode_extensions(std::span<const std::byte> area, uint64_t begin, uint64_t end,
                                Header& header);
 
-// Appends the backing format, QEMU's table of feature names if it is wanted and the header has
-// none, header.extensions and the end marker.
+// Appends the backing format, header.extensions and the end marker; with the table of feature
+// names (QEMU's if the header has none) or without it.
 void append_extensions(const Header& header, bool with_feature_names, std::vector<std::byte>& area);
 
 enum class FeatureKind : uint8_t { kIncompatible = 0, kCompatible = 1, kAutoclear = 2 };

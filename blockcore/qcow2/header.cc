@@ -145,6 +145,28 @@ Result<HeaderLayout> read_layout(std::span<const std::byte> area) {
   return raw;
 }
 
+HeaderLayout fixed_fields(const Header& header) {
+  HeaderLayout raw{};
+  raw.magic = kMagic;
+  raw.version = header.version;
+  raw.cluster_bits = header.geometry.cluster_bits;
+  raw.size_bytes = header.size_bytes;
+  raw.encryption_method = header.encryption_method;
+  raw.l1_entries = header.l1_entries;
+  raw.l1_offset = header.l1_offset;
+  raw.refcount_table_offset = header.refcount_table_offset;
+  raw.refcount_table_clusters = header.refcount_table_clusters;
+  raw.snapshot_count = header.snapshot_count;
+  raw.snapshots_offset = header.snapshots_offset;
+  raw.incompatible = header.incompatible;
+  raw.compatible = header.compatible;
+  raw.autoclear = header.autoclear;
+  raw.refcount_order = header.geometry.refcount_order;
+  raw.header_length = static_cast<uint32_t>(sizeof raw + header.unknown_fields.size());
+  raw.compression = static_cast<uint32_t>(header.compression) << 24;
+  return raw;
+}
+
 }  // namespace
 
 size_t header_area_bytes(std::span<const std::byte> first_bytes) {
@@ -161,6 +183,10 @@ Result<Header> decode_header(std::span<const std::byte> area) {
   const uint32_t header_length = header.version == 2 ? kHeaderLengthV2 : raw.header_length.get();
   TRY(decode_geometry(raw, header_length, header));
   area = area.first(std::min<size_t>(area.size(), header.geometry.cluster_bytes()));
+  if (header_length > area.size())
+    return fail(ErrorKind::kOutOfRange, "qcow2 header: the file ends inside the header");
+  if (header_length > sizeof raw)
+    header.unknown_fields.assign(area.begin() + sizeof raw, area.begin() + header_length);
   TRY(decode_backing_name(raw, area, header_length, header));
   const uint64_t extensions_end = raw.backing_name_offset != 0 ? raw.backing_name_offset.get()
                                                                : header.geometry.cluster_bytes();
@@ -209,30 +235,20 @@ Result<void> check_supported(const Header& header) {
   return {};
 }
 
-Result<std::vector<std::byte>> encode_header(const Header& header) {
-  HeaderLayout raw{};
-  raw.magic = kMagic;
-  raw.version = header.version;
-  raw.cluster_bits = header.geometry.cluster_bits;
-  raw.size_bytes = header.size_bytes;
-  raw.l1_entries = header.l1_entries;
-  raw.l1_offset = header.l1_offset;
-  raw.refcount_table_offset = header.refcount_table_offset;
-  raw.refcount_table_clusters = header.refcount_table_clusters;
-  raw.snapshot_count = header.snapshot_count;
-  raw.snapshots_offset = header.snapshots_offset;
-  raw.incompatible = header.incompatible;
-  raw.compatible = header.compatible;
-  raw.autoclear = header.autoclear;
-  raw.refcount_order = header.geometry.refcount_order;
-  raw.header_length = uint32_t{sizeof raw};
-  raw.compression = static_cast<uint32_t>(header.compression) << 24;
+const HeaderExtension* Header::find_extension(uint32_t type) const {
+  const auto found = std::ranges::find(extensions, type, &HeaderExtension::type);
+  return found == extensions.end() ? nullptr : &*found;
+}
 
+Result<std::vector<std::byte>> encode_header(const Header& header) {
+  HeaderLayout raw = fixed_fields(header);
   const size_t fixed_bytes = header.version == 2 ? kHeaderLengthV2 : sizeof raw;
   std::vector<std::byte> area;
   // A small cluster may have room for the name but not for the table of feature names.
   for (const bool with_names : {true, false}) {
     area.assign(fixed_bytes, std::byte{});
+    if (header.version >= 3)
+      area.insert(area.end(), header.unknown_fields.begin(), header.unknown_fields.end());
     append_extensions(header, with_names && header.version >= 3, area);
     if (area.size() + header.backing_name.size() <= header.geometry.cluster_bytes()) break;
   }

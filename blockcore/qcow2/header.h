@@ -20,6 +20,7 @@ namespace hull::blockcore::qcow2 {
 struct HeaderExtension {
   uint32_t type = 0;
   std::vector<std::byte> data;
+  bool operator==(const HeaderExtension&) const = default;
 };
 
 struct Header {
@@ -41,12 +42,16 @@ struct Header {
   std::optional<std::string> backing_format;  // as the image says, not checked
   // In their order, without kExtensionBackingFormat; unknown ones are kept as they are.
   std::vector<HeaderExtension> extensions;
+  // Bytes 112 to header_length: fields that hull does not know, kept as they are.
+  std::vector<std::byte> unknown_fields;
 
   bool dirty() const { return (incompatible & kIncompatibleDirty) != 0; }
   bool corrupt() const { return (incompatible & kIncompatibleCorrupt) != 0; }
   bool lazy_refcounts() const { return (compatible & kCompatibleLazyRefcounts) != 0; }
   // Bit 0 of an L2 entry means something.
   bool has_zero_flag() const { return version >= 3 && !geometry.extended_l2; }
+  // nullptr: none of this type.
+  const HeaderExtension* find_extension(uint32_t type) const;
 };
 
 // `area` starts at byte 0 of the file and should hold the first cluster; a shorter one may do. An
@@ -64,8 +69,8 @@ Result<void> check_against_file(const Header& header, uint64_t file_bytes);
 // feature if the image has one that hull does not do.
 Result<void> check_supported(const Header& header);
 
-// The header, its extensions and the backing name as they begin a new image; kOutOfRange if they
-// do not fit into a cluster. Adds the feature name table that QEMU adds.
+// The header, its extensions and the backing name as they begin an image; kOutOfRange if they do
+// not fit into a cluster. Adds the feature name table that QEMU adds, where there is room for it.
 Result<std::vector<std::byte>> encode_header(const Header& header);
 
 }  // namespace hull::blockcore::qcow2

@@ -4,9 +4,41 @@
 #include <cstring>
 #include <vector>
 
+#include "base/check.h"
+#include "base/checked.h"
 #include "blockcore/qcow2/header_layout.h"
 
 namespace hull::blockcore::qcow2 {
+namespace {
+
+// The fields that change in place; those of version 3 only where the header has them.
+void patch_fields(const Header& changed, std::span<std::byte> sector) {
+  HeaderLayout raw;
+  std::memcpy(&raw, sector.data(), sizeof raw);
+  raw.size_bytes = changed.size_bytes;
+  raw.l1_entries = changed.l1_entries;
+  raw.l1_offset = changed.l1_offset;
+  raw.refcount_table_offset = changed.refcount_table_offset;
+  raw.refcount_table_clusters = changed.refcount_table_clusters;
+  raw.snapshot_count = changed.snapshot_count;
+  raw.snapshots_offset = changed.snapshots_offset;
+  if (changed.version >= 3) {
+    raw.incompatible = changed.incompatible;
+    raw.compatible = changed.compatible;
+    raw.autoclear = changed.autoclear;
+    raw.refcount_order = changed.geometry.refcount_order;
+  }
+  std::memcpy(sector.data(), &raw, sizeof raw);
+}
+
+bool differ_in_fields_alone(const Header& one, const Header& other) {
+  return one.version == other.version && one.encryption_method == other.encryption_method &&
+         one.compression == other.compression && one.backing_name == other.backing_name &&
+         one.backing_format == other.backing_format && one.extensions == other.extensions &&
+         one.unknown_fields == other.unknown_fields;
+}
+
+}  // namespace
 
 Task<Result<ImageHeader>> ImageHeader::read(File& file) {
   const uint64_t file_bytes = file.size_bytes();
@@ -31,13 +63,20 @@ Task<Result<ImageHeader>> ImageHeader::read(File& file) {
   co_return image;
 }
 
+Task<Result<void>> ImageHeader::update(File& file, Header changed) {
+  CHECK(changed.geometry.cluster_bits == header_.geometry.cluster_bits &&
+        changed.geometry.extended_l2 == header_.geometry.extended_l2);
+  if (differ_in_fields_alone(header_, changed)) co_return co_await write_fields(file, changed);
+  co_return co_await write_area(file, changed);
+}
+
 Task<Result<void>> ImageHeader::set_refcount_table(File& file, uint64_t offset, uint32_t clusters,
                                                    bool clear_dirty) {
   Header changed = header_;
   changed.refcount_table_offset = offset;
   changed.refcount_table_clusters = clusters;
   if (clear_dirty) changed.incompatible &= ~kIncompatibleDirty;
-  co_return co_await write(file, changed);
+  return update(file, std::move(changed));
 }
 
 Task<Result<void>> ImageHeader::set_features(File& file, uint64_t incompatible,
@@ -45,25 +84,66 @@ Task<Result<void>> ImageHeader::set_features(File& file, uint64_t incompatible,
   Header changed = header_;
   changed.incompatible = incompatible;
   changed.autoclear = autoclear;
-  co_return co_await write(file, changed);
+  return update(file, std::move(changed));
 }
 
-Task<Result<void>> ImageHeader::write(File& file, const Header& changed) {
-  HeaderLayout raw;
-  std::memcpy(&raw, sector_.data(), sizeof raw);
-  raw.refcount_table_offset = changed.refcount_table_offset;
-  raw.refcount_table_clusters = changed.refcount_table_clusters;
-  if (changed.version >= 3) {
-    raw.incompatible = changed.incompatible;
-    raw.autoclear = changed.autoclear;
-  }
+Task<Result<void>> ImageHeader::set_mapping(File& file, uint64_t size_bytes, uint64_t l1_offset,
+                                            uint32_t l1_entries) {
+  Header changed = header_;
+  changed.size_bytes = size_bytes;
+  changed.l1_offset = l1_offset;
+  changed.l1_entries = l1_entries;
+  return update(file, std::move(changed));
+}
+
+Task<Result<void>> ImageHeader::set_snapshots(File& file, uint64_t offset, uint32_t count) {
+  Header changed = header_;
+  changed.snapshots_offset = offset;
+  changed.snapshot_count = count;
+  return update(file, std::move(changed));
+}
+
+Task<Result<void>> ImageHeader::set_backing(File& file, std::string name,
+                                            std::optional<std::string> format) {
+  Header changed = header_;
+  changed.backing_name = std::move(name);
+  changed.backing_format = std::move(format);
+  return update(file, std::move(changed));
+}
+
+Task<Result<void>> ImageHeader::write_fields(File& file, const Header& changed) {
   auto sector = sector_;
-  std::memcpy(sector.data(), &raw, sizeof raw);
+  patch_fields(changed, sector);
   CO_TRY_VOID(co_await write_exactly(file, 0, sector));
   CO_TRY_VOID(co_await file.flush());
   sector_ = sector;
   header_ = changed;
   co_return {};
+}
+
+Task<Result<void>> ImageHeader::write_area(File& file, const Header& changed) {
+  CO_TRY(std::vector<std::byte> area, encode_header(changed));
+  // What nobody could open is not written.
+  CO_TRY(Header decoded, decode_header(area));
+  // A page is written as one by most devices; it also covers what stood there before.
+  const uint64_t cluster = changed.geometry.cluster_bytes();
+  area.resize(align_up<uint64_t>(area.size(), std::min<uint64_t>(cluster, kFirstHeaderRead)));
+  CO_TRY_VOID(co_await write_exactly(file, 0, area));
+  CO_TRY_VOID(co_await file.flush());
+  std::memcpy(sector_.data(), area.data(), sector_.size());
+  header_ = std::move(decoded);
+  co_return {};
+}
+
+void set_extension(Header& header, uint32_t type, std::vector<std::byte> data) {
+  const auto found = std::ranges::find(header.extensions, type, &HeaderExtension::type);
+  if (data.empty()) {
+    if (found != header.extensions.end()) header.extensions.erase(found);
+  } else if (found != header.extensions.end()) {
+    found->data = std::move(data);
+  } else {
+    header.extensions.push_back({type, std::move(data)});
+  }
 }
 
 }  // namespace hull::blockcore::qcow2

@@ -1,4 +1,5 @@
-// The header of an open image and its in-place updates: one sector, written whole, then flushed.
+// The header of an open image and its updates. What the header will point at is durable before an
+// update begins; the update is durable when it returns.
 #pragma once
 
 #include <array>
@@ -17,16 +18,33 @@ class ImageHeader {
   const Header& operator*() const { return header_; }
   const Header* operator->() const { return &header_; }
 
-  // Each is durable when it returns; nothing is changed on failure, though the file may be.
+  // Makes the header what `changed` says: copy *this, change it, pass it. One write and one flush:
+  // of the first sector if nothing but fixed fields has changed (never torn), else of the whole
+  // area of header, extensions and backing name. Nothing is changed on failure, though the file may
+  // be. kOutOfRange if the area would not fit into the first cluster. The size of clusters and the
+  // kind of L2 entries stay.
+  Task<Result<void>> update(File& file, Header changed);
+
+  // update() of what belongs together.
   Task<Result<void>> set_refcount_table(File& file, uint64_t offset, uint32_t clusters,
                                         bool clear_dirty = false);
   Task<Result<void>> set_features(File& file, uint64_t incompatible, uint64_t autoclear);
+  Task<Result<void>> set_mapping(File& file, uint64_t size_bytes, uint64_t l1_offset,
+                                 uint32_t l1_entries);
+  Task<Result<void>> set_snapshots(File& file, uint64_t offset, uint32_t count);
+  // Empty `name`: no backing file. Absent `format`: the image does not say.
+  Task<Result<void>> set_backing(File& file, std::string name, std::optional<std::string> format);
 
  private:
-  Task<Result<void>> write(File& file, const Header& changed);
+  Task<Result<void>> write_fields(File& file, const Header& changed);
+  Task<Result<void>> write_area(File& file, const Header& changed);
 
   Header header_;
   std::array<std::byte, kHeaderSectorBytes> sector_{};
 };
+
+// Puts an extension into `header` (in the place of one of its type), or takes it away: empty
+// `data`.
+void set_extension(Header& header, uint32_t type, std::vector<std::byte> data);
 
 }  // namespace hull::blockcore::qcow2

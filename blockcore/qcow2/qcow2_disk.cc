@@ -4,28 +4,12 @@
 #include "base/checked.h"
 #include "blockcore/iovecs.h"
 #include "blockcore/qcow2/check.h"
-#include "blockcore/qcow2/committer.h"
-#include "blockcore/qcow2/image.h"
-#include "blockcore/qcow2/reader.h"
+#include "blockcore/qcow2/parts.h"
 #include "blockcore/qcow2/status.h"
-#include "blockcore/qcow2/writer.h"
-#include "blockcore/qcow2/zeroer.h"
 
 namespace hull::blockcore {
 
-struct Qcow2Disk::Parts {
-  Parts(std::unique_ptr<File> file, qcow2::ImageHeader header, const qcow2::CacheSizes& caches)
-      : image(std::move(file), std::move(header), caches) {}
-
-  qcow2::Image image;
-  qcow2::Reader reader{image};
-  qcow2::Writer writer{image, reader};
-  qcow2::Committer committer{image, reader};
-  qcow2::Zeroer zeroer{image, writer, committer};
-  AsyncMutex clearing;  // the autoclear bits
-};
-
-Qcow2Disk::Qcow2Disk(std::unique_ptr<Parts> parts, bool read_only)
+Qcow2Disk::Qcow2Disk(std::unique_ptr<qcow2::Parts> parts, bool read_only)
     : parts_(std::move(parts)), read_only_(read_only) {}
 Qcow2Disk::~Qcow2Disk() = default;
 
@@ -45,7 +29,7 @@ Task<Result<std::unique_ptr<Qcow2Disk>>> Qcow2Disk::open(std::unique_ptr<File> f
     auto rebuilt = (co_await qcow2::rebuild_refcounts(*file, *header)).with_context(path);
     if (!rebuilt) co_return std::unexpected(std::move(rebuilt).error());
   }
-  auto parts = std::make_unique<Parts>(
+  auto parts = std::make_unique<qcow2::Parts>(
       std::move(file), *std::move(header),
       qcow2::CacheSizes{options.l2_cache_bytes, options.refcount_cache_bytes});
   CO_TRY_VOID((co_await parts->image.map.read_l1()).with_context("L1 table"));
@@ -55,6 +39,7 @@ Task<Result<std::unique_ptr<Qcow2Disk>>> Qcow2Disk::open(std::unique_ptr<File> f
 }
 
 const qcow2::Header& Qcow2Disk::header() const { return *parts_->image.header; }
+qcow2::Parts& Qcow2Disk::parts() { return *parts_; }
 const File& Qcow2Disk::file() const { return *parts_->image.file; }
 void Qcow2Disk::set_backing(std::unique_ptr<Disk> backing) {
   parts_->image.backing = std::move(backing);

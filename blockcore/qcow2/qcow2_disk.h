@@ -14,6 +14,10 @@
 
 namespace hull::blockcore {
 
+namespace qcow2 {
+struct Parts;
+}
+
 struct Qcow2Options {
   bool read_only = false;
   uint64_t l2_cache_bytes = 8 << 20;  // maps 64 GiB in clusters of 64 KiB
@@ -32,6 +36,8 @@ class Qcow2Disk final : public Disk {
   // given.
   const qcow2::Header& header() const;
   const File& file() const;
+  // For operations on the image itself (qcow2/parts.h), while no other is in flight.
+  qcow2::Parts& parts();
   // Before the first operation. Without it unallocated clusters read as zeros.
   void set_backing(std::unique_ptr<Disk> backing);
 
@@ -50,13 +56,12 @@ class Qcow2Disk final : public Disk {
   Task<Result<void>> close() override;
 
  private:
-  struct Parts;  // the image and its operations
-  Qcow2Disk(std::unique_ptr<Parts> parts, bool read_only);
+  Qcow2Disk(std::unique_ptr<qcow2::Parts> parts, bool read_only);
   Task<Result<void>> prepare_change();
   Task<Result<void>> clear_autoclear();
   bool needs_preparation() const;
 
-  const std::unique_ptr<Parts> parts_;
+  const std::unique_ptr<qcow2::Parts> parts_;
   const bool read_only_;
 };
 

@@ -1,0 +1,29 @@
+// One open qcow2 image with all its operations: what is behind a Qcow2Disk. For the operations that
+// are not a guest's (snapshots, bitmaps, resizing, changes of the header), which live beside this
+// file and run while the disk does nothing else.
+#pragma once
+
+#include <memory>
+#include <utility>
+
+#include "blockcore/qcow2/committer.h"
+#include "blockcore/qcow2/image.h"
+#include "blockcore/qcow2/reader.h"
+#include "blockcore/qcow2/writer.h"
+#include "blockcore/qcow2/zeroer.h"
+
+namespace hull::blockcore::qcow2 {
+
+struct Parts {
+  Parts(std::unique_ptr<File> file, ImageHeader header, const CacheSizes& caches)
+      : image(std::move(file), std::move(header), caches) {}
+
+  Image image;
+  Reader reader{image};
+  Writer writer{image, reader};
+  Committer committer{image, reader};
+  Zeroer zeroer{image, writer, committer};
+  AsyncMutex clearing;  // the autoclear bits
+};
+
+}  // namespace hull::blockcore::qcow2
