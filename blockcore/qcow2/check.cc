@@ -111,7 +111,7 @@ Task<Result<void>> check_copied_flags(Check check) {
            co_await read_table(check.file, table, geometry.cluster_bytes() / 8));
     for (uint64_t at = 0; at < l2.size(); at += geometry.l2_entry_bytes() / 8) {
       const L2Entry entry{l2[at]};
-      if (entry.kind() != ClusterKind::kCompressed && entry.host_offset() != 0)
+      if (!entry.compressed() && entry.host_offset() != 0)
         check_copied(check, entry.value, entry.host_offset(), "data cluster");
     }
   }

@@ -26,13 +26,16 @@ uint64_t ClusterMap::slice_key(uint64_t cluster) const {
 }
 
 L2Entry ClusterMap::load_entry(const Slice& slice, uint64_t cluster) const {
-  return {slice.load_entry(cluster & (geometry_.l2_slice_entries() - 1))};
+  const uint64_t index = cluster & (geometry_.l2_slice_entries() - 1);
+  if (!geometry_.extended_l2) return {slice.load_entry(index)};
+  return {slice.load_entry(index * 2), slice.load_entry(index * 2 + 1)};
 }
 
-ClusterKind ClusterMap::checked_kind(L2Entry entry) const {
-  const ClusterKind kind = entry.kind();
-  if (kind == ClusterKind::kCompressed) return kind;
-  if (kind == ClusterKind::kZero && !header_.has_zero_flag()) return ClusterKind::kInvalid;
+ClusterKind ClusterMap::checked_kind(L2Entry entry, uint32_t subcluster) const {
+  if (geometry_.extended_l2 && !entry.bitmap_is_valid()) return ClusterKind::kInvalid;
+  if (entry.compressed()) return ClusterKind::kCompressed;
+  if ((entry.value & kZeroFlag) != 0 && !header_.has_zero_flag()) return ClusterKind::kInvalid;
+  const ClusterKind kind = geometry_.extended_l2 ? entry.subcluster_kind(subcluster) : entry.kind();
   const uint64_t host = entry.host_offset();
   if (geometry_.offset_in_cluster(host) != 0) return ClusterKind::kInvalid;
   if (host == 0) return kind;
@@ -44,6 +47,15 @@ ClusterKind ClusterMap::checked_kind(L2Entry entry) const {
       inside(header_.refcount_table_offset, geometry_.offset_of(header_.refcount_table_clusters)))
     return ClusterKind::kInvalid;
   return kind;
+}
+
+// From there to the end of the cluster at most.
+uint64_t ClusterMap::bytes_alike(L2Entry entry, uint64_t in_cluster) const {
+  const uint64_t rest = geometry_.cluster_bytes() - in_cluster;
+  if (!geometry_.extended_l2 || entry.compressed()) return rest;
+  const uint32_t first = geometry_.subcluster_of(in_cluster);
+  const uint64_t end = uint64_t{first + entry.subclusters_alike(first)} << geometry_.granule_bits();
+  return end - in_cluster;
 }
 
 std::optional<Extent> ClusterMap::find(uint64_t offset, uint64_t length) {
@@ -61,21 +73,22 @@ std::optional<Extent> ClusterMap::find(uint64_t offset, uint64_t length) {
 
   const L2Entry first = load_entry(*slice, cluster);
   Extent extent;
-  extent.kind = checked_kind(first);
+  extent.kind = checked_kind(first, geometry_.subcluster_of(in_cluster));
   extent.entry = first;
   extent.writable = extent.kind != ClusterKind::kCompressed && first.writable();
   const bool contiguous = extent.kind == ClusterKind::kNormal || extent.writable;
   if (contiguous) extent.host_offset = first.host_offset() + in_cluster;
   const uint64_t end_of_slice = (cluster | (geometry_.l2_slice_entries() - 1)) + 1;
   uint64_t next = cluster + 1;
-  extent.length = geometry_.cluster_bytes() - in_cluster;
-  while (extent.length < length && next < end_of_slice && extent.kind != ClusterKind::kCompressed) {
+  extent.length = bytes_alike(first, in_cluster);
+  while (extent.length < length && next < end_of_slice && extent.kind != ClusterKind::kCompressed &&
+         geometry_.offset_in_cluster(offset + extent.length) == 0) {
     const L2Entry entry = load_entry(*slice, next);
-    if (checked_kind(entry) != extent.kind || entry.writable() != extent.writable) break;
+    if (checked_kind(entry, 0) != extent.kind || entry.writable() != extent.writable) break;
     if (contiguous &&
         entry.host_offset() != first.host_offset() + geometry_.offset_of(next - cluster))
       break;
-    extent.length += geometry_.cluster_bytes();
+    extent.length += bytes_alike(entry, 0);
     ++next;
   }
   extent.length = std::min(extent.length, length);
@@ -83,8 +96,10 @@ std::optional<Extent> ClusterMap::find(uint64_t offset, uint64_t length) {
 }
 
 Error ClusterMap::invalid_entry(uint64_t offset, const Extent& extent) const {
-  return Error(ErrorKind::kCorrupt, fmt::format("{}: the L2 entry of guest offset {:#x} is {:#x}",
-                                                file_.path(), offset, extent.entry.value));
+  std::string text = fmt::format("{}: the L2 entry of guest offset {:#x} is {:#x}", file_.path(),
+                                 offset, extent.entry.value);
+  if (geometry_.extended_l2) text += fmt::format(", bitmap {:#x}", extent.entry.bitmap);
+  return Error(ErrorKind::kCorrupt, std::move(text));
 }
 
 Result<uint64_t> ClusterMap::table_offset(uint64_t l1_index) const {
@@ -119,17 +134,22 @@ void ClusterMap::set_entry(uint64_t cluster, L2Entry entry) {
   CHECK(is_ready(cluster));
   Slice& slice = *cache_.find(slice_key(cluster));
   const L2Entry old = load_entry(slice, cluster);
-  if (old.value == entry.value) return;
-  const bool keeps_host = old.kind() != ClusterKind::kCompressed &&
-                          entry.kind() != ClusterKind::kCompressed &&
-                          old.host_offset() == entry.host_offset();
+  if (old == entry) return;
+  const bool keeps_host =
+      !old.compressed() && !entry.compressed() && old.host_offset() == entry.host_offset();
   if (!keeps_host) unlink(old);
-  slice.store_entry(cluster & (geometry_.l2_slice_entries() - 1), entry.value);
+  const uint64_t index = cluster & (geometry_.l2_slice_entries() - 1);
+  if (geometry_.extended_l2) {
+    slice.store_entry(index * 2, entry.value);
+    slice.store_entry(index * 2 + 1, entry.bitmap);
+  } else {
+    slice.store_entry(index, entry.value);
+  }
   cache_.mark_dirty(slice);
 }
 
 void ClusterMap::unlink(L2Entry entry) {
-  if (entry.kind() == ClusterKind::kCompressed) {
+  if (entry.compressed()) {
     const CompressedExtent extent = compressed_extent(entry, geometry_.cluster_bits);
     const uint64_t first = geometry_.cluster_of(extent.host_offset);
     const uint64_t last = geometry_.cluster_of(extent.host_offset + extent.bytes - 1);

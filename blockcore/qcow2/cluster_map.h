@@ -21,12 +21,13 @@ namespace hull::blockcore::qcow2 {
 
 class Refcounts;
 
-// Guest bytes that are mapped alike, in one slice of an L2 table.
+// Guest bytes that are mapped alike, in one slice of an L2 table: whole clusters, or with extended
+// L2 entries a run of subclusters that may begin and end inside a cluster.
 struct Extent {
   ClusterKind kind = ClusterKind::kUnallocated;
   uint64_t length = 0;
   L2Entry entry;             // of the first cluster
-  uint64_t host_offset = 0;  // of the first byte: kNormal, and kZero if `writable`; contiguous
+  uint64_t host_offset = 0;  // of the first byte: kNormal, and others if `writable`; contiguous
   bool writable = false;     // the host clusters may be written in place
 };
 
@@ -63,7 +64,8 @@ class ClusterMap {
  private:
   uint64_t slice_key(uint64_t cluster) const;
   L2Entry load_entry(const Slice& slice, uint64_t cluster) const;
-  ClusterKind checked_kind(L2Entry entry) const;
+  ClusterKind checked_kind(L2Entry entry, uint32_t subcluster) const;
+  uint64_t bytes_alike(L2Entry entry, uint64_t in_cluster) const;
   Result<uint64_t> table_offset(uint64_t l1_index) const;
   void unlink(L2Entry entry);
   Task<Result<void>> add_table(uint64_t cluster);

@@ -49,10 +49,14 @@ Result<void> check_options(const Qcow2CreateOptions& options) {
   if (options.version == 2 && options.compression != CompressionType::kZlib)
     return fail(ErrorKind::kInvalidConfig,
                 "a compression type other than zlib needs compatibility level 1.1 or above");
-  if (options.extended_l2 &&
-      (options.version == 2 || options.cluster_bits < kMinExtendedClusterBits))
+  if (options.extended_l2 && options.version == 2)
     return fail(ErrorKind::kInvalidConfig,
-                "extended L2 entries need compatibility level 1.1 and clusters of 16k or more");
+                "Extended L2 entries are only supported with compatibility level 1.1 and above "
+                "(use version=v3 or greater)");
+  if (options.extended_l2 && options.cluster_bits < kMinExtendedClusterBits)
+    return fail(ErrorKind::kInvalidConfig,
+                "Extended L2 entries are only supported with cluster sizes of at least 16384 "
+                "bytes");
   if (!options.backing_name.empty() && options.preallocation != Preallocation::kOff &&
       !options.extended_l2)
     return fail(ErrorKind::kInvalidConfig,
@@ -91,10 +95,11 @@ Result<Layout> plan(const Qcow2CreateOptions& options) {
   return layout;
 }
 
-// A table of `count` entries that point at clusters in a row.
+// A table of `count` entries that point at clusters in a row. The bitmaps of extended L2 entries
+// are zeros: there is room for the subclusters, and they still read from the backing file.
 Task<Result<void>> write_pointers(File& file, uint64_t offset, uint64_t first_target,
                                   uint64_t count, const Geometry& geometry, uint64_t flags,
-                                  uint32_t entry_bytes = 8) {
+                                  uint32_t entry_bytes = sizeof(uint64_t)) {
   constexpr uint64_t kEntriesAtOnce = 1 << 16;
   std::vector<std::byte> bytes;
   for (uint64_t done = 0; done < count;) {
@@ -103,9 +108,6 @@ Task<Result<void>> write_pointers(File& file, uint64_t offset, uint64_t first_ta
     for (uint64_t i = 0; i < now; ++i) {
       const Be64 entry = geometry.offset_of(first_target + done + i) | flags;
       std::memcpy(bytes.data() + i * entry_bytes, &entry, sizeof entry);
-      // Extended: every subcluster is allocated.
-      const Be64 bitmap = 0xffffffff;
-      if (entry_bytes == 16) std::memcpy(bytes.data() + i * 16 + 8, &bitmap, sizeof bitmap);
     }
     CO_TRY_VOID(co_await write_exactly(file, offset + done * entry_bytes, bytes));
     done += now;

@@ -24,6 +24,14 @@ struct Geometry {
     return (bytes >> cluster_bits) + (offset_in_cluster(bytes) != 0);
   }
 
+  // What a write-zeroes can change, and a copy on write must fill: a cluster, or a subcluster.
+  constexpr uint32_t granule_bits() const { return cluster_bits - (extended_l2 ? 5 : 0); }
+  constexpr uint64_t granule_bytes() const { return uint64_t{1} << granule_bits(); }
+  // With extended L2 entries: the index in its cluster.
+  constexpr uint32_t subcluster_of(uint64_t offset) const {
+    return static_cast<uint32_t>(offset_in_cluster(offset) >> granule_bits());
+  }
+
   // Mapping of guest clusters.
   constexpr uint32_t l2_entry_bytes() const { return extended_l2 ? 16 : 8; }
   constexpr uint32_t l2_entries_bits() const { return cluster_bits - (extended_l2 ? 4 : 3); }

@@ -228,10 +228,6 @@ Result<void> check_supported(const Header& header) {
     return fail(ErrorKind::kUnsupported,
                 "qcow2 header: incompatible_features (byte 72) bit 2: hull does not open images "
                 "with an external data file");
-  if (header.geometry.extended_l2)
-    return fail(ErrorKind::kUnsupported,
-                "qcow2 header: incompatible_features (byte 72) bit 4: hull does not open images "
-                "with extended L2 entries");
   return {};
 }
 

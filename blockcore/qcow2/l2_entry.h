@@ -1,7 +1,9 @@
-// One standard L2 entry: docs/interop/qcow2, "Standard Cluster Descriptor", "Compressed Clusters
-// Descriptor".
+// One L2 entry: docs/interop/qcow2, "Standard Cluster Descriptor", "Compressed Clusters
+// Descriptor", "Extended L2 Entries".
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <cstdint>
 
 #include "blockcore/qcow2/format.h"
@@ -10,25 +12,66 @@ namespace hull::blockcore::qcow2 {
 
 enum class ClusterKind : uint8_t {
   kUnallocated,  // reads from the backing file, or zeros
-  kZero,         // reads as zeros; may have a host cluster all the same
+  kZero,         // reads as zeros
   kNormal,
   kCompressed,
   kInvalid,  // contradicts the format
 };
 
+inline constexpr uint32_t kAllSubclusters = ~uint32_t{0};
+
+// One bit for each of the subclusters [first, end); end is at most 32.
+constexpr uint32_t subcluster_mask(uint32_t first, uint32_t end) {
+  const uint64_t below_end = (uint64_t{1} << end) - 1;
+  return static_cast<uint32_t>(below_end & ~((uint64_t{1} << first) - 1));
+}
+
 // The decoded value as it stands in the table.
 struct L2Entry {
   uint64_t value = 0;
+  // Of an extended entry; else 0. Low half: the subcluster has data; high half: it reads as zeros.
+  uint64_t bitmap = 0;
 
+  bool operator==(const L2Entry&) const = default;
+
+  // Of a standard entry.
   ClusterKind kind() const {
-    if ((value & kCompressedFlag) != 0) return ClusterKind::kCompressed;
+    if (compressed()) return ClusterKind::kCompressed;
     if ((value & kZeroFlag) != 0) return ClusterKind::kZero;
     return (value & kOffsetMask) != 0 ? ClusterKind::kNormal : ClusterKind::kUnallocated;
   }
-  // Of kNormal and kZero; 0 if there is no host cluster.
+  bool compressed() const { return (value & kCompressedFlag) != 0; }
+  // Of an entry that is not compressed; 0 if there is no host cluster.
   uint64_t host_offset() const { return value & kOffsetMask; }
   // Nobody else refers to the host cluster: it may be written in place.
   bool writable() const { return (value & kCopiedFlag) != 0 && host_offset() != 0; }
+
+  // Of an extended entry.
+  uint32_t allocated() const { return static_cast<uint32_t>(bitmap); }
+  uint32_t zeros() const { return static_cast<uint32_t>(bitmap >> 32); }
+  bool bitmap_is_valid() const {
+    if (compressed()) return bitmap == 0;
+    return (allocated() & zeros()) == 0 && (allocated() == 0 || host_offset() != 0);
+  }
+  static constexpr uint64_t make_bitmap(uint32_t allocated, uint32_t zeros) {
+    return uint64_t{zeros} << 32 | allocated;
+  }
+
+  // Of a valid extended entry: what subcluster `first` is.
+  ClusterKind subcluster_kind(uint32_t first) const {
+    if (compressed()) return ClusterKind::kCompressed;
+    if ((allocated() >> first & 1) != 0) return ClusterKind::kNormal;
+    return (zeros() >> first & 1) != 0 ? ClusterKind::kZero : ClusterKind::kUnallocated;
+  }
+  // How many from `first` on are of that kind.
+  uint32_t subclusters_alike(uint32_t first) const {
+    const auto equal_bits = [first](uint32_t bits) {
+      const uint32_t rest = bits >> first;
+      return static_cast<uint32_t>((rest & 1) != 0 ? std::countr_one(rest)
+                                                   : std::countr_zero(rest));
+    };
+    return std::min({equal_bits(allocated()), equal_bits(zeros()), kSubclusters - first});
+  }
 };
 
 // Where the data of a compressed cluster lies: not aligned to anything.

@@ -86,7 +86,7 @@ Task<Result<void>> correct_copied_flags(File& file, const Header& header,
            co_await read_table(file, table, geometry.cluster_bytes() / 8));
     for (uint64_t at = 0; at < l2.size(); at += geometry.l2_entry_bytes() / 8) {
       const L2Entry entry{l2[at]};
-      if (entry.kind() == ClusterKind::kCompressed || entry.host_offset() == 0) continue;
+      if (entry.compressed() || entry.host_offset() == 0) continue;
       if (correct_copied(l2[at], entry.host_offset(), geometry, references))
         CO_TRY_VOID(co_await write_entry(file, table + at * 8, l2[at]));
     }

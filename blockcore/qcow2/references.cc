@@ -27,9 +27,28 @@ struct Walk {
   }
 };
 
+void check_bitmap(const Walk& walk, L2Entry entry) {
+  if (entry.bitmap_is_valid()) return;
+  if (entry.compressed())
+    walk.findings.corrupt(
+        fmt::format("ERROR compressed cluster with non-zero subcluster allocation bitmap, "
+                    "entry={:#x}",
+                    entry.value));
+  else if (entry.host_offset() == 0)
+    walk.findings.corrupt(
+        fmt::format("ERROR: Unallocated cluster has non-zero subcluster allocation map, "
+                    "bitmap={:#x}",
+                    entry.bitmap));
+  else
+    walk.findings.corrupt(fmt::format(
+        "ERROR offset={:x}: Allocated cluster has corrupted subcluster allocation bitmap",
+        entry.host_offset()));
+}
+
 void count_entry(const Walk& walk, L2Entry entry, bool active, uint64_t& next_host) {
   const Geometry& geometry = walk.geometry();
-  if (entry.kind() == ClusterKind::kCompressed) {
+  if (geometry.extended_l2) check_bitmap(walk, entry);
+  if (entry.compressed()) {
     if ((entry.value & kCopiedFlag) != 0)
       walk.findings.corrupt(
           fmt::format("ERROR: coffset={:#x}: copied flag must never be set for compressed clusters",
@@ -43,9 +62,10 @@ void count_entry(const Walk& walk, L2Entry entry, bool active, uint64_t& next_ho
     ++walk.findings.fragmented_clusters;  // as qemu-img counts
     return;
   }
-  if (entry.kind() == ClusterKind::kZero && walk.header.version < 3)
+  if ((entry.value & kZeroFlag) != 0 && !walk.header.has_zero_flag())
     walk.findings.corrupt(
-        fmt::format("ERROR: L2 entry {:#x} has the zero flag in a version 2 image", entry.value));
+        fmt::format("ERROR: L2 entry {:#x} has the zero flag in {}", entry.value,
+                    walk.header.version < 3 ? "a version 2 image" : "an extended entry"));
   const uint64_t offset = entry.host_offset();
   if (offset == 0) return;
   if (geometry.offset_in_cluster(offset) != 0) {
@@ -79,7 +99,7 @@ Task<Result<void>> count_mapping(Walk walk, uint64_t l1_offset, uint64_t l1_entr
     CO_TRY(const std::vector<uint64_t> l2,
            co_await read_table(walk.file, table, geometry.cluster_bytes() / 8));
     for (uint64_t at = 0; at < l2.size(); at += words_per_entry)
-      count_entry(walk, {l2[at]}, active, next_host);
+      count_entry(walk, {l2[at], words_per_entry == 2 ? l2[at + 1] : 0}, active, next_host);
   }
   co_return {};
 }

@@ -1,6 +1,7 @@
 #include "blockcore/qcow2/writer.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "base/checked.h"
 #include "blockcore/iovecs.h"
@@ -58,7 +59,8 @@ Task<Result<uint64_t>> Writer::write_new(uint64_t offset, const Extent& extent,
   placement.old_zero = reads_as_zero(extent, offset);
   CO_TRY_VOID(co_await place(placement, extent));
   const IovecPart part(buffers, done, placement.length);
-  auto result = co_await fill(placement, part.buffers());
+  auto result = co_await find_bounds(placement);
+  if (result) result = co_await fill(placement, part.buffers());
   if (result) result = co_await publish(placement);
   if (!result) {
     std::vector<HostRun> unused{placement.host};
@@ -71,7 +73,7 @@ Task<Result<uint64_t>> Writer::write_new(uint64_t offset, const Extent& extent,
 bool Writer::reads_as_zero(const Extent& extent, uint64_t offset) const {
   if (extent.kind == ClusterKind::kZero) return true;
   return extent.kind == ClusterKind::kUnallocated &&
-         align_down(offset, image_.geometry.cluster_bytes()) >= image_.backing_bytes();
+         align_down(offset, image_.geometry.granule_bytes()) >= image_.backing_bytes();
 }
 
 // Host clusters for the beginning of the extent; shortens the placement to what they hold.
@@ -79,7 +81,9 @@ Task<Result<void>> Writer::place(Placement& placement, const Extent& extent) {
   const Geometry& geometry = image_.geometry;
   const uint64_t in_cluster = geometry.offset_in_cluster(placement.offset);
   const uint64_t clusters = geometry.clusters_for(in_cluster + placement.length);
-  if (extent.kind == ClusterKind::kZero && extent.writable) {
+  const bool holds_data =
+      extent.kind == ClusterKind::kNormal || extent.kind == ClusterKind::kCompressed;
+  if (extent.writable && !holds_data) {
     placement.host = {geometry.cluster_of(extent.host_offset), clusters};
     placement.kept = true;
     co_return {};
@@ -95,16 +99,45 @@ Task<Result<void>> Writer::place(Placement& placement, const Extent& extent) {
   co_return {};
 }
 
-// Data, and around it what the first and the last cluster held before, in one write.
+// Whole clusters, or whole subclusters. When a cluster moves, the subclusters that it has data for
+// move with it; those that are zeros or belong to the backing file stay what they are.
+Task<Result<void>> Writer::find_bounds(Placement& placement) {
+  const Geometry& geometry = image_.geometry;
+  placement.begin = align_down(placement.offset, geometry.granule_bytes());
+  placement.end = align_up(placement.offset + placement.length, geometry.granule_bytes());
+  if (!geometry.extended_l2 || placement.kept) co_return {};
+  while (!image_.map.is_ready(placement.first_cluster))
+    CO_TRY_VOID(co_await image_.map.make_ready(placement.first_cluster));
+  const uint64_t last_cluster = placement.first_cluster + placement.host.count - 1;
+  const auto moved = [this](uint64_t cluster) {
+    const L2Entry old = image_.map.entry(cluster);
+    return old.compressed() ? kAllSubclusters : old.allocated();
+  };
+  uint64_t begin = placement.begin;
+  uint64_t end = placement.end;
+  if (const uint32_t subclusters = moved(placement.first_cluster); subclusters != 0)
+    begin = geometry.offset_of(placement.first_cluster) +
+            (static_cast<uint64_t>(std::countr_zero(subclusters)) << geometry.granule_bits());
+  if (const uint32_t subclusters = moved(last_cluster); subclusters != 0)
+    end = geometry.offset_of(last_cluster) +
+          (static_cast<uint64_t>(std::bit_width(subclusters)) << geometry.granule_bits());
+  if (begin >= placement.begin && end <= placement.end) co_return {};
+  placement.begin = std::min(placement.begin, begin);
+  placement.end = std::max(placement.end, end);
+  placement.old_zero = false;
+  co_return {};
+}
+
+// Data, and around it what was there before, in one write.
 Task<Result<void>> Writer::fill(const Placement& placement, std::span<const iovec> data) {
   const Geometry& geometry = image_.geometry;
-  const uint64_t host_offset = geometry.offset_of(placement.host.first);
-  const uint64_t head_bytes = geometry.offset_in_cluster(placement.offset);
+  const uint64_t host_offset = geometry.offset_of(placement.host.first) + placement.begin -
+                               geometry.offset_of(placement.first_cluster);
+  const uint64_t head_bytes = placement.offset - placement.begin;
   if (placement.fresh && placement.old_zero)
     co_return co_await image_.file->write(host_offset + head_bytes, data);
 
-  const uint64_t end = head_bytes + placement.length;
-  const uint64_t tail_bytes = geometry.offset_of(geometry.clusters_for(end)) - end;
+  const uint64_t tail_bytes = placement.end - (placement.offset + placement.length);
   std::unique_ptr<std::byte[]> around;
   std::vector<iovec> buffers;
   buffers.reserve(data.size() + 2);
@@ -125,7 +158,7 @@ Task<Result<void>> Writer::fill(const Placement& placement, std::span<const iove
 
 Task<Result<void>> Writer::read_around(const Placement& placement, std::span<std::byte> head,
                                        std::span<std::byte> tail) {
-  const uint64_t start = image_.geometry.offset_of(placement.first_cluster);
+  const uint64_t start = placement.begin;
   const uint64_t end = placement.offset + placement.length;
   if (head.empty() || tail.empty() || placement.length > kMaxMiddleBytes) {
     if (!head.empty()) CO_TRY_VOID(co_await reader_.read_for_copy(start, head));
@@ -144,10 +177,26 @@ Task<Result<void>> Writer::publish(const Placement& placement) {
   while (!image_.map.is_ready(placement.first_cluster))
     CO_TRY_VOID(co_await image_.map.make_ready(placement.first_cluster));
   for (uint64_t i = 0; i < placement.host.count; ++i) {
-    const uint64_t host_offset = image_.geometry.offset_of(placement.host.first + i);
-    image_.map.set_entry(placement.first_cluster + i, {host_offset | kCopiedFlag});
+    const uint64_t cluster = placement.first_cluster + i;
+    image_.map.set_entry(cluster, filled_entry(placement, cluster));
   }
   co_return {};
+}
+
+L2Entry Writer::filled_entry(const Placement& placement, uint64_t cluster) {
+  const Geometry& geometry = image_.geometry;
+  const uint64_t host = placement.host.first + cluster - placement.first_cluster;
+  L2Entry entry{geometry.offset_of(host) | kCopiedFlag};
+  if (!geometry.extended_l2) return entry;
+  const uint64_t start = geometry.offset_of(cluster);
+  const uint64_t begin = std::max(placement.begin, start) - start;
+  const uint64_t end = std::min(placement.end - start, geometry.cluster_bytes());
+  const uint32_t filled = subcluster_mask(static_cast<uint32_t>(begin >> geometry.granule_bits()),
+                                          static_cast<uint32_t>(end >> geometry.granule_bits()));
+  const L2Entry old = image_.map.entry(cluster);
+  const uint32_t kept = placement.kept ? old.allocated() : 0;
+  entry.bitmap = L2Entry::make_bitmap(kept | filled, old.zeros() & ~filled);
+  return entry;
 }
 
 }  // namespace hull::blockcore::qcow2

@@ -27,17 +27,23 @@ class Writer {
     uint64_t first_cluster = 0;  // guest
     HostRun host;
     bool fresh = false;     // the host clusters read as zeros
-    bool kept = false;      // they were the guest clusters' own, marked as zeros
-    bool old_zero = false;  // what the guest clusters held before is zeros
+    bool kept = false;      // they were the guest clusters' own, but not their data
+    bool old_zero = false;  // what [begin, end) held before is zeros
+    // Guest bytes that have data in the host clusters afterwards: what is written and, around it,
+    // what must be copied.
+    uint64_t begin = 0;
+    uint64_t end = 0;
   };
 
   Task<Result<uint64_t>> write_new(uint64_t offset, const Extent& extent,
                                    std::span<const iovec> buffers, uint64_t done);
   Task<Result<void>> place(Placement& placement, const Extent& extent);
+  Task<Result<void>> find_bounds(Placement& placement);
   Task<Result<void>> fill(const Placement& placement, std::span<const iovec> data);
   Task<Result<void>> read_around(const Placement& placement, std::span<std::byte> head,
                                  std::span<std::byte> tail);
   Task<Result<void>> publish(const Placement& placement);
+  L2Entry filled_entry(const Placement& placement, uint64_t cluster);
   bool reads_as_zero(const Extent& extent, uint64_t offset) const;
 
   Image& image_;

@@ -1,4 +1,5 @@
-// write_zeroes and discard: whole clusters by their L2 entries, the rest by writing zeros.
+// write_zeroes and discard: whole clusters and subclusters by their L2 entries, the rest by writing
+// zeros.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,7 @@ class Zeroer {
   Task<Result<void>> discard(uint64_t offset, uint64_t length);
 
  private:
-  // What happens to whole clusters.
+  // What happens to whole clusters, or whole subclusters (granules).
   enum class Action : uint8_t {
     kZero,          // reads as zeros, keeps host clusters that are its own
     kZeroAndUnmap,  // reads as zeros
@@ -29,7 +30,11 @@ class Zeroer {
   Task<Result<void>> write_zero_bytes(uint64_t offset, uint64_t length);
   bool needs_change(const Extent& extent, uint64_t offset, Action action) const;
   bool can_change(Action action) const;
-  L2Entry changed(L2Entry entry, Action action) const;
+  uint64_t whole_end(uint64_t end) const;
+  bool is_whole_cluster(uint64_t offset, uint64_t end) const;
+  uint32_t subclusters_in(uint64_t cluster, uint64_t begin, uint64_t end) const;
+  L2Entry changed(L2Entry entry, uint32_t subclusters, Action action) const;
+  L2Entry changed_cluster(L2Entry entry, Action action) const;
 
   Image& image_;
   Writer& writer_;

@@ -28,6 +28,7 @@ struct CrashCase {
   uint32_t cluster_bits;
   uint32_t refcount_order;
   bool backing;
+  bool extended_l2 = false;
 };
 void PrintTo(const CrashCase& one, std::ostream* out) { *out << one.name; }
 
@@ -44,7 +45,8 @@ class Qcow2Crash : public ::testing::TestWithParam<CrashCase> {
     Qcow2CreateOptions options{.size_bytes = kSize,
                                .version = GetParam().version,
                                .cluster_bits = GetParam().cluster_bits,
-                               .refcount_order = GetParam().refcount_order};
+                               .refcount_order = GetParam().refcount_order,
+                               .extended_l2 = GetParam().extended_l2};
     model_.assign(kSize, 0);
     if (GetParam().backing) {
       options.backing_name = "base";
@@ -200,7 +202,10 @@ INSTANTIATE_TEST_SUITE_P(Images, Qcow2Crash,
                                            CrashCase{"v3_4k_backing", 3, 12, 4, true},
                                            CrashCase{"v3_64k", 3, 16, 4, false},
                                            CrashCase{"v3_64k_backing", 3, 16, 4, true},
-                                           CrashCase{"v2_4k_backing", 2, 12, 4, true}));
+                                           CrashCase{"v2_4k_backing", 2, 12, 4, true},
+                                           CrashCase{"v3_16k_extended", 3, 14, 4, false, true},
+                                           CrashCase{"v3_64k_extended_backing", 3, 16, 4, true,
+                                                     true}));
 
 }  // namespace
 }  // namespace hull::blockcore

@@ -24,11 +24,12 @@ struct Geometry {
   uint32_t refcount_order;
   bool backing;
   uint64_t size_bytes;
+  bool extended_l2 = false;
 };
 void PrintTo(const Geometry& geometry, std::ostream* out) {
   *out << "v" << geometry.version << " cluster_bits=" << geometry.cluster_bits
        << " refcount_order=" << geometry.refcount_order << " backing=" << geometry.backing
-       << " size=" << geometry.size_bytes;
+       << " size=" << geometry.size_bytes << " extended_l2=" << geometry.extended_l2;
 }
 
 unsigned long_factor() {
@@ -97,7 +98,8 @@ TEST_P(Qcow2Model, RandomTraceMatchesModel) {
     Qcow2CreateOptions options{.size_bytes = geometry.size_bytes,
                                .version = geometry.version,
                                .cluster_bits = geometry.cluster_bits,
-                               .refcount_order = geometry.refcount_order};
+                               .refcount_order = geometry.refcount_order,
+                               .extended_l2 = geometry.extended_l2};
     Bytes model(geometry.size_bytes);
     backing_.clear();
     if (geometry.backing) {
@@ -130,7 +132,11 @@ INSTANTIATE_TEST_SUITE_P(
                       Geometry{3, 16, 4, true, (4 << 20) + 512 * 7},
                       Geometry{3, 16, 3, true, 2 << 20}, Geometry{3, 21, 4, true, 9 << 20},
                       Geometry{2, 9, 4, true, 1 << 20}, Geometry{2, 16, 4, false, 4 << 20},
-                      Geometry{2, 16, 4, true, 4 << 20}));
+                      Geometry{2, 16, 4, true, 4 << 20}, Geometry{3, 14, 4, true, 1 << 20, true},
+                      Geometry{3, 14, 0, false, (2 << 20) - 512, true},
+                      Geometry{3, 16, 4, true, (4 << 20) + 512 * 7, true},
+                      Geometry{3, 17, 6, true, 4 << 20, true},
+                      Geometry{3, 21, 4, true, 9 << 20, true}));
 
 }  // namespace
 }  // namespace hull::blockcore
