@@ -14,6 +14,13 @@ namespace hull::blockcore {
 
 namespace {
 
+int64_t transfer(const IoOperation& operation, int more_flags) {
+  const int flags = operation.message_flags | more_flags;
+  msghdr message = operation.message;
+  return operation.kind == IoOperation::Kind::kReceive ? ::recvmsg(operation.fd, &message, flags)
+                                                       : ::sendmsg(operation.fd, &message, flags);
+}
+
 int64_t perform_once(const IoOperation& operation) {
   const auto offset = static_cast<off_t>(operation.offset);
   const iovec* const buffers = operation.buffers.data();
@@ -25,6 +32,8 @@ int64_t perform_once(const IoOperation& operation) {
     case IoOperation::Kind::kFallocate:
       return ::fallocate(operation.fd, operation.fallocate_mode, offset,
                          static_cast<off_t>(operation.length));
+    case IoOperation::Kind::kReceive:
+    case IoOperation::Kind::kSend: return transfer(operation, 0);
   }
   return -1;
 }
@@ -33,7 +42,9 @@ int64_t perform_once(const IoOperation& operation) {
 void wait_until_ready(const IoOperation& operation) {
   pollfd entry{};
   entry.fd = operation.fd;
-  entry.events = operation.kind == IoOperation::Kind::kReadv ? POLLIN : POLLOUT;
+  const bool reads =
+      operation.kind == IoOperation::Kind::kReadv || operation.kind == IoOperation::Kind::kReceive;
+  entry.events = reads ? POLLIN : POLLOUT;
   ::poll(&entry, 1, 100);
 }
 
@@ -66,6 +77,22 @@ IoOperation IoEngine::data_sync(int fd) {
 
 IoOperation IoEngine::fallocate(int fd, int mode, uint64_t offset, uint64_t length) {
   return IoOperation(*this, fd, mode, offset, length);
+}
+
+IoOperation IoEngine::receive(int socket, std::span<const iovec> buffers, bool whole) {
+  return IoOperation(*this, IoOperation::Kind::kReceive, socket, buffers, whole ? MSG_WAITALL : 0);
+}
+
+IoOperation IoEngine::send(int socket, std::span<const iovec> buffers) {
+  return IoOperation(*this, IoOperation::Kind::kSend, socket, buffers, MSG_NOSIGNAL);
+}
+
+int64_t IoEngine::attempt(const IoOperation& operation) {
+  int64_t result;
+  do {
+    result = transfer(operation, MSG_DONTWAIT);
+  } while (result < 0 && errno == EINTR);
+  return result < 0 ? -errno : result;
 }
 
 int64_t IoEngine::perform(const IoOperation& operation) {

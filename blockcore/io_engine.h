@@ -7,6 +7,7 @@
 // is opened, run_until_done() makes the plain system call instead: no ring, no thread.
 #pragma once
 
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include <atomic>
@@ -29,7 +30,7 @@ class IoEngine;
 // what the system call returned: >= 0, or -errno. EINTR and EAGAIN are retried inside.
 class IoOperation {
  public:
-  enum class Kind : uint8_t { kReadv, kWritev, kDataSync, kFallocate };
+  enum class Kind : uint8_t { kReadv, kWritev, kDataSync, kFallocate, kReceive, kSend };
 
   IoOperation(IoEngine& engine, Kind operation_kind, int descriptor, uint64_t first_byte,
               std::span<const iovec> memory)
@@ -45,6 +46,12 @@ class IoOperation {
         offset(first_byte),
         length(byte_count),
         engine_(&engine) {}
+  IoOperation(IoEngine& engine, Kind operation_kind, int socket, std::span<const iovec> memory,
+              int flags)
+      : kind(operation_kind), fd(socket), message_flags(flags), buffers(memory), engine_(&engine) {
+    message.msg_iov = const_cast<iovec*>(memory.data());
+    message.msg_iovlen = memory.size();
+  }
   IoOperation(const IoOperation&) = delete;
   IoOperation& operator=(const IoOperation&) = delete;
 
@@ -55,9 +62,11 @@ class IoOperation {
   const Kind kind;
   const int fd;
   int fallocate_mode = 0;          // kFallocate: FALLOC_FL_*
+  int message_flags = 0;           // kReceive, kSend: MSG_*
   uint64_t offset = 0;             // bytes
   uint64_t length = 0;             // kFallocate: bytes
-  std::span<const iovec> buffers;  // kReadv, kWritev
+  std::span<const iovec> buffers;  // kReadv, kWritev, kReceive, kSend
+  msghdr message{};                // kReceive, kSend: the same buffers as the kernel wants them
   int64_t result = 0;
   std::coroutine_handle<> waiting;
   IoOperation* next = nullptr;  // the engine's lists
@@ -117,6 +126,11 @@ class IoEngine {
   IoOperation writev(int fd, std::span<const iovec> buffers, uint64_t offset);
   IoOperation data_sync(int fd);
   IoOperation fallocate(int fd, int mode, uint64_t offset, uint64_t length);
+  // Of a blocking stream socket; at most one receive and one send at a time each. shutdown(2) ends
+  // them. With `whole` a receive is short only at the end of the stream or as an exception; 0 is
+  // the end. A send that nobody can receive is -EPIPE and no signal.
+  IoOperation receive(int socket, std::span<const iovec> buffers, bool whole);
+  IoOperation send(int socket, std::span<const iovec> buffers);
 
   // Calls `readable` on the engine's thread after `fd` (an eventfd) was signalled, once for any
   // number of signals; until unwatch(), after which it is never called again. What the counter
@@ -155,6 +169,12 @@ class IoEngine {
 
   // Blocks. EINTR and EAGAIN are retried.
   static int64_t perform(const IoOperation& operation);
+  // kReceive or kSend without waiting: -EAGAIN if it would have to. EINTR is retried.
+  static int64_t attempt(const IoOperation& operation);
+  static bool is_of_socket(const IoOperation& operation) {
+    return operation.kind == IoOperation::Kind::kReceive ||
+           operation.kind == IoOperation::Kind::kSend;
+  }
   static void finish(IoOperation& operation, int64_t result);
   int wake_fd() const { return wake_.fd(); }
   void run_posted();  // call when wake_fd() became readable

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cerrno>
 #include <climits>
 
@@ -15,6 +16,9 @@ namespace {
 
 // Enough to keep a disk's queue busy; more threads gain little and cost start-up and memory.
 constexpr size_t kMaxWorkers = 8;
+
+// Low bit of epoll's data, which is zero in the pointers that are the rest of it.
+constexpr uint64_t kSocketTag = 1;
 
 }  // namespace
 
@@ -93,6 +97,7 @@ void ThreadEngine::run_once(bool deliver_watches) {
   }
   if (deliver_watches && dispatch_watches()) return;
   hand_out_pending();
+  if (finish_transferred()) return;
   if (deliver_watches && (turn_clients() || !clients_may_sleep())) return;
   wait_for_events();
   if (deliver_watches) dispatch_watches();
@@ -100,20 +105,97 @@ void ThreadEngine::run_once(bool deliver_watches) {
 
 void ThreadEngine::hand_out_pending() {
   if (pending_.empty()) return;
+  IoOperationList of_files;
+  while (!pending_.empty()) {
+    IoOperation& operation = pending_.pop();
+    ++in_flight_;
+    if (is_of_socket(operation))
+      try_socket(operation);
+    else
+      of_files.push(operation);
+  }
+  if (of_files.empty()) return;
   size_t backlog;
   size_t handed_out = 0;
   {
     const MutexLock lock(mutex_);
-    while (!pending_.empty()) {
-      queue_.push(pending_.pop());
+    while (!of_files.empty()) {
+      queue_.push(of_files.pop());
       ++queued_;
-      ++in_flight_;
       ++handed_out;
     }
     backlog = queued_ > idle_workers_ ? queued_ - idle_workers_ : 0;
   }
   for (size_t i = 0; i < std::min(handed_out, workers_.size()); ++i) work_available_.notify_one();
   for (; backlog > 0 && workers_.size() < kMaxWorkers; --backlog) start_worker();
+}
+
+void ThreadEngine::try_socket(IoOperation& operation) {
+  operation.result = attempt(operation);
+  if (operation.result == -EAGAIN)
+    wait_for_socket(operation);
+  else
+    transferred_.push(operation);
+}
+
+void ThreadEngine::wait_for_socket(IoOperation& operation) {
+  auto found = std::find_if(sockets_.begin(), sockets_.end(),
+                            [&](const auto& socket) { return socket->fd == operation.fd; });
+  const bool known = found != sockets_.end();
+  if (!known)
+    found = sockets_.insert(sockets_.end(), std::make_unique<Socket>(Socket{.fd = operation.fd}));
+  Socket& socket = **found;
+  IoOperation*& place =
+      operation.kind == IoOperation::Kind::kReceive ? socket.receive : socket.send;
+  CHECK(place == nullptr);
+  place = &operation;
+  if (wait_for(socket, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD) == 0) return;
+  operation.result = -errno;
+  transferred_.push(operation);
+  place = nullptr;
+  if (!known) sockets_.pop_back();
+}
+
+int ThreadEngine::wait_for(Socket& socket, int action) {
+  epoll_event event{};
+  if (socket.receive != nullptr) event.events |= EPOLLIN;
+  if (socket.send != nullptr) event.events |= EPOLLOUT;
+  event.data.u64 = reinterpret_cast<uint64_t>(&socket) | kSocketTag;
+  return ::epoll_ctl(epoll_.get(), action, socket.fd, &event);
+}
+
+// What is still not possible is waited for again; an entry that nobody waits for goes.
+void ThreadEngine::on_socket_event(Socket& socket, uint32_t events) {
+  IoOperation* const receive = (events & ~uint32_t{EPOLLOUT}) != 0 ? socket.receive : nullptr;
+  IoOperation* const send = (events & ~uint32_t{EPOLLIN}) != 0 ? socket.send : nullptr;
+  if (receive != nullptr) retry(socket.receive);
+  if (send != nullptr) retry(socket.send);
+  if (socket.receive != nullptr || socket.send != nullptr) {
+    wait_for(socket, EPOLL_CTL_MOD);
+    return;
+  }
+  wait_for(socket, EPOLL_CTL_DEL);
+  std::erase_if(sockets_, [&](const auto& entry) { return entry.get() == &socket; });
+}
+
+void ThreadEngine::retry(IoOperation*& operation) {
+  operation->result = attempt(*operation);
+  if (operation->result == -EAGAIN) return;
+  transferred_.push(*operation);
+  operation = nullptr;
+}
+
+// True if a coroutine was resumed. Those that it starts wait for the next turn.
+bool ThreadEngine::finish_transferred() {
+  IoOperationList done;
+  std::swap(done, transferred_);
+  if (done.empty()) return false;
+  while (!done.empty()) {
+    IoOperation& operation = done.pop();
+    --in_flight_;
+    finish(operation, operation.result);
+  }
+  return true;
 }
 
 void ThreadEngine::start_worker() {
@@ -149,8 +231,11 @@ void ThreadEngine::wait_for_events() {
   bool completed = false;
   bool posted = false;
   for (int i = 0; i < count; ++i) {
-    void* const data = events[static_cast<size_t>(i)].data.ptr;
-    if (data == nullptr) {
+    const epoll_event& event = events[static_cast<size_t>(i)];
+    void* const data = event.data.ptr;
+    if ((event.data.u64 & kSocketTag) != 0) {
+      on_socket_event(*std::bit_cast<Socket*>(event.data.u64 & ~kSocketTag), event.events);
+    } else if (data == nullptr) {
       completed = true;
     } else if (data == this) {
       posted = true;
@@ -160,6 +245,7 @@ void ThreadEngine::wait_for_events() {
     }
   }
   if (completed) collect_completions();
+  finish_transferred();
   if (posted) run_posted();
 }
 

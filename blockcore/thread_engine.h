@@ -36,9 +36,21 @@ class ThreadEngine : public IoEngine {
     bool removed = false;
     bool signalled = false;
   };
+  // What waits for one socket.
+  struct Socket {
+    int fd;
+    IoOperation* receive = nullptr;
+    IoOperation* send = nullptr;
+  };
 
   Result<void> add_to_epoll(int fd, uint32_t events, void* data);
   void hand_out_pending();
+  void try_socket(IoOperation& operation);
+  void wait_for_socket(IoOperation& operation);
+  int wait_for(Socket& socket, int action);  // as epoll_ctl
+  void on_socket_event(Socket& socket, uint32_t events);
+  void retry(IoOperation*& operation);
+  bool finish_transferred();
   void start_worker();
   void work();
   void wait_for_events();
@@ -53,6 +65,9 @@ class ThreadEngine : public IoEngine {
   unsigned in_flight_ = 0;
   std::vector<std::unique_ptr<Watch>> watches_;
   bool watch_signalled_ = false;
+  // Sockets never occupy a worker: they are tried, and then waited for with epoll.
+  std::vector<std::unique_ptr<Socket>> sockets_;
+  IoOperationList transferred_;  // whose coroutines have to be resumed
   std::vector<std::thread> workers_;
 
   Mutex mutex_;

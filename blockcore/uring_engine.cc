@@ -43,7 +43,7 @@ void relax() {
 #endif
 }
 
-void prepare(io_uring_sqe* entry, const IoOperation& operation) {
+void prepare(io_uring_sqe* entry, IoOperation& operation) {
   const std::span<const iovec> buffers = operation.buffers;
   const auto count = static_cast<unsigned>(buffers.size());
   switch (operation.kind) {
@@ -69,6 +69,14 @@ void prepare(io_uring_sqe* entry, const IoOperation& operation) {
       io_uring_prep_fallocate(entry, operation.fd, operation.fallocate_mode,
                               static_cast<off_t>(operation.offset),
                               static_cast<off_t>(operation.length));
+      break;
+    case IoOperation::Kind::kReceive:
+      io_uring_prep_recvmsg(entry, operation.fd, &operation.message,
+                            static_cast<unsigned>(operation.message_flags));
+      break;
+    case IoOperation::Kind::kSend:
+      io_uring_prep_sendmsg(entry, operation.fd, &operation.message,
+                            static_cast<unsigned>(operation.message_flags));
       break;
   }
 }
@@ -239,12 +247,7 @@ void UringEngine::serve_clients() {
   }
   if (!clients_may_sleep()) return;
   submit_and_wait(1);
-  const auto dbg = std::chrono::steady_clock::now() - idle_since;
-  poll_window_.slept(dbg);
-  static int n = 0;
-  if (++n > 2000 && n < 2030)
-    LOG_ERROR("idle {} us window {} us inflight {}", dbg.count() / 1000,
-              poll_window_.length().count() / 1000, in_flight_);
+  poll_window_.slept(std::chrono::steady_clock::now() - idle_since);
   look_for_work();
 }
 
