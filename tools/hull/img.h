@@ -1,6 +1,6 @@
-// hull img: create, info and check of disk images, with the options, the words and the exit codes
-// of qemu-img 7.2 (docs/man/hull-img.1 lists the few differences). img.cc chooses the verb; each
-// has a file.
+// hull img: making, describing, checking and copying disk images, with the options, the words and
+// the exit codes of qemu-img 7.2 (docs/man/hull-img.1 lists the few differences). img.cc chooses
+// the verb; each has a file.
 #pragma once
 
 #include <optional>
@@ -26,6 +26,7 @@ inline constexpr int kImgNoCheck = 63;  // check: the format has nothing to chec
 int img_create(Arguments arguments);
 int img_info(Arguments arguments);
 int img_check(Arguments arguments);
+int img_map(Arguments arguments);
 
 // "hull img: …" on stderr; returns kImgFailed.
 int img_fail(const Error& error);

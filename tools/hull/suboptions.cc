@@ -2,9 +2,6 @@
 
 namespace hull::cli {
 
-namespace {
-
-// Splits at single commas; ",," stands for a comma.
 std::vector<std::string> split_at_commas(std::string_view text) {
   std::vector<std::string> words(1);
   for (size_t i = 0; i < text.size(); ++i) {
@@ -19,8 +16,6 @@ std::vector<std::string> split_at_commas(std::string_view text) {
   }
   return words;
 }
-
-}  // namespace
 
 Result<std::vector<Suboption>> parse_suboptions(std::string_view text, std::string_view first_key) {
   std::vector<Suboption> options;

@@ -20,6 +20,9 @@ struct Suboption {
 // `first_key`: what a leading word without '=' means ("path"); other words without '=' are errors.
 Result<std::vector<Suboption>> parse_suboptions(std::string_view text, std::string_view first_key);
 
+// Splits at single commas; ",," stands for a comma.
+std::vector<std::string> split_at_commas(std::string_view text);
+
 // "on", "yes", "true", "1" and their opposites.
 Result<bool> parse_switch(const Suboption& option);
 

@@ -1,0 +1,18 @@
+// The options of a new image (-o), for the verbs that make or measure one.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "blockcore/image/create.h"
+
+namespace hull::cli {
+
+// Each of `words` is KEY=VALUE,…; create.format says which keys there are. Errors name create.path.
+Result<void> set_create_options(const std::vector<std::string>& words,
+                                blockcore::CreateImageOptions& create);
+
+// "fmt=qcow2 cluster_size=65536 …", as qemu-img announces it.
+std::string describe_create(const blockcore::CreateImageOptions& create, uint64_t size_bytes);
+
+}  // namespace hull::cli

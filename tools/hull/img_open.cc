@@ -1,0 +1,39 @@
+#include "tools/hull/img_open.h"
+
+#include "base/log.h"
+#include "blockcore/image/info.h"
+#include "blockcore/local_file.h"
+
+namespace hull::cli {
+namespace {
+
+using namespace blockcore;
+
+Result<DiskFormat> look_at_format(IoEngine& engine, const std::string& path, bool writable) {
+  const auto file = TRY(LocalFile::open(engine, path, {.read_only = true}));
+  const DiskFormat format = TRY(engine.run_until_done(probe_format(*file)));
+  if (writable && format == DiskFormat::kRaw)
+    LOG_WARN("{}: no format was given and it looks like raw: say -f raw if that is so", path);
+  return format;
+}
+
+}  // namespace
+
+Result<ImgDisk> open_img(IoEngine& engine, const ImgCommon& common, const ImgName& name,
+                         const ImgOpen& how) {
+  const bool writable = how.writable && !name.read_only.value_or(false);
+  ImgDisk image;
+  image.path = name.path;
+  image.format = name.format ? *name.format : TRY(look_at_format(engine, name.path, writable));
+  OpenOptions options{.path = name.path,
+                      .format = image.format,
+                      .cache = name.cache.value_or(how.cache),
+                      .read_only = !writable,
+                      .unmap = writable,
+                      .lock = writable || !common.force_share};
+  if (!how.backing) options.backing.emplace();
+  image.disk = TRY(engine.run_until_done(open_disk(engine, std::move(options))));
+  return image;
+}
+
+}  // namespace hull::cli

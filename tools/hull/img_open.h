@@ -1,0 +1,30 @@
+// Opening the images that a verb works on.
+#pragma once
+
+#include <memory>
+
+#include "blockcore/disk.h"
+#include "blockcore/io_engine.h"
+#include "tools/hull/img_options.h"
+
+namespace hull::cli {
+
+struct ImgDisk {
+  std::string path;
+  blockcore::DiskFormat format = blockcore::DiskFormat::kRaw;
+  std::unique_ptr<blockcore::Disk> disk;
+};
+
+struct ImgOpen {
+  blockcore::CacheMode cache = blockcore::CacheMode::kWriteback;  // unless the name says another
+  bool writable = false;
+  bool backing = true;  // false: the image alone; what it does not have reads as zeros
+};
+
+// The format of an image whose format the user has not given is what its first bytes say: for
+// reading only, and only for the image that the user has named. To write, the format must be given
+// unless the image is qcow2. The formats of backing files always come from the headers.
+Result<ImgDisk> open_img(blockcore::IoEngine& engine, const ImgCommon& common, const ImgName& name,
+                         const ImgOpen& how);
+
+}  // namespace hull::cli

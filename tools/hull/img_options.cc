@@ -1,0 +1,213 @@
+#include "tools/hull/img_options.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <array>
+#include <charconv>
+
+#include "base/unique_fd.h"
+#include "tools/hull/img.h"
+#include "tools/hull/suboptions.h"
+
+namespace hull::cli {
+namespace {
+
+using blockcore::CacheMode;
+
+constexpr size_t kMaxSecretBytes = 64 << 10;
+
+Result<std::string> read_secret(const std::string& path) {
+  const UniqueFd fd = TRY(open_file(path, O_RDONLY));
+  std::string text(kMaxSecretBytes + 1, '\0');
+  size_t length = 0;
+  while (length < text.size()) {
+    const ssize_t got = ::read(fd.get(), text.data() + length, text.size() - length);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return std::unexpected(Error::from_errno(fmt::format("{}: read", path)));
+    if (got == 0) break;
+    length += static_cast<size_t>(got);
+  }
+  if (length > kMaxSecretBytes)
+    return fail(ErrorKind::kInvalidConfig, "{}: a secret has at most {} bytes", path,
+                kMaxSecretBytes);
+  text.resize(length);
+  return text;
+}
+
+Result<std::string> decode_base64(const std::string& text, const std::string& path) {
+  constexpr std::string_view kDigits =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string bytes;
+  uint32_t bits = 0;
+  uint32_t bit_count = 0;
+  size_t digits = 0;
+  bool ended = false;
+  for (const char c : text) {
+    if (c == '\n' || c == '\r' || c == ' ' || c == '\t') continue;
+    const size_t digit = kDigits.find(c);
+    ++digits;
+    ended = ended || c == '=';
+    if (c == '=') continue;
+    if (digit == std::string_view::npos || ended)
+      return fail(ErrorKind::kInvalidConfig, "{}: is not base64", path);
+    bits = (bits << 6 | static_cast<uint32_t>(digit)) & 0xffffff;
+    bit_count += 6;
+    if (bit_count < 8) continue;
+    bit_count -= 8;
+    bytes += static_cast<char>(static_cast<unsigned char>(bits >> bit_count));
+  }
+  if (digits % 4 != 0) return fail(ErrorKind::kInvalidConfig, "{}: is not base64", path);
+  return bytes;
+}
+
+// "driver" of a node or of the file below it; what it means for the format.
+Result<void> set_driver(const std::string& driver, bool of_file, ImgName& image) {
+  if (of_file || driver == "file" || driver == "host_device") {
+    if (driver != "file" && driver != "host_device")
+      return fail(ErrorKind::kUnsupported, "Unknown driver '{}'", driver);
+    if (!of_file) image.format = blockcore::DiskFormat::kRaw;
+    return {};
+  }
+  if (driver != "raw" && driver != "qcow2")
+    return fail(ErrorKind::kUnsupported, "Unknown driver '{}'", driver);
+  image.format = TRY(parse_img_format("--image-opts", driver));
+  return {};
+}
+
+struct NodeCache {
+  bool direct = false;
+  bool no_flush = false;
+};
+
+Result<void> set_node_option(const Suboption& option, ImgName& image, NodeCache& cache) {
+  const bool of_file = option.key.starts_with("file.");
+  const std::string key = of_file ? option.key.substr(5) : option.key;
+  if (key == "driver") return set_driver(option.value, of_file, image);
+  if (key == "filename") {
+    image.path = option.value;
+  } else if (key == "read-only") {
+    image.read_only = TRY(parse_switch(option));
+  } else if (key == "cache.direct") {
+    cache.direct = TRY(parse_switch(option));
+  } else if (key == "cache.no-flush") {
+    cache.no_flush = TRY(parse_switch(option));
+  } else if (key == "encrypt.key-secret" && !of_file) {
+    image.key_secret = option.value;
+  } else if (key == "encrypt.format" && !of_file &&
+             (option.value == "luks" || option.value == "aes")) {
+    return {};
+  } else {
+    return fail(ErrorKind::kUsage, "Invalid parameter '{}'", option.key);
+  }
+  return {};
+}
+
+// parse_suboptions() takes a key with a dot for the beginning of a path.
+Result<Suboption> split_node_option(const std::string& word) {
+  const size_t equals = word.find('=');
+  if (equals == std::string::npos || equals == 0)
+    return fail(ErrorKind::kUsage, "Expected '=' after parameter '{}'", word);
+  return Suboption{word.substr(0, equals), word.substr(equals + 1)};
+}
+
+}  // namespace
+
+Result<void> ImgSecrets::add(const std::string& object) {
+  std::string id;
+  std::string path;
+  bool base64 = false;
+  for (const Suboption& option : TRY(parse_suboptions(object, "qom-type"))) {
+    if (option.key == "qom-type") {
+      if (option.value != "secret")
+        return fail(ErrorKind::kUnsupported, "invalid object type: {}", option.value);
+    } else if (option.key == "id") {
+      id = option.value;
+    } else if (option.key == "file") {
+      path = option.value;
+    } else if (option.key == "format" && (option.value == "raw" || option.value == "base64")) {
+      base64 = option.value == "base64";
+    } else if (option.key == "data") {
+      return fail(ErrorKind::kUsage,
+                  "--object secret,data=…: other users can see it; put it into a file and say "
+                  "file=PATH");
+    } else {
+      return fail(ErrorKind::kUsage, "Invalid parameter '{}' of --object", option.key);
+    }
+  }
+  if (id.empty() || path.empty())
+    return fail(ErrorKind::kUsage, "--object secret needs id=NAME and file=PATH");
+  std::string secret = TRY(read_secret(path));
+  if (base64) secret = TRY(decode_base64(secret, path));
+  if (!secrets_.emplace(id, std::move(secret)).second)
+    return fail(ErrorKind::kUsage, "attempt to add duplicate object '{}'", id);
+  return {};
+}
+
+const std::string* ImgSecrets::find(const std::string& id) const {
+  const auto found = secrets_.find(id);
+  return found == secrets_.end() ? nullptr : &found->second;
+}
+
+void ImgCommon::add_options(CLI::App& app) {
+  app.add_option("--object", objects, "secret,id=NAME,file=PATH: a key that images may need")
+      ->allow_extra_args(false);
+  app.add_flag("--image-opts", image_opts,
+               "image names are node options: driver=qcow2,file.filename=PATH");
+  app.add_flag("-U,--force-share", force_share, "also while a program writes to the image");
+  app.add_flag("-q", quiet, "print nothing but errors");
+}
+
+Result<void> ImgCommon::finish() {
+  for (const std::string& object : objects)
+    if (auto added = secrets.add(object); !added) return added;
+  return {};
+}
+
+Result<ImgName> parse_img_name(const std::string& word, const std::string& format,
+                               bool image_opts) {
+  ImgName image;
+  if (!image_opts) {
+    image.path = word;
+    if (!format.empty()) image.format = TRY(parse_img_format(word, format));
+    return image;
+  }
+  if (!format.empty())
+    return fail(ErrorKind::kUsage, "--image-opts and --format are mutually exclusive");
+  NodeCache cache;
+  for (const std::string& part : split_at_commas(word))
+    if (auto set = set_node_option(TRY(split_node_option(part)), image, cache); !set)
+      return std::unexpected(std::move(set).error());
+  if (image.path.empty())
+    return fail(ErrorKind::kUsage, "--image-opts {}: which file? Say file.filename=PATH", word);
+  if (cache.direct) image.cache = CacheMode::kNone;
+  if (cache.no_flush) image.cache = CacheMode::kUnsafe;
+  return image;
+}
+
+Result<CacheMode> parse_img_cache(const std::string& name) {
+  constexpr std::array<std::pair<std::string_view, CacheMode>, 6> kModes{{
+      {"none", CacheMode::kNone},
+      {"off", CacheMode::kNone},
+      {"writeback", CacheMode::kWriteback},
+      {"writethrough", CacheMode::kWritethrough},
+      {"directsync", CacheMode::kDirectsync},
+      {"unsafe", CacheMode::kUnsafe},
+  }};
+  for (const auto& [word, mode] : kModes)
+    if (name == word) return mode;
+  return fail(ErrorKind::kUsage, "Invalid cache option: {}", name);
+}
+
+Result<uint64_t> parse_img_number(const std::string& text, const std::string& what, uint64_t least,
+                                  uint64_t most) {
+  uint64_t value = 0;
+  const char* const end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data(), end, value);
+  if (parsed.ec != std::errc() || parsed.ptr != end || value < least || value > most)
+    return fail(ErrorKind::kUsage, "Invalid {} specified", what);
+  return value;
+}
+
+}  // namespace hull::cli

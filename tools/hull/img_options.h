@@ -1,0 +1,65 @@
+// Options that several image verbs have in common, with the names and meanings of qemu-img:
+// --object,
+// --image-opts, -f, -T/-t, -U, -q.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "blockcore/open.h"
+
+namespace CLI {
+class App;
+}
+
+namespace hull::cli {
+
+// The secrets of --object secret,id=NAME,file=PATH[,format=raw|base64], by name. A secret on the
+// command line itself (data=) is refused: every user of the host could read it.
+class ImgSecrets {
+ public:
+  Result<void> add(const std::string& object);
+  // nullptr: there is none of this name.
+  const std::string* find(const std::string& id) const;
+
+ private:
+  std::map<std::string, std::string> secrets_;
+};
+
+// What most verbs accept. Filled by the parser; finish() afterwards.
+struct ImgCommon {
+  std::vector<std::string> objects;
+  bool image_opts = false;
+  bool force_share = false;
+  bool quiet = false;
+  ImgSecrets secrets;
+
+  void add_options(CLI::App& app);
+  Result<void> finish();
+};
+
+// An image as a verb's user names it.
+struct ImgName {
+  std::string path;
+  std::optional<blockcore::DiskFormat> format;  // absent: as it looks (only to read from)
+  std::string key_secret;                       // id of the secret that opens it; empty: none
+  std::optional<bool> read_only;
+  std::optional<blockcore::CacheMode> cache;
+};
+
+// `word` is a path, or with image_opts "driver=qcow2,file.filename=PATH" as QEMU's -blockdev has
+// it: drivers raw and qcow2 over file or host_device; cache.direct, cache.no-flush, read-only and
+// encrypt.key-secret are understood. `format` is the value of -f, empty if there was none.
+Result<ImgName> parse_img_name(const std::string& word, const std::string& format, bool image_opts);
+
+// none, writeback, writethrough, directsync or unsafe.
+Result<blockcore::CacheMode> parse_img_cache(const std::string& name);
+
+// A number between the limits, as qemu-img's -c, -d and -m take it; `what` names it in the error.
+Result<uint64_t> parse_img_number(const std::string& text, const std::string& what, uint64_t least,
+                                  uint64_t most);
+
+}  // namespace hull::cli

@@ -1,0 +1,71 @@
+#include "tools/hull/img_progress.h"
+
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+namespace hull::cli {
+namespace {
+
+constexpr double kStepPercent = 1.0;
+constexpr int kBarColumns = 50;
+
+}  // namespace
+
+void ImgProgressOptions::add_options(CLI::App& app) {
+  app.add_flag("-p", wanted, "show progress: a bar on a terminal, percentages elsewhere");
+  app.add_option("--progress", form, "show progress as bar, plain or json (one object a line)")
+      ->check(CLI::IsMember({"bar", "plain", "json"}));
+}
+
+ImgProgress::ImgProgress(const ImgProgressOptions& options, bool quiet) {
+  if (quiet || (!options.wanted && options.form.empty())) return;
+  if (options.form == "json") {
+    form_ = Form::kJson;
+  } else if (options.form == "bar" || (options.form.empty() && ::isatty(STDOUT_FILENO) == 1)) {
+    form_ = Form::kBar;
+  } else {
+    form_ = Form::kPlain;
+  }
+  update(0, 1);
+}
+
+ImgProgress::~ImgProgress() {
+  if (form_ == Form::kPlain || form_ == Form::kBar) fmt::print("\n");
+  std::fflush(stdout);
+}
+
+void ImgProgress::update(uint64_t done, uint64_t total) {
+  if (form_ == Form::kNone) return;
+  const double percent =
+      total == 0 ? 100.0
+                 : 100.0 * static_cast<double>(std::min(done, total)) / static_cast<double>(total);
+  const bool at_end = percent >= 100.0 && printed_ < 100.0;
+  if (printed_ >= 0 && percent < printed_ + kStepPercent && !at_end) return;
+  printed_ = percent;
+  print(percent, done, total);
+  std::fflush(stdout);
+}
+
+void ImgProgress::print(double percent, uint64_t done, uint64_t total) {
+  switch (form_) {
+    case Form::kPlain: fmt::print("    ({:3.2f}/100%)\r", percent); return;
+    case Form::kBar: {
+      const auto filled = static_cast<int>(percent / 100.0 * kBarColumns);
+      fmt::print("\r[{:#<{}}{:{}}] {:5.1f}%", "", filled, "", kBarColumns - filled, percent);
+      return;
+    }
+    case Form::kJson:
+      // `total` is 1 where only the end is known.
+      if (total <= 1)
+        fmt::print("{{\"percent\": {:.2f}}}\n", percent);
+      else
+        fmt::print("{{\"percent\": {:.2f}, \"done\": {}, \"total\": {}}}\n", percent, done, total);
+      return;
+    case Form::kNone: return;
+  }
+}
+
+}  // namespace hull::cli
