@@ -1,7 +1,9 @@
 #include "blockcore/open.h"
 
 #include <array>
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "base/log.h"
 #include "blockcore/backing_name.h"
@@ -24,8 +26,24 @@ struct Chain {
   std::unique_ptr<Disk> bottom;                      // a raw image, if the chain ends in one
 };
 
+// A process that was killed keeps its locks until the kernel has ended its I/O, some time after it
+// is gone: rightly so, for what is in flight still reaches the image. That is waited for.
+constexpr std::chrono::milliseconds kLockPatience{1000};
+constexpr std::chrono::milliseconds kLockRetry{5};
+
+Result<LockOutcome> lock_patiently(const LocalFile& file, const LockRequest& request) {
+  const auto deadline = std::chrono::steady_clock::now() + kLockPatience;
+  for (;;) {
+    auto outcome = lock_image(file.fd(), file.path(), request);
+    if (outcome || outcome.error().kind() != ErrorKind::kBusy ||
+        std::chrono::steady_clock::now() >= deadline)
+      return outcome;
+    std::this_thread::sleep_for(kLockRetry);
+  }
+}
+
 Result<void> lock_file(const LocalFile& file, const LockRequest& request) {
-  const LockOutcome outcome = TRY(lock_image(file.fd(), file.path(), request));
+  const LockOutcome outcome = TRY(lock_patiently(file, request));
   if (outcome == LockOutcome::kUnsupported && request.write)
     LOG_WARN("{}: its file system has no locks: nothing keeps other programs from changing it",
              file.path());
