@@ -1,4 +1,4 @@
-// Consistency check of an image file, for `hull img check`. Reads only.
+// Consistency check and repair of an image file, for `hull img check`.
 #pragma once
 
 #include "blockcore/local_file.h"
@@ -7,7 +7,9 @@
 
 namespace hull::blockcore {
 
-// kUnsupported for formats that have nothing to check (raw).
-Task<Result<qcow2::CheckResult>> check_image_file(LocalFile& file, DiskFormat format);
+// Opens nothing that the image refers to. Reads only, unless something is to be repaired: then
+// `file` is writable and locked. kUnsupported for formats that have nothing to check (raw).
+Task<Result<qcow2::CheckResult>> check_image_file(LocalFile& file, DiskFormat format,
+                                                  qcow2::Repair repair = qcow2::Repair::kNone);
 
 }  // namespace hull::blockcore

@@ -1,10 +1,12 @@
-// Repair of an image whose refcounts cannot be trusted (lazy refcounts and a crash).
+#include "blockcore/qcow2/rebuild.h"
+
 #include <algorithm>
 #include <cstring>
 
 #include "base/checked.h"
 #include "base/endian.h"
 #include "blockcore/qcow2/check.h"
+#include "blockcore/qcow2/copied_flags.h"
 #include "blockcore/qcow2/refcount_block.h"
 
 namespace hull::blockcore::qcow2 {
@@ -18,19 +20,51 @@ struct NewRefcounts {
   uint64_t end() const { return first_cluster + table_clusters + blocks; }
 };
 
-Result<NewRefcounts> plan(const References& references, const Geometry& geometry) {
-  NewRefcounts plan;
-  plan.first_cluster = references.clusters();
+void grow_to_fit(NewRefcounts& plan, const Geometry& geometry) {
   for (;;) {
     const uint64_t blocks = divide_up(plan.end(), geometry.refcounts_per_block());
     const uint64_t tables = geometry.clusters_for(blocks * 8);
-    if (blocks == plan.blocks && tables == plan.table_clusters) break;
+    if (blocks <= plan.blocks && tables <= plan.table_clusters) return;
     plan.blocks = std::max(plan.blocks, blocks);
     plan.table_clusters = std::max(plan.table_clusters, tables);
+  }
+}
+
+Result<NewRefcounts> plan(const References& references, const Geometry& geometry) {
+  NewRefcounts plan;
+  // The last counter belongs to a cluster behind the file.
+  plan.first_cluster = references.clusters();
+  if (references[plan.first_cluster - 1] == 0) --plan.first_cluster;
+  grow_to_fit(plan, geometry);
+  // Entries that point past the end of the file must not come to point at these.
+  std::vector<HostRun> outside = references.outside();
+  if (outside.size() == References::kMaxOutside)
+    return fail(ErrorKind::kCorrupt, "too many entries refer to places outside the file");
+  std::ranges::sort(outside, {}, &HostRun::first);
+  for (const HostRun run : outside) {
+    if (run.first >= plan.end()) break;
+    plan.first_cluster = std::max(plan.first_cluster, run.first + run.count);
+    grow_to_fit(plan, geometry);
   }
   if (geometry.offset_of(plan.table_clusters) > kMaxRefcountTableBytes)
     return fail(ErrorKind::kOutOfRange, "the refcount table would exceed 8 MiB");
   return plan;
+}
+
+Result<void> fill_block(const NewRefcounts& plan, const References& references,
+                        const Geometry& geometry, uint64_t first, std::span<std::byte> block) {
+  std::ranges::fill(block, std::byte{});
+  const uint64_t end = std::min(plan.end(), first + geometry.refcounts_per_block());
+  for (uint64_t cluster = first; cluster < end; ++cluster) {
+    uint64_t count = 1;
+    if (cluster < plan.first_cluster)
+      count = cluster < references.clusters() ? references[cluster] : 0;
+    if (count > geometry.max_refcount())
+      return fail(ErrorKind::kCorrupt, "host cluster {:#x} has {} references, too many for {} bits",
+                  geometry.offset_of(cluster), count, geometry.refcount_bits());
+    if (count != 0) set_refcount(block.data(), geometry.refcount_order, cluster - first, count);
+  }
+  return {};
 }
 
 Task<Result<void>> write_structures(File& file, const Geometry& geometry, const NewRefcounts& plan,
@@ -41,76 +75,35 @@ Task<Result<void>> write_structures(File& file, const Geometry& geometry, const 
   for (uint64_t i = 0; i < plan.blocks; ++i) {
     const Be64 entry = geometry.offset_of(first_block + i);
     std::memcpy(table.data() + i * sizeof entry, &entry, sizeof entry);
-    std::ranges::fill(block, std::byte{});
-    const uint64_t first = i * geometry.refcounts_per_block();
-    const uint64_t end = std::min(plan.end(), first + geometry.refcounts_per_block());
-    for (uint64_t cluster = first; cluster < end; ++cluster) {
-      const uint64_t count = cluster < references.clusters() ? references[cluster] : 1;
-      if (count > geometry.max_refcount())
-        co_return fail(ErrorKind::kCorrupt,
-                       "host cluster {:#x} has {} references, too many for "
-                       "{} bits",
-                       geometry.offset_of(cluster), count, geometry.refcount_bits());
-      set_refcount(block.data(), geometry.refcount_order, cluster - first, count);
-    }
+    CO_TRY_VOID(fill_block(plan, references, geometry, i * geometry.refcounts_per_block(), block));
     CO_TRY_VOID(co_await write_exactly(file, geometry.offset_of(first_block + i), block));
   }
   CO_TRY_VOID(co_await write_exactly(file, geometry.offset_of(plan.first_cluster), table));
   co_return co_await file.flush();
 }
 
-// True if the flag had to be changed.
-bool correct_copied(uint64_t& entry, uint64_t offset, const Geometry& geometry,
-                    const References& references) {
-  const uint64_t cluster = geometry.cluster_of(offset);
-  const bool sole = cluster < references.clusters() && references[cluster] == 1;
-  const uint64_t corrected = sole ? entry | kCopiedFlag : entry & ~kCopiedFlag;
-  return std::exchange(entry, corrected) != corrected;
-}
-
-Task<Result<void>> write_entry(File& file, uint64_t offset, uint64_t entry) {
-  const Be64 raw = entry;
-  co_return co_await write_exactly(file, offset, std::as_bytes(std::span(&raw, 1)));
-}
-
-Task<Result<void>> correct_copied_flags(File& file, const Header& header,
-                                        const References& references) {
-  const Geometry& geometry = header.geometry;
-  CO_TRY(std::vector<uint64_t> l1, co_await read_table(file, header.l1_offset, header.l1_entries));
-  for (uint64_t i = 0; i < l1.size(); ++i) {
-    const uint64_t table = l1[i] & kOffsetMask;
-    if (table == 0) continue;
-    if (correct_copied(l1[i], table, geometry, references))
-      CO_TRY_VOID(co_await write_entry(file, header.l1_offset + i * 8, l1[i]));
-    CO_TRY(std::vector<uint64_t> l2,
-           co_await read_table(file, table, geometry.cluster_bytes() / 8));
-    for (uint64_t at = 0; at < l2.size(); at += geometry.l2_entry_bytes() / 8) {
-      const L2Entry entry{l2[at]};
-      if (entry.compressed() || entry.host_offset() == 0) continue;
-      if (correct_copied(l2[at], entry.host_offset(), geometry, references))
-        CO_TRY_VOID(co_await write_entry(file, table + at * 8, l2[at]));
-    }
-  }
-  co_return {};
-}
-
 }  // namespace
 
-Task<Result<void>> rebuild_refcounts(File& file, ImageHeader& header) {
+Task<Result<void>> write_new_refcounts(File& file, ImageHeader& header,
+                                       const References& references, bool clear_dirty) {
   const Geometry geometry = header->geometry;
-  CO_TRY(References references, References::create(geometry.clusters_for(file.size_bytes())));
+  CO_TRY(const NewRefcounts place, plan(references, geometry));
+  CO_TRY_VOID(co_await write_structures(file, geometry, place, references));
+  co_return co_await header.set_refcount_table(file, geometry.offset_of(place.first_cluster),
+                                               static_cast<uint32_t>(place.table_clusters),
+                                               clear_dirty);
+}
+
+Task<Result<void>> rebuild_refcounts(File& file, ImageHeader& header) {
+  CO_TRY(References references, References::create(file.size_bytes(), header->geometry));
   Findings findings;
   CO_TRY_VOID(co_await count_references(file, *header, references, findings));
   if (findings.corruptions != 0)
     co_return fail(ErrorKind::kCorrupt, "cannot rebuild the refcounts: {}",
                    findings.messages.front());
   // COPIED first: with the dirty bit still set nobody trusts what is there.
-  CO_TRY_VOID(co_await correct_copied_flags(file, *header, references));
-  CO_TRY(const NewRefcounts place, plan(references, geometry));
-  CO_TRY_VOID(co_await write_structures(file, geometry, place, references));
-  co_return co_await header.set_refcount_table(file, geometry.offset_of(place.first_cluster),
-                                               static_cast<uint32_t>(place.table_clusters),
-                                               /*clear_dirty=*/true);
+  CO_TRY_VOID(co_await check_copied_flags(file, *header, references, findings, /*fix=*/true));
+  co_return co_await write_new_refcounts(file, header, references, /*clear_dirty=*/true);
 }
 
 }  // namespace hull::blockcore::qcow2

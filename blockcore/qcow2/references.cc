@@ -1,11 +1,13 @@
 #include "blockcore/qcow2/references.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
 #include "base/checked.h"
 #include "base/endian.h"
 #include "blockcore/qcow2/snapshot_table.h"
+#include "blockcore/qcow2/table_walk.h"
 
 namespace hull::blockcore::qcow2 {
 namespace {
@@ -20,6 +22,7 @@ struct Walk {
   const Header& header;
   References& references;
   Findings& findings;
+  bool fix;
 
   const Geometry& geometry() const { return header.geometry; }
   void count(uint64_t offset, uint64_t bytes) const {
@@ -27,88 +30,208 @@ struct Walk {
   }
 };
 
-void check_bitmap(const Walk& walk, L2Entry entry) {
-  if (entry.bitmap_is_valid()) return;
-  if (entry.compressed())
-    walk.findings.corrupt(
-        fmt::format("ERROR compressed cluster with non-zero subcluster allocation bitmap, "
-                    "entry={:#x}",
-                    entry.value));
-  else if (entry.host_offset() == 0)
-    walk.findings.corrupt(
-        fmt::format("ERROR: Unallocated cluster has non-zero subcluster allocation map, "
-                    "bitmap={:#x}",
-                    entry.bitmap));
-  else
-    walk.findings.corrupt(fmt::format(
-        "ERROR offset={:x}: Allocated cluster has corrupted subcluster allocation bitmap",
-        entry.host_offset()));
-}
+// An L2 table and how many L1 entries refer to it.
+struct TableUse {
+  uint64_t offset;
+  uint32_t times;
+};
 
-void count_entry(const Walk& walk, L2Entry entry, bool active, uint64_t& next_host) {
-  const Geometry& geometry = walk.geometry();
-  if (geometry.extended_l2) check_bitmap(walk, entry);
-  if (entry.compressed()) {
+// Follows the entries of L2 tables.
+class EntryCounter final : public TableVisitor {
+ public:
+  // The tables of the active image, in the guest's order: also says how it is laid out.
+  explicit EntryCounter(const Walk& walk) : walk_(walk), active_(true) {}
+  EntryCounter(const Walk& walk, std::span<const TableUse> uses)
+      : walk_(walk), active_(false), uses_(uses) {}
+
+  bool visit(size_t index, std::span<std::byte> table) override {
+    times_ = active_ ? 1 : uses_[index].times;
+    next_host_ = 0;
+    const size_t step = walk_.geometry().l2_entry_bytes();
+    bool changed = false;
+    for (size_t at = 0; at < table.size(); at += step) {
+      L2Entry entry{load_be64(table.data() + at)};
+      if (step == 16) entry.bitmap = load_be64(table.data() + at + 8);
+      if (entry == L2Entry{}) continue;
+      changed |= count(entry, table.subspan(at, step));
+    }
+    return changed;
+  }
+
+ private:
+  // True: the entry was changed.
+  bool count(L2Entry entry, std::span<std::byte> bytes) {
+    if (walk_.geometry().extended_l2 && !entry.bitmap_is_valid() && !report_bitmap(entry, bytes))
+      return true;
+    if (entry.compressed()) {
+      count_compressed(entry);
+      return false;
+    }
+    if ((entry.value & kL2Reserved) != 0)
+      complain("ERROR found l2 entry with reserved bits set: {:x}", entry.value);
+    if ((entry.value & kZeroFlag) != 0 && !walk_.header.has_zero_flag())
+      complain("ERROR: L2 entry {:#x} has the zero flag, which such an image does not know",
+               entry.value);
+    const uint64_t offset = entry.host_offset();
+    if (offset == 0 && !is_in_data_file(entry)) return false;
+    if (walk_.geometry().offset_in_cluster(offset) != 0 && !report_misaligned(entry, bytes))
+      return true;
+    if (!is_in_data_file(entry)) count_cluster(offset);
+    if (active_) count_layout(offset);
+    return false;
+  }
+
+  void count_compressed(L2Entry entry) {
     if ((entry.value & kCopiedFlag) != 0)
-      walk.findings.corrupt(
-          fmt::format("ERROR: coffset={:#x}: copied flag must never be set for compressed clusters",
-                      entry.value));
-    const CompressedExtent extent = compressed_extent(entry, geometry.cluster_bits);
-    // The last sector may be cut off by the end of the file.
-    walk.count(extent.host_offset, extent.bytes);
-    if (!active) return;
-    ++walk.findings.allocated_clusters;
-    ++walk.findings.compressed_clusters;
-    ++walk.findings.fragmented_clusters;  // as qemu-img counts
-    return;
+      complain("ERROR: coffset={:#x}: copied flag must never be set for compressed clusters",
+               entry.value & ~kCopiedFlag);
+    const CompressedExtent extent = compressed_extent(entry, walk_.geometry().cluster_bits);
+    count_range(extent.host_offset, extent.bytes, walk_.geometry(), walk_.references,
+                walk_.findings, times_);
+    if (!active_) return;
+    ++walk_.findings.allocated_clusters;
+    ++walk_.findings.compressed_clusters;
+    ++walk_.findings.fragmented_clusters;  // as qemu-img counts
   }
-  if ((entry.value & kZeroFlag) != 0 && !walk.header.has_zero_flag())
-    walk.findings.corrupt(
-        fmt::format("ERROR: L2 entry {:#x} has the zero flag in {}", entry.value,
-                    walk.header.version < 3 ? "a version 2 image" : "an extended entry"));
-  const uint64_t offset = entry.host_offset();
-  if (offset == 0) return;
-  if (geometry.offset_in_cluster(offset) != 0) {
-    walk.findings.corrupt(fmt::format(
-        "ERROR offset={:x}: Cluster is not properly aligned; L2 entry corrupted.", offset));
-    return;
-  }
-  walk.count(offset, geometry.cluster_bytes());
-  if (!active) return;
-  ++walk.findings.allocated_clusters;
-  if (next_host != 0 && offset != next_host) ++walk.findings.fragmented_clusters;
-  next_host = offset + geometry.cluster_bytes();
-}
 
-Task<Result<void>> count_mapping(Walk walk, uint64_t l1_offset, uint64_t l1_entries, bool active) {
+  void count_cluster(uint64_t offset) {
+    const uint64_t bytes = walk_.geometry().cluster_bytes();
+    if (walk_.geometry().offset_in_cluster(offset) == 0 && walk_.references.inside(offset, bytes))
+      walk_.references.add(walk_.geometry().cluster_of(offset), times_);
+    else
+      count_range(offset, bytes, walk_.geometry(), walk_.references, walk_.findings, times_);
+  }
+
+  void count_layout(uint64_t offset) {
+    ++walk_.findings.allocated_clusters;
+    if (next_host_ != 0 && offset != next_host_) ++walk_.findings.fragmented_clusters;
+    next_host_ = offset + walk_.geometry().cluster_bytes();
+  }
+
+  // False: the entry held no data and was replaced.
+  bool report_misaligned(L2Entry entry, std::span<std::byte> bytes) {
+    const bool holds_data =
+        bytes.size() == 16 ? entry.allocated() != 0 : (entry.value & kZeroFlag) == 0;
+    return report("", entry.host_offset(),
+                  holds_data
+                      ? ": Data cluster is not properly aligned; L2 entry corrupted."
+                      : ": Preallocated cluster is not properly aligned; L2 entry corrupted.",
+                  holds_data ? std::span<std::byte>{} : bytes);
+  }
+
+  // False: the entry was replaced, for nobody knows what it means.
+  bool report_bitmap(L2Entry entry, std::span<std::byte> bytes) {
+    if (entry.compressed())
+      return report("compressed cluster with non-zero subcluster allocation bitmap, ", entry.value,
+                    "", bytes);
+    if (entry.host_offset() == 0)
+      return report("Unallocated cluster has non-zero subcluster allocation map, ", entry.bitmap,
+                    "", bytes);
+    return report("", entry.host_offset(),
+                  ": Allocated cluster has corrupted subcluster allocation bitmap", bytes);
+  }
+
+  // `replaceable` is empty, or an entry that a repair makes read as zeros (false).
+  bool report(std::string_view before, uint64_t value, std::string_view after,
+              std::span<std::byte> replaceable) {
+    const bool replace = walk_.fix && !replaceable.empty();
+    std::string message =
+        fmt::format("{} {}offset={:x}{}", replace ? "Repairing" : "ERROR", before, value, after);
+    if (!replace) {
+      walk_.findings.corrupt(std::move(message), times_);
+      return true;
+    }
+    walk_.findings.note(std::move(message));
+    ++walk_.findings.corruptions_fixed;
+    const Be64 words[2] = {replaceable.size() == 16 ? 0 : kZeroFlag,
+                           L2Entry::make_bitmap(0, kAllSubclusters)};
+    std::memcpy(replaceable.data(), words, replaceable.size());
+    return false;
+  }
+
+  bool is_in_data_file(L2Entry entry) const {
+    return (walk_.header.incompatible & kIncompatibleDataFile) != 0 &&
+           (entry.value & kCopiedFlag) != 0;
+  }
+  void complain(fmt::format_string<const uint64_t&> format, const uint64_t& value) {
+    walk_.findings.corrupt(fmt::format(format, value), times_);
+  }
+
+  const Walk& walk_;
+  const bool active_;
+  const std::span<const TableUse> uses_;
+  uint32_t times_ = 1;
+  uint64_t next_host_ = 0;
+};
+
+// Counts an L1 table and the L2 tables that it names; gives their places.
+Task<Result<std::vector<uint64_t>>> count_l1(const Walk& walk, uint64_t offset, uint64_t entries) {
   const Geometry& geometry = walk.geometry();
-  walk.count(l1_offset, l1_entries * 8);
-  CO_TRY(const std::vector<uint64_t> l1, co_await read_table(walk.file, l1_offset, l1_entries));
-  const uint64_t words_per_entry = geometry.l2_entry_bytes() / 8;
-  uint64_t next_host = 0;
-  for (uint64_t i = 0; i < l1.size(); ++i) {
-    const uint64_t table = l1[i] & kOffsetMask;
+  walk.count(offset, entries * 8);
+  CO_TRY(std::vector<uint64_t> l1, co_await read_table(walk.file, offset, entries));
+  size_t found = 0;
+  for (const uint64_t entry : l1) {
+    if (entry == 0) continue;
+    if ((entry & kL1Reserved) != 0)
+      walk.findings.corrupt(
+          fmt::format("ERROR found L1 entry with reserved bits set: {:x}", entry));
+    const uint64_t table = entry & kOffsetMask;
     if (table == 0) continue;
-    if (geometry.offset_in_cluster(table) != 0) {
+    walk.count(table, geometry.cluster_bytes());
+    if (geometry.offset_in_cluster(table) != 0)
       walk.findings.corrupt(fmt::format(
           "ERROR l2_offset={:x}: Table is not cluster aligned; L1 entry corrupted", table));
-      continue;
-    }
-    walk.count(table, geometry.cluster_bytes());
-    if (geometry.cluster_of(table) >= walk.references.clusters()) continue;
-    CO_TRY(const std::vector<uint64_t> l2,
-           co_await read_table(walk.file, table, geometry.cluster_bytes() / 8));
-    for (uint64_t at = 0; at < l2.size(); at += words_per_entry)
-      count_entry(walk, {l2[at], words_per_entry == 2 ? l2[at + 1] : 0}, active, next_host);
+    else if (walk.references.inside(table, geometry.cluster_bytes()))
+      l1[found++] = table;
   }
-  co_return {};
+  l1.resize(found);
+  co_return l1;
 }
 
-Task<Result<void>> count_snapshots(Walk walk) {
+// Sorts by place and joins what is the same.
+void merge(std::vector<TableUse>& uses) {
+  std::ranges::sort(uses, {}, &TableUse::offset);
+  size_t last = 0;
+  for (size_t i = 1; i < uses.size(); ++i) {
+    if (uses[i].offset == uses[last].offset)
+      uses[last].times += uses[i].times;
+    else
+      uses[++last] = uses[i];
+  }
+  if (!uses.empty()) uses.resize(last + 1);
+}
+
+Task<Result<void>> count_snapshot_mappings(const Walk& walk,
+                                           const std::vector<Snapshot>& snapshots) {
+  std::vector<TableUse> uses;
+  size_t merged = 0;
+  for (const Snapshot& snapshot : snapshots) {
+    CO_TRY(const std::vector<uint64_t> tables,
+           co_await count_l1(walk, snapshot.l1_offset, snapshot.l1_entries));
+    for (const uint64_t table : tables) uses.push_back({table, 1});
+    if (uses.size() < 2 * merged + 65536) continue;
+    merge(uses);
+    merged = uses.size();
+  }
+  merge(uses);
+  std::vector<uint64_t> offsets;
+  offsets.reserve(uses.size());
+  for (const TableUse& use : uses) offsets.push_back(use.offset);
+  EntryCounter counter(walk, uses);
+  co_return co_await visit_tables(walk.file, offsets, walk.geometry().cluster_bytes(), counter);
+}
+
+Task<Result<void>> count_active_mapping(const Walk& walk) {
+  CO_TRY(const std::vector<uint64_t> tables,
+         co_await count_l1(walk, walk.header.l1_offset, walk.header.l1_entries));
+  EntryCounter counter(walk);
+  co_return co_await visit_tables(walk.file, tables, walk.geometry().cluster_bytes(), counter);
+}
+
+Task<Result<void>> count_snapshots(const Walk& walk) {
   if (walk.header.snapshot_count == 0) co_return {};
   CO_TRY(const SnapshotTable table, co_await read_snapshot_table(walk.file, walk.header));
-  for (const Snapshot& snapshot : table.snapshots)
-    CO_TRY_VOID(co_await count_mapping(walk, snapshot.l1_offset, snapshot.l1_entries, false));
+  CO_TRY_VOID(co_await count_snapshot_mappings(walk, table.snapshots));
   walk.count(walk.header.snapshots_offset, table.bytes);
   co_return {};
 }
@@ -132,7 +255,7 @@ struct BitmapLayout {
 };
 static_assert(sizeof(BitmapLayout) == 24);
 
-Task<Result<void>> count_bitmap(Walk walk, BitmapLayout bitmap) {
+Task<Result<void>> count_bitmap(const Walk& walk, BitmapLayout bitmap) {
   const uint64_t bytes = uint64_t{bitmap.table_entries} * 8;
   if (bytes > kMaxBitmapDirectoryBytes || bitmap.table_offset >= kMaxHostBytes)
     co_return fail(ErrorKind::kInvalidFormat, "the bitmap table at {:#x} is too large",
@@ -146,10 +269,16 @@ Task<Result<void>> count_bitmap(Walk walk, BitmapLayout bitmap) {
   co_return {};
 }
 
-Task<Result<void>> count_bitmaps(Walk walk) {
-  const HeaderExtension* extension = nullptr;
-  for (const HeaderExtension& one : walk.header.extensions)
-    if (one.type == kExtensionBitmaps) extension = &one;
+const HeaderExtension* find_extension(const Header& header, uint32_t type) {
+  for (const HeaderExtension& one : header.extensions)
+    if (one.type == type) return &one;
+  return nullptr;
+}
+
+// Without the autoclear bit somebody has written who does not know bitmaps: they are no more.
+Task<Result<void>> count_bitmaps(const Walk& walk) {
+  if ((walk.header.autoclear & kAutoclearBitmaps) == 0) co_return {};
+  const HeaderExtension* const extension = find_extension(walk.header, kExtensionBitmaps);
   BitmapsLayout raw;
   if (extension == nullptr || extension->data.size() < sizeof raw) co_return {};
   std::memcpy(&raw, extension->data.data(), sizeof raw);
@@ -171,27 +300,45 @@ Task<Result<void>> count_bitmaps(Walk walk) {
   co_return {};
 }
 
+struct EncryptionLayout {
+  Be64 offset;  // 0
+  Be64 bytes;   // 8
+};
+static_assert(sizeof(EncryptionLayout) == 16);
+
+void count_encryption_header(const Walk& walk) {
+  const HeaderExtension* const extension = find_extension(walk.header, kExtensionEncryption);
+  EncryptionLayout raw;
+  if (extension == nullptr || extension->data.size() < sizeof raw) return;
+  std::memcpy(&raw, extension->data.data(), sizeof raw);
+  walk.count(raw.offset, raw.bytes);
+}
+
 }  // namespace
 
-Result<References> References::create(uint64_t clusters) {
+Result<References> References::create(uint64_t file_bytes, const Geometry& geometry) {
+  const uint64_t clusters = geometry.clusters_for(file_bytes) + 1;
   if (clusters > kMaxClusters)
     return fail(ErrorKind::kOutOfRange, "the file has {} clusters, too many for a check", clusters);
-  auto mapping = TRY(Mapping::anonymous(std::max<uint64_t>(clusters, 1) * sizeof(uint32_t)));
-  return References(std::move(mapping), clusters);
+  auto mapping = TRY(Mapping::anonymous(clusters * sizeof(uint32_t)));
+  return References(std::move(mapping), clusters, file_bytes + geometry.cluster_bytes());
 }
 
 void count_range(uint64_t offset, uint64_t bytes, const Geometry& geometry, References& references,
-                 Findings& findings) {
+                 Findings& findings, uint32_t times) {
   if (bytes == 0) return;
-  bool outside = !range_fits(offset, bytes, kMaxHostBytes);
+  if (!references.inside(offset, bytes)) {
+    findings.corrupt(fmt::format("ERROR: counting reference for region exceeding the end of the "
+                                 "file by one cluster or more: offset {:#x} size {:#x}",
+                                 offset, bytes),
+                     times);
+    const uint64_t first = geometry.cluster_of(offset);
+    references.add_outside({first, geometry.cluster_of(bytes) + 2});
+    return;
+  }
   const uint64_t last = geometry.cluster_of(offset + bytes - 1);
-  for (uint64_t cluster = geometry.cluster_of(offset); !outside && cluster <= last; ++cluster)
-    outside = !references.add(cluster);
-  if (outside)
-    findings.corrupt(
-        fmt::format("ERROR: counting reference for region exceeding the end of the "
-                    "file by one cluster or more: offset {:#x} size {:#x}",
-                    offset, bytes));
+  for (uint64_t cluster = geometry.cluster_of(offset); cluster <= last; ++cluster)
+    references.add(cluster, times);
 }
 
 Task<Result<std::vector<uint64_t>>> read_table(File& file, uint64_t offset, uint64_t entries) {
@@ -203,11 +350,12 @@ Task<Result<std::vector<uint64_t>>> read_table(File& file, uint64_t offset, uint
 }
 
 Task<Result<void>> count_references(File& file, const Header& header, References& references,
-                                    Findings& findings) {
-  const Walk walk{file, header, references, findings};
+                                    Findings& findings, bool fix) {
+  const Walk walk{file, header, references, findings, fix};
   walk.count(0, header.geometry.cluster_bytes());
-  CO_TRY_VOID(co_await count_mapping(walk, header.l1_offset, header.l1_entries, true));
+  CO_TRY_VOID(co_await count_active_mapping(walk));
   CO_TRY_VOID(co_await count_snapshots(walk));
+  count_encryption_header(walk);
   co_return co_await count_bitmaps(walk);
 }
 

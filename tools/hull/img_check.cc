@@ -1,7 +1,8 @@
-// hull img check [-q] [-f FMT] [--output=human|json] FILE
+// hull img check [-q] [-f FMT] [--output=human|json] [-r leaks|all] [-U] [--backing-chain] FILE
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "blockcore/backing_name.h"
 #include "blockcore/image/check.h"
 #include "blockcore/image_lock.h"
 #include "tools/hull/img.h"
@@ -12,40 +13,48 @@ namespace {
 using blockcore::DiskFormat;
 using blockcore::LocalFile;
 using blockcore::qcow2::CheckResult;
+using blockcore::qcow2::Repair;
+using nlohmann::json;
 
 struct CheckCommand {
   std::string path;
   std::string format;
   std::string output = "human";
+  std::string repair;
   bool quiet = false;
   bool force_share = false;
+  bool backing_chain = false;
+
+  bool json_wanted() const { return output == "json"; }
+  Repair repair_wanted() const {
+    if (repair.empty()) return Repair::kNone;
+    return repair == "all" ? Repair::kAll : Repair::kLeaks;
+  }
 };
 
-Result<CheckResult> check_now(const CheckCommand& command) {
-  const auto engine = TRY(blockcore::IoEngine::create(blockcore::IoEngineKind::kThreads));
-  const auto file = TRY(LocalFile::open(*engine, command.path, {.read_only = true}));
-  if (!command.force_share) (void)TRY(blockcore::lock_image(file->fd(), command.path, {}));
-  const DiskFormat format = command.format.empty()
-                                ? TRY(engine->run_until_done(blockcore::probe_format(*file)))
-                                : TRY(parse_img_format(command.path, command.format));
-  return engine->run_until_done(blockcore::check_image_file(*file, format));
-}
+// One image of the chain.
+struct Level {
+  std::string path;
+  std::string format;
+};
 
-std::string check_json(const std::string& path, const CheckResult& result) {
-  nlohmann::json object = {{"filename", path},
-                           {"format", "qcow2"},
-                           {"check-errors", 0},
-                           {"image-end-offset", result.image_end_offset}};
+json check_json(const std::string& path, const CheckResult& result) {
+  json object = {{"filename", path},
+                 {"format", "qcow2"},
+                 {"check-errors", 0},
+                 {"image-end-offset", result.image_end_offset}};
   const auto add = [&object](const char* key, uint64_t value) {
     if (value != 0) object[key] = value;
   };
   add("total-clusters", result.total_clusters);
   add("corruptions", result.findings.corruptions);
+  add("corruptions-fixed", result.findings.corruptions_fixed);
   add("leaks", result.leaks);
+  add("leaks-fixed", result.leaks_fixed);
   add("allocated-clusters", result.findings.allocated_clusters);
   add("fragmented-clusters", result.findings.fragmented_clusters);
   add("compressed-clusters", result.findings.compressed_clusters);
-  return object.dump(4, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return object;
 }
 
 std::string check_text(const CheckResult& result) {
@@ -77,35 +86,136 @@ std::string check_text(const CheckResult& result) {
   return text;
 }
 
+void print_messages(const CheckCommand& command, const CheckResult& result) {
+  std::fflush(stdout);
+  for (const std::string& message : result.findings.messages) {
+    if (!command.json_wanted() || command.repair_wanted() != Repair::kNone)
+      fmt::print(stderr, "{}\n", message);
+  }
+}
+
+// A repair, then a look at what it made. nullopt: it could not be done, which was said.
+Result<std::optional<CheckResult>> repair_then_check(const CheckCommand& command,
+                                                     blockcore::IoEngine& engine, LocalFile& file,
+                                                     DiskFormat format) {
+  const Repair repair = command.repair_wanted();
+  CheckResult result =
+      TRY(engine.run_until_done(blockcore::check_image_file(file, format, repair)));
+  print_messages(command, result);
+  if (result.needs_rebuild) {
+    img_fail(Error(ErrorKind::kCorrupt, "Check failed: Input/output error"));
+    return std::nullopt;
+  }
+  const uint64_t errors = result.findings.corruptions_fixed;
+  const uint64_t leaks = result.leaks_fixed;
+  if (errors == 0 && leaks == 0) return result;
+  if (!command.quiet && !command.json_wanted())
+    fmt::print(
+        "The following inconsistencies were found and repaired:\n\n    {} leaked clusters\n    {} "
+        "corruptions\n\nDouble checking the fixed image now...\n",
+        leaks, errors);
+  result = TRY(engine.run_until_done(blockcore::check_image_file(file, format)));
+  print_messages(command, result);
+  result.findings.corruptions_fixed = errors;
+  result.leaks_fixed = leaks;
+  return result;
+}
+
+struct Outcome {
+  int exit_code = 0;
+  json report;  // with --output=json
+  std::optional<Level> below;
+};
+
+Result<std::optional<Level>> find_below(blockcore::IoEngine& engine, LocalFile& file) {
+  const auto header = TRY(engine.run_until_done(blockcore::qcow2::ImageHeader::read(file)));
+  if (header->backing_name.empty()) return std::nullopt;
+  return Level{TRY(blockcore::resolve_backing_name(file.path(), header->backing_name)),
+               header->backing_format.value_or("")};
+}
+
+Result<Outcome> check_level(const CheckCommand& command, blockcore::IoEngine& engine,
+                            const Level& level) {
+  const bool repair = command.repair_wanted() != Repair::kNone;
+  const auto file = TRY(LocalFile::open(engine, level.path, {.read_only = !repair}));
+  if (!command.force_share || repair)
+    (void)TRY(blockcore::lock_image(file->fd(), level.path, {.write = repair, .resize = repair}));
+  const DiskFormat format = level.format.empty()
+                                ? TRY(engine.run_until_done(blockcore::probe_format(*file)))
+                                : TRY(parse_img_format(level.path, level.format));
+  const auto result = TRY(repair_then_check(command, engine, *file, format));
+  Outcome outcome;
+  outcome.exit_code = kImgFailed;
+  if (!result) return outcome;
+  outcome.exit_code = 0;
+  if (command.json_wanted()) {
+    outcome.report = check_json(level.path, *result);
+  } else if (!command.quiet) {
+    fmt::print("{}", check_text(*result));
+  }
+  if (result->findings.corruptions != 0)
+    outcome.exit_code = kImgCorrupt;
+  else if (result->leaks != 0)
+    outcome.exit_code = kImgLeaks;
+  if (command.backing_chain) outcome.below = TRY(find_below(engine, *file));
+  return outcome;
+}
+
+int report_failure(const Error& error) {
+  img_fail(error);
+  return error.kind() == ErrorKind::kUnsupported ? kImgNoCheck : kImgFailed;
+}
+
+// The worst of all images' exit codes: failed, then corrupt, then leaks.
+Result<int> check_chain(const CheckCommand& command) {
+  const auto engine = TRY(blockcore::IoEngine::create(blockcore::IoEngineKind::kThreads));
+  int worst = 0;
+  json reports = json::array();
+  std::optional<Level> level = Level{command.path, command.format};
+  for (size_t depth = 0; level; ++depth) {
+    if (depth == blockcore::kMaxChainLength)
+      return fail(ErrorKind::kInvalidFormat, "{}: the chain of backing files is too long",
+                  command.path);
+    // What has nothing to check ends a chain well.
+    if (depth != 0 && level->format == "raw") break;
+    if (command.backing_chain && !command.json_wanted() && !command.quiet)
+      fmt::print("{}{}:\n", depth == 0 ? "" : "\n", level->path);
+    Outcome outcome = TRY(check_level(command, *engine, *level));
+    if (outcome.exit_code != 0 && (worst == 0 || outcome.exit_code < worst))
+      worst = outcome.exit_code;
+    if (!outcome.report.is_null()) reports.push_back(std::move(outcome.report));
+    level = std::move(outcome.below);
+  }
+  if (command.json_wanted() && !reports.empty()) {
+    const json& value = command.backing_chain ? reports : reports.front();
+    fmt::print("{}\n", value.dump(4, ' ', false, json::error_handler_t::replace));
+  }
+  return worst;
+}
+
 }  // namespace
 
 int img_check(Arguments arguments) {
   CheckCommand command;
-  CLI::App app("Looks for errors and leaks in an image; changes nothing.", "hull img check");
+  CLI::App app(
+      "Looks for errors and leaks in an image. Without -r it changes nothing; it opens nothing "
+      "that the image refers to.",
+      "hull img check");
   app.footer(
-      "Exit status: 0 no errors, 1 the check failed, 2 errors, 3 leaks only, 63 the format "
-      "has nothing to check.");
+      "Exit status: 0 no errors (or all repaired), 1 the check failed, 2 errors, 3 leaks only, 63 "
+      "the format has nothing to check.");
   app.add_option("FILE", command.path, "the image")->required();
   app.add_option("-f", command.format, "its format: raw or qcow2; looks if absent");
+  app.add_option("-r", command.repair, "repair: leaks, or all (errors too)")
+      ->check(CLI::IsMember({"leaks", "all"}));
   app.add_option("--output", command.output, "human (default) or json")
       ->check(CLI::IsMember({"human", "json"}));
   app.add_flag("-q", command.quiet, "print nothing but errors");
   app.add_flag("-U,--force-share", command.force_share, "even if a program writes to it");
+  app.add_flag("--backing-chain", command.backing_chain, "and its backing files, one by one");
   if (const auto done = parse_img_words(app, arguments)) return *done;
-  const auto result = check_now(command);
-  if (!result) {
-    img_fail(result.error());
-    return result.error().kind() == ErrorKind::kUnsupported ? kImgNoCheck : kImgFailed;
-  }
-  if (command.output == "json") {
-    fmt::print("{}", check_json(command.path, *result));
-  } else {
-    for (const std::string& message : result->findings.messages)
-      fmt::print(stderr, "{}\n", message);
-    if (!command.quiet) fmt::print("{}", check_text(*result));
-  }
-  if (result->findings.corruptions != 0) return kImgCorrupt;
-  return result->leaks != 0 ? kImgLeaks : 0;
+  const auto worst = check_chain(command);
+  return worst ? *worst : report_failure(worst.error());
 }
 
 }  // namespace hull::cli

@@ -70,6 +70,36 @@ TEST_F(Img, CheckTellsLeaksAndErrorsByItsExitCode) {
   EXPECT_EQ(hull_img("check @nothing").exit_code, 1);
 }
 
+TEST_F(Img, RepairSaysWhatQemuSays) {
+  if (!have_qemu_img()) GTEST_SKIP() << "there is no qemu-img";
+  ASSERT_EQ(hull_img("create -q -f qcow2 @x 1M").exit_code, 0);
+  testing::Bytes image = testing::load_file(directory_ / "x");
+  image.resize(7 * 65536);
+  image[2 * 65536 + 2 * 5 + 1] = 1;  // counts a cluster that nobody uses
+  for (const char* options : {"-r leaks", "-r all", "-q -r all", "-r leaks --output=json"}) {
+    testing::save_file(directory_ / "x", image);
+    const Outcome ours = hull_img(std::string("check ") + options + " @x");
+    testing::save_file(directory_ / "x", image);
+    const Outcome theirs = qemu_img(std::string("check ") + options + " @x");
+    EXPECT_EQ(ours.exit_code, theirs.exit_code) << options;
+    if (ours.output.starts_with("{"))
+      EXPECT_EQ(nlohmann::json::parse(ours.output), nlohmann::json::parse(theirs.output));
+    else
+      EXPECT_EQ(ours.output, theirs.output) << options;
+  }
+}
+
+TEST_F(Img, CheckOfChainGivesTheWorstExitCode) {
+  ASSERT_EQ(hull_img("create -q -f qcow2 @base 1M").exit_code, 0);
+  ASSERT_EQ(hull_img("create -q -f qcow2 -b base -F qcow2 @x").exit_code, 0);
+  testing::Bytes image = testing::load_file(directory_ / "base");
+  image.resize(7 * 65536);
+  image[2 * 65536 + 2 * 5 + 1] = 1;  // counts a cluster that nobody uses
+  testing::save_file(directory_ / "base", image);
+  EXPECT_EQ(hull_img("check @x").exit_code, 0);
+  EXPECT_EQ(hull_img("check --backing-chain @x").exit_code, 3);
+}
+
 TEST_F(Img, CreateRefusesBackingWithoutFormat) {
   ASSERT_EQ(hull_img("create -q -f qcow2 @base 1M").exit_code, 0);
   EXPECT_EQ(hull_img("create -f qcow2 -b base @x").exit_code, 1);
