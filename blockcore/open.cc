@@ -157,9 +157,9 @@ bool is_direct(CacheMode cache) {
 }
 
 // An overlay that nobody can open later: nothing in it has to survive a crash of the host, so its
-// flushes do nothing. Small clusters: a guest's 4 KiB write copies nothing from below.
-constexpr uint32_t kTransientClusterBits = 12;
-constexpr uint64_t kMaxSmallClusterDiskBytes = uint64_t{4} << 40;  // the L1 table's limit is near
+// flushes do nothing. With extended L2 entries a guest's 4 KiB write copies nothing from below, as
+// with clusters of 4 KiB, which are as fast; but the tables have an eighth of the size (256 KiB for
+// 1 GiB), so that the cache of 8 MiB holds those of 32 GiB, and disks of any size fit.
 
 Task<Result<std::unique_ptr<Disk>>> add_transient_overlay(IoEngine& engine,
                                                           const OpenOptions& options,
@@ -168,8 +168,7 @@ Task<Result<std::unique_ptr<Disk>>> add_transient_overlay(IoEngine& engine,
   const CacheMode cache = is_direct(options.cache) ? CacheMode::kNone : CacheMode::kUnsafe;
   CO_TRY(std::unique_ptr<LocalFile> file,
          LocalFile::adopt(engine, std::move(fd), options.path + " (transient)", {.cache = cache}));
-  Qcow2CreateOptions format{.size_bytes = below->size_bytes()};
-  if (format.size_bytes <= kMaxSmallClusterDiskBytes) format.cluster_bits = kTransientClusterBits;
+  Qcow2CreateOptions format{.size_bytes = below->size_bytes(), .extended_l2 = true};
   CO_TRY_VOID(co_await create_qcow2(*file, std::move(format)));
   CO_TRY(std::unique_ptr<Qcow2Disk> overlay, co_await Qcow2Disk::open(std::move(file), {}));
   overlay->set_backing(std::move(below));

@@ -9,6 +9,12 @@
 namespace hull::blockcore::qcow2 {
 namespace {
 
+// The guest clusters have host clusters of their own, which hold no data for the extent.
+bool keeps_host(const Extent& extent) {
+  return extent.writable && extent.kind != ClusterKind::kNormal &&
+         extent.kind != ClusterKind::kCompressed;
+}
+
 // What one read spares is worth more than reading this many bytes that will be overwritten.
 constexpr uint64_t kMaxMiddleBytes = 16 << 10;
 
@@ -49,13 +55,15 @@ Task<Result<uint64_t>> Writer::write_new(uint64_t offset, const Extent& extent,
   const uint64_t slice_end =
       geometry.offset_of((placement.first_cluster | (geometry.l2_slice_entries() - 1)) + 1);
   placement.length = std::min(extent.length, slice_end - offset);
-  const uint64_t last_cluster = geometry.cluster_of(offset + placement.length - 1);
-  if (WaitList* busy = image_.claims.find(placement.first_cluster, last_cluster)) {
+  const GranuleRange range = keeps_host(extent)
+                                 ? granules_of(geometry, offset, placement.length)
+                                 : granules_of_clusters(geometry, offset, placement.length);
+  if (WaitList* busy = image_.claims.find(range)) {
     co_await busy->wait();
     co_return 0;
   }
-  // From here on nobody else changes what these clusters map to.
-  const Claims::Claim claim(image_.claims, placement.first_cluster, last_cluster);
+  // From here on nobody else changes what these granules map to.
+  const Claims::Claim claim(image_.claims, range);
   placement.old_zero = reads_as_zero(extent, offset);
   CO_TRY_VOID(co_await place(placement, extent));
   const IovecPart part(buffers, done, placement.length);
@@ -81,9 +89,7 @@ Task<Result<void>> Writer::place(Placement& placement, const Extent& extent) {
   const Geometry& geometry = image_.geometry;
   const uint64_t in_cluster = geometry.offset_in_cluster(placement.offset);
   const uint64_t clusters = geometry.clusters_for(in_cluster + placement.length);
-  const bool holds_data =
-      extent.kind == ClusterKind::kNormal || extent.kind == ClusterKind::kCompressed;
-  if (extent.writable && !holds_data) {
+  if (keeps_host(extent)) {
     placement.host = {geometry.cluster_of(extent.host_offset), clusters};
     placement.kept = true;
     co_return {};

@@ -86,8 +86,9 @@ Task<Result<uint64_t>> Zeroer::change_clusters(uint64_t offset, uint64_t length,
   const uint64_t slice_end = geometry.offset_of((first | (geometry.l2_slice_entries() - 1)) + 1);
   const uint64_t end = std::min(slice_end, offset + extent->length);
   const uint64_t last = geometry.cluster_of(end - 1);
-  // A write that is on its way into new clusters would bring back what is zeroed here.
-  if (WaitList* busy = image_.claims.find(first, last)) {
+  // A write that is on its way into new clusters would bring back what is zeroed here; one into
+  // other subclusters relies on the host cluster, which may go.
+  if (WaitList* busy = image_.claims.find(granules_of_clusters(geometry, offset, end - offset))) {
     co_await busy->wait();
     co_return 0;
   }
@@ -148,8 +149,7 @@ Task<Result<void>> Zeroer::write_zero_bytes(uint64_t offset, uint64_t length) {
   if (extent && extent->length == length &&
       (extent->kind == ClusterKind::kZero ||
        (extent->kind == ClusterKind::kUnallocated && offset >= image_.backing_bytes())) &&
-      image_.claims.find(image_.geometry.cluster_of(offset),
-                         image_.geometry.cluster_of(offset + length - 1)) == nullptr)
+      image_.claims.find(granules_of(image_.geometry, offset, length)) == nullptr)
     co_return {};
   std::vector<iovec> buffers;
   for (uint64_t left = length; left != 0; left -= buffers.back().iov_len)
