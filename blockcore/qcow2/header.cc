@@ -171,7 +171,8 @@ HeaderLayout fixed_fields(const Header& header) {
 
 size_t header_area_bytes(std::span<const std::byte> first_bytes) {
   HeaderLayout raw{};
-  std::memcpy(&raw, first_bytes.data(), std::min(first_bytes.size(), sizeof raw));
+  if (!first_bytes.empty())
+    std::memcpy(&raw, first_bytes.data(), std::min(first_bytes.size(), sizeof raw));
   const uint32_t bits = std::clamp<uint32_t>(raw.cluster_bits, kMinClusterBits, kMaxClusterBits);
   return size_t{1} << bits;
 }

@@ -127,7 +127,7 @@ Task<Result<void>> Refcounts::drop(HostRun run, std::vector<HostRun>& unreferenc
     }
     const uint64_t references = get_refcount(slice->bytes(), order, cluster & mask);
     // More references than counted: the image is corrupt, and the cluster stays what it is.
-    if (references == 0)
+    if (references == 0 || cluster == 0)
       co_return fail(ErrorKind::kCorrupt,
                      "{}: host cluster at {:#x} has more references than its "
                      "refcount says",

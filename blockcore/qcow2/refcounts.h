@@ -76,7 +76,9 @@ class Refcounts {
   HostTable table_;
   SliceCache cache_;
   AsyncMutex allocating_;
-  uint64_t hint_ = 0;                      // no free cluster lies before it, but for punching_
+  // No free cluster lies before it, but for punching_. The header's is never free, whatever a
+  // corrupt refcount says.
+  uint64_t hint_ = 1;
   uint64_t fresh_from_ = 0;                // first cluster that was never written
   std::map<uint64_t, uint64_t> punching_;  // first cluster → end: free, but not to be used yet
 };

@@ -36,7 +36,7 @@ std::unexpected<Error> bad_snapshot(size_t index, std::string_view field, uint64
 
 void decode_extra(const SnapshotLayout& raw, std::span<const std::byte> extra, Snapshot& snapshot) {
   SnapshotExtraLayout fields{};
-  std::memcpy(&fields, extra.data(), std::min(extra.size(), sizeof fields));
+  if (!extra.empty()) std::memcpy(&fields, extra.data(), std::min(extra.size(), sizeof fields));
   snapshot.vm_state_bytes =
       extra.size() >= 8 ? fields.vm_state_bytes.get() : uint64_t{raw.vm_state_bytes.get()};
   if (extra.size() >= 16) snapshot.disk_bytes = fields.disk_bytes;
