@@ -3,6 +3,7 @@
 #include <sys/epoll.h>
 
 #include "base/log.h"
+#include "base/program_text.h"
 #include "firmware/guest/image.h"
 #include "virtio/tap.h"
 #include "vmm/build_machine.h"
@@ -11,6 +12,8 @@
 namespace hull::vmm {
 
 namespace {
+
+constexpr std::chrono::milliseconds kStartUpIsOver{200};
 
 devices::ConsoleOptions to_console_options(const config::ConsoleConfig& config) {
   devices::ConsoleOptions options;
@@ -128,6 +131,7 @@ Result<EndReason> Session::run() {
     timeout = loop_.call_after(*options_.timeout, [this] {
       force_off(EndKind::kTimeout, fmt::format("{} seconds are over", options_.timeout->count()));
     });
+  const uint64_t settled = loop_.call_after(kStartUpIsOver, drop_resident_text);
   for (;;) {
     Result<EndReason> end = run_machine_once();
     const config::LifecycleAction action =
@@ -142,6 +146,7 @@ Result<EndReason> Session::run() {
     }
     if (action == config::LifecycleAction::kPreserve && !power_button_pressed_) TRY(preserve(*end));
     loop_.cancel(timeout);
+    loop_.cancel(settled);
     loop_.cancel(grace_timer_);
     return end;
   }
