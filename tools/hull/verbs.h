@@ -24,10 +24,12 @@ std::span<const Verb> verbs();
 int run_verb(Arguments arguments);
 int doctor_verb(Arguments arguments);
 int img_verb(Arguments arguments);
+int nbd_verb(Arguments arguments);
 int complete_verb(Arguments arguments);
 
 std::vector<std::string> run_words();
 std::vector<std::string> doctor_words();
 std::vector<std::string> img_words();
+std::vector<std::string> nbd_words();
 
 }  // namespace hull::cli

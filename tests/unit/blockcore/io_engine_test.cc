@@ -19,6 +19,7 @@
 
 #include "base/event_fd.h"
 #include "base/unique_fd.h"
+#include "tests/support/socket_pair.h"
 #include "tests/support/temporary_file.h"
 
 namespace hull::blockcore {
@@ -99,17 +100,7 @@ TEST_P(IoEngineTest, FallocateExtendsTheFile) {
   EXPECT_EQ(::lseek(file_.get(), 0, SEEK_END), 65536);
 }
 
-class SocketPair {
- public:
-  SocketPair() {
-    int fds[2];
-    CHECK(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
-    ours = UniqueFd(fds[0]);
-    theirs = UniqueFd(fds[1]);
-  }
-  UniqueFd ours;
-  UniqueFd theirs;
-};
+using testing::SocketPair;
 
 Task<void> receive_into(IoEngine& engine, int fd, std::span<char> data, bool whole,
                         int64_t& result) {

@@ -1,0 +1,114 @@
+// One client of the NBD server: handshake, then requests and replies until either side ends it.
+//
+// A hostile client cannot make it grow: requests in flight, the bytes of their payloads and the
+// replies that wait for the client to read them are bounded together; while a bound is reached
+// nothing more is received.
+#pragma once
+
+#include <array>
+#include <coroutine>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "base/unique_fd.h"
+#include "blockcore/nbd/export.h"
+#include "blockcore/nbd/server_handshake.h"
+#include "blockcore/nbd/stream.h"
+
+namespace hull::blockcore::nbd {
+
+class Connection {
+ public:
+  // Of one client: with the input buffer all that it can make us hold.
+  static constexpr unsigned kMaxRequests = 128;
+  static constexpr uint64_t kMaxPayloadBytes = kMaxDataBytes;
+
+  Connection(IoEngine& engine, const Export& offer, UniqueFd socket)
+      : export_(offer), socket_(std::move(socket)), stream_(engine, socket_.get()) {}
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection();  // run() has ended and sending() is false
+
+  // Ends when the client is gone and no request is in flight. What goes wrong ends the connection.
+  Task<void> run();
+  // Takes no more requests; those in flight are finished and answered.
+  void finish();
+  void hang_up();  // at once: replies are dropped
+
+  bool negotiated() const { return negotiated_.has_value(); }  // the handshake is over
+  bool has_replies() const { return !outgoing_.empty() && !sending_; }
+  bool sending() const { return sending_; }
+  // Sends all that is queued, in as few calls as can be; to be called once per turn of the loop.
+  void send_replies();
+
+ private:
+  struct Request {
+    Command command;
+    uint16_t flags;
+    uint64_t cookie;
+    uint64_t offset;
+    uint32_t length;
+    WireError error;                    // found before it was executed
+    std::unique_ptr<std::byte[]> data;  // of a write
+    uint32_t payload_bytes;             // that it counts for
+  };
+  struct Reply {
+    std::string head;                   // one or more messages; the last continues in `data`
+    std::unique_ptr<std::byte[]> data;  // of a read
+    uint32_t data_bytes = 0;
+    uint32_t payload_bytes = 0;
+  };
+  // Suspends run() until wake().
+  struct Wait {
+    Connection& connection;
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> awaiting) { connection.waiting_ = awaiting; }
+    void await_resume() const noexcept {}
+  };
+
+  Task<void> serve();
+  Task<bool> next_header(RequestHeader& header);
+  Task<Result<void>> take_payload(std::span<std::byte> data);
+  Task<Result<void>> skip_payload(uint64_t length);
+  Task<bool> accept(const RequestHeader& header);
+  Task<Result<void>> receive_data(Request& request);
+  uint32_t held_bytes(const Request& request) const;
+  WireError check(const Request& request) const;
+  uint16_t allowed_flags(Command command) const;
+
+  Task<void> process(Request request);
+  Task<Result<void>> execute(Request& request, Reply& reply);
+  Task<Result<void>> read(Request& request, Reply& reply);
+  Task<Result<void>> write_zeroes(const Request& request);
+  Task<Result<void>> warm_cache(const Request& request);
+  Task<Result<void>> block_status(const Request& request, Reply& reply);
+  void answer(const Request& request, Reply& reply, WireError error);
+  void answer_error(const Request& request, Reply& reply, WireError error) const;
+
+  Task<void> send_loop();
+  void drop_replies();
+  void retire(const Reply& reply);
+  Wait change() { return Wait{*this}; }
+  void wake();
+
+  const Export& export_;
+  const UniqueFd socket_;
+  Stream stream_;
+  std::optional<Negotiated> negotiated_;
+  bool running_ = false;
+  bool finishing_ = false;
+  bool broken_ = false;  // nothing can be sent any more
+
+  std::array<std::byte, 16 << 10> input_;
+  size_t input_begin_ = 0;
+  size_t input_end_ = 0;
+
+  unsigned in_flight_ = 0;      // requests whose reply has not been sent
+  uint64_t payload_bytes_ = 0;  // of theirs
+  std::deque<Reply> outgoing_;
+  bool sending_ = false;
+  std::coroutine_handle<> waiting_;  // run(), until one of these changes
+};
+
+}  // namespace hull::blockcore::nbd

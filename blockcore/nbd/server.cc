@@ -1,0 +1,168 @@
+#include "blockcore/nbd/server.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/log.h"
+#include "blockcore/nbd/connection.h"
+
+namespace hull::blockcore::nbd {
+
+Result<std::unique_ptr<Server>> Server::create(IoEngine& engine, Export offer,
+                                               ServerOptions options) {
+  CHECK(options.max_connections > 0 && options.max_connections <= kMaxConnections);
+  UniqueFd timer(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  if (!timer.valid()) return std::unexpected(Error::from_errno("timerfd_create"));
+  std::unique_ptr<Server> server(
+      new Server(engine, std::move(offer), std::move(options), std::move(timer)));
+  if (auto watched =
+          engine.watch(server->timer_.get(), [raw = server.get()] { raw->enforce_deadlines(); });
+      !watched)
+    return std::unexpected(std::move(watched).error());
+  return server;
+}
+
+Server::Server(IoEngine& engine, Export offer, ServerOptions options, UniqueFd timer)
+    : engine_(engine),
+      export_(std::move(offer)),
+      options_(std::move(options)),
+      timer_(std::move(timer)) {
+  engine_.add_client(*this);
+}
+
+Server::~Server() {
+  CHECK(clients_.empty());
+  if (listener_.valid()) engine_.unwatch(listener_.get());
+  engine_.unwatch(timer_.get());
+  engine_.remove_client(*this);
+}
+
+Result<void> Server::listen(UniqueFd listener) {
+  CHECK(!listener_.valid());
+  if (auto watched = engine_.watch(listener.get(), [this] { accept_clients(); }); !watched)
+    return watched;
+  listener_ = std::move(listener);
+  return {};
+}
+
+// The watch tells of a change once, so everybody who waits is let in, as far as there is room; the
+// rest when somebody has gone.
+void Server::accept_clients() {
+  while (listener_.valid() && clients_.size() < options_.max_connections) {
+    UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (socket.valid()) {
+      adopt(std::move(socket));
+      continue;
+    }
+    if (errno == EINTR || errno == ECONNABORTED) continue;
+    if (errno != EAGAIN)
+      LOG_LIMITED(LogLevel::kWarn, "nbd: {}", Error::from_errno("accept").message());
+    return;
+  }
+}
+
+void Server::adopt(UniqueFd socket) {
+  // Replies are gathered before they are sent. Fails harmlessly on a unix socket.
+  const int on = 1;
+  ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  const auto now = Clock::now();
+  clients_.push_back(
+      {.connection = std::make_unique<Connection>(engine_, export_, std::move(socket)),
+       .deadline = now + options_.patience});
+  arm_timer(now);
+  start_detached(serve(clients_.back()));
+}
+
+// The connection is still running its own frames here; turn() buries it.
+Task<void> Server::serve(Client& client) {
+  co_await client.connection->run();
+  client.gone = true;
+  someone_gone_ = true;
+}
+
+bool Server::turn() {
+  bool worked = false;
+  for (Client& client : clients_) {
+    if (!client.connection->has_replies()) continue;
+    client.connection->send_replies();
+    worked = true;
+  }
+  return forget_gone_clients() || worked;
+}
+
+bool Server::may_sleep() {
+  return !someone_gone_ && std::none_of(clients_.begin(), clients_.end(), [](const Client& client) {
+    return client.connection->has_replies();
+  });
+}
+
+bool Server::forget_gone_clients() {
+  if (!std::exchange(someone_gone_, false)) return false;
+  bool was_client = false;
+  std::erase_if(clients_, [&](const Client& client) {
+    if (client.gone) was_client |= client.connection->negotiated();
+    return client.gone;
+  });
+  if (stopping_) {
+    if (clients_.empty() && stopped_) std::exchange(stopped_, {}).resume();
+    return true;
+  }
+  accept_clients();
+  if (was_client && clients_.empty() && options_.last_client_left) options_.last_client_left();
+  return true;
+}
+
+void Server::enforce_deadlines() {
+  uint64_t expirations;
+  [[maybe_unused]] const ssize_t got = ::read(timer_.get(), &expirations, sizeof expirations);
+  const auto now = Clock::now();
+  for (Client& client : clients_) {
+    const bool limited = stopping_ || !client.connection->negotiated();
+    if (!client.gone && limited && client.deadline <= now) client.connection->hang_up();
+  }
+  arm_timer(now);
+}
+
+// For the first deadline after `now`; nobody's: the timer stays silent.
+void Server::arm_timer(Clock::time_point now) {
+  auto first = Clock::time_point::max();
+  for (const Client& client : clients_)
+    if (!client.gone && (stopping_ || !client.connection->negotiated()) && client.deadline > now)
+      first = std::min(first, client.deadline);
+  itimerspec when{};
+  if (first != Clock::time_point::max()) {
+    const auto left = std::chrono::ceil<std::chrono::nanoseconds>(first.time_since_epoch());
+    when.it_value.tv_sec = static_cast<time_t>(left.count() / 1'000'000'000);
+    when.it_value.tv_nsec = static_cast<long>(left.count() % 1'000'000'000);
+  }
+  ::timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &when, nullptr);
+}
+
+Task<void> Server::stop() {
+  CHECK(!stopping_);
+  stopping_ = true;
+  if (listener_.valid()) engine_.unwatch(listener_.get());
+  listener_.reset();
+  const auto now = Clock::now();
+  for (Client& client : clients_) {
+    client.deadline = now + options_.patience;
+    if (!client.gone) client.connection->finish();
+  }
+  arm_timer(now);
+  if (clients_.empty()) co_return;
+  struct Wait {
+    Server& server;
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> awaiting) { server.stopped_ = awaiting; }
+    void await_resume() const noexcept {}
+  };
+  co_await Wait{*this};
+}
+
+}  // namespace hull::blockcore::nbd

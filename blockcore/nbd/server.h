@@ -1,0 +1,78 @@
+// An NBD server for one export. It runs on its engine's thread and knows nothing of how clients
+// reach it: a listening socket (listener.h) or connected ones are handed to it.
+//
+//   auto server = TRY(Server::create(engine, std::move(offer), {}));
+//   TRY(server->listen(std::move(socket)));
+//   engine.run();                              // serves
+//   engine.run_until_done(server->stop());     // finishes what is in flight, hangs up
+#pragma once
+
+#include <chrono>
+#include <coroutine>
+#include <functional>
+#include <list>
+#include <memory>
+
+#include "base/unique_fd.h"
+#include "blockcore/io_engine.h"
+#include "blockcore/nbd/export.h"
+
+namespace hull::blockcore::nbd {
+
+class Connection;
+
+struct ServerOptions {
+  // More wait in the listening socket's queue. At most kMaxConnections.
+  unsigned max_connections = 1;
+  // For a whole handshake; and after stop() for replies that a client does not read.
+  std::chrono::milliseconds patience = std::chrono::seconds(10);
+  // A client that had got through the handshake has gone and no other is there. May stop the
+  // engine.
+  std::function<void()> last_client_left = {};
+};
+
+class Server final : LoopClient {
+ public:
+  static constexpr unsigned kMaxConnections = 256;
+
+  static Result<std::unique_ptr<Server>> create(IoEngine& engine, Export offer,
+                                                ServerOptions options);
+  ~Server() override;  // stop() has ended, or there never was a client
+
+  // Takes clients from a listening, non-blocking socket.
+  Result<void> listen(UniqueFd listener);
+  void adopt(UniqueFd socket);  // one connected client: a blocking stream socket
+  // No new clients and requests; ends when those in flight are answered and everybody is gone.
+  Task<void> stop();
+
+  size_t connections() const { return clients_.size(); }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct Client {
+    std::unique_ptr<Connection> connection;
+    Clock::time_point deadline;
+    bool gone = false;
+  };
+
+  Server(IoEngine& engine, Export offer, ServerOptions options, UniqueFd timer);
+  bool turn() override;
+  bool may_sleep() override;
+  void accept_clients();
+  Task<void> serve(Client& client);
+  bool forget_gone_clients();
+  void enforce_deadlines();
+  void arm_timer(Clock::time_point now);
+
+  IoEngine& engine_;
+  const Export export_;
+  const ServerOptions options_;
+  const UniqueFd timer_;
+  UniqueFd listener_;
+  std::list<Client> clients_;
+  bool someone_gone_ = false;
+  bool stopping_ = false;
+  std::coroutine_handle<> stopped_;
+};
+
+}  // namespace hull::blockcore::nbd

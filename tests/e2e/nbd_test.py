@@ -1,0 +1,196 @@
+"""hull nbd as NBD's own tools and qemu-img see it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import unittest
+
+from support import BUSY, ERROR, HULL, LIMIT, MIB, OK, REFUSED, USAGE, HullTest, pattern, qemu_img, sha256
+
+
+def tool(*arguments):
+    """Runs a program that must succeed; returns its standard output."""
+    result = subprocess.run([str(a) for a in arguments], capture_output=True, text=True, timeout=LIMIT, check=False)
+    if result.returncode != 0:
+        raise AssertionError(f"{arguments}: {result.returncode}\n{result.stdout}{result.stderr}")
+    return result.stdout
+
+
+class NbdTest(HullTest):
+    def setUp(self):
+        super().setUp()
+        self.socket = self.directory / "nbd.sock"
+        self.uri = f"nbd+unix:///?socket={self.socket}"
+        self.pid = self.directory / "nbd.pid"
+
+    def serve(self, disk, *options):
+        """A server in the background, ready for clients; it is ended in the end."""
+        result = self.hull("nbd", "--fork", "--persistent", "--pid-file", self.pid, "--socket", self.socket,
+                           "-f", disk.format, *options, disk.path)
+        self.assertEqual(result.code, OK, result)
+        self.addCleanup(self.stop)
+        return int(self.pid.read_text())
+
+    def stop(self):
+        """Ends the server and waits for its traces to go."""
+        if not self.pid.exists():
+            return
+        os.kill(int(self.pid.read_text()), signal.SIGTERM)
+        self.wait_for(lambda: not self.pid.exists() and not self.socket.exists(), "the server to end")
+
+    def locked(self, disk):
+        return subprocess.run(["qemu-img", "info", disk.path], capture_output=True, check=False).returncode != 0
+
+    def answers(self):
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(str(self.socket)) == 0
+
+
+class Tools(NbdTest):
+    def test_nbdinfo_sees_size_and_features(self):
+        self.serve(self.raw(), "-e", "4", "-D", "a disk", "--discard=unmap")
+        self.assertEqual(tool("nbdinfo", "--size", self.uri).strip(), str(4 * MIB))
+        text = tool("nbdinfo", self.uri)
+        for line in ("can_multi_conn: true", "can_trim: true", "can_zero: true", "can_fua: true", "can_df: true",
+                     "description: a disk", "base:allocation"):
+            self.assertIn(line, text)
+        tool("nbdinfo", "--list", self.uri)
+
+    def test_one_client_at_a_time_is_not_told_of_more_connections(self):
+        self.serve(self.raw())
+        self.assertIn("can_multi_conn: false", tool("nbdinfo", self.uri))
+
+    def test_map_shows_holes_and_zeros(self):
+        disk = self.qcow2()
+        tool("qemu-io", "-f", "qcow2", "-c", "write -P 5 1M 64k", "-c", "write -z 2M 64k", disk.path)
+        self.serve(disk, "-A")
+        lines = [line.split() for line in tool("nbdinfo", "--map", self.uri).splitlines()]
+        self.assertEqual([(int(start), int(length), int(flags)) for start, length, flags, *_ in lines],
+                         [(0, MIB, 3), (MIB, 65536, 0), (MIB + 65536, 3 * MIB - 65536, 3)])
+        depth = [line.split() for line in tool("nbdinfo", "--map=qemu:allocation-depth", self.uri).splitlines()]
+        self.assertEqual([int(flags) for _, _, flags, *_ in depth], [0, 1, 0, 1, 0])
+
+    def test_map_agrees_with_qemu_img(self):
+        base = self.raw("base.raw", data=pattern(0, 1024, 1))
+        disk = self.qcow2("top.qcow2", backing=base)
+        tool("qemu-io", "-f", "qcow2", "-c", "write -P 5 1M 128k", "-c", "discard 2M 128k", disk.path)
+        expected = qemu_img("map", "--output=json", "-f", "qcow2", disk.path)
+        self.serve(disk)
+        seen = qemu_img("map", "--output=json", "-f", "raw", self.uri)
+
+        def of(text):
+            # Over NBD neighbours that differ in depth or place alone are one.
+            merged = []
+            for entry in json.loads(text):
+                key = (entry["data"], entry["zero"])
+                if merged and merged[-1][1] == key:
+                    merged[-1][0] += entry["length"]
+                else:
+                    merged.append([entry["length"], key])
+            return merged
+
+        self.assertEqual(of(seen), of(expected))
+
+    def test_nbdcopy_there_and_back(self):
+        for image_format in ("raw", "qcow2"):
+            with self.subTest(format=image_format):
+                disk = getattr(self, image_format)()
+                source = self.raw("source.raw", data=pattern(0, 5000, 3))
+                self.serve(disk, "-e", "8")
+                tool("nbdcopy", "--flush", source.path, self.uri)
+                tool("nbdcopy", self.uri, self.directory / "back.raw")
+                self.stop()
+                self.assertEqual(sha256(self.directory / "back.raw"), sha256(source.path))
+                self.assertEqual(disk.contents(), source.path.read_bytes())
+                if image_format == "qcow2":
+                    disk.check()
+
+    def test_qemu_img_converts_compares_and_writes(self):
+        disk = self.qcow2()
+        source = self.raw("source.raw", data=bytes(MIB) + pattern(0, 3000, 9))
+        self.serve(disk, "-e", "2")
+        qemu_img("convert", "-n", "-f", "raw", "-O", "raw", source.path, self.uri)
+        qemu_img("compare", "-f", "raw", "-F", "raw", source.path, self.uri)
+        tool("qemu-io", "-f", "raw", "-c", "write -f -P 1 64k 4k", "-c", "write -zu 0 64k", "-c", "discard 1M 64k",
+             "-c", "aio_write -P 3 3M 512k", "-c", "aio_flush", "-c", "flush", "-c", "read -P 3 3M 512k", self.uri)
+        self.stop()
+        disk.check()
+
+    def test_tcp_port_on_the_loopback(self):
+        disk = self.raw(data=pattern(0, 100, 4))
+        server = subprocess.Popen([HULL, "nbd", "-v", "--port", "0", "-x", "disk", disk.path], stdout=subprocess.PIPE, text=True)
+        uri = server.stdout.readline().strip()
+        self.assertRegex(uri, r"^nbd://127\.0\.0\.1:\d+/disk$")
+        self.assertEqual(tool("nbdinfo", "--size", uri).strip(), str(4 * MIB))
+        # It was not persistent: with its client it goes.
+        self.assertEqual(server.wait(LIMIT), OK)
+        server.stdout.close()
+
+
+class Behaviour(NbdTest):
+    def test_read_only_export_refuses_writes(self):
+        disk = self.raw(data=pattern(0, 10, 1))
+        before = sha256(disk.path)
+        self.serve(disk, "--read-only")
+        self.assertIn("is_read_only: true", tool("nbdinfo", self.uri))
+        failed = subprocess.run(["qemu-io", "-f", "raw", "-c", "write 0 4k", self.uri], capture_output=True, check=False)
+        self.assertNotEqual(failed.returncode, 0)
+        self.stop()
+        self.assertEqual(sha256(disk.path), before)
+
+    def test_snapshot_leaves_the_image_alone(self):
+        disk = self.raw(data=pattern(0, 10, 1))
+        before = sha256(disk.path)
+        self.serve(disk, "--snapshot", "-e", "2")
+        tool("qemu-io", "-f", "raw", "-c", "write -P 9 0 64k", self.uri)
+        tool("qemu-io", "-r", "-f", "raw", "-c", "read -P 9 0 64k", self.uri)
+        self.stop()
+        self.assertEqual(sha256(disk.path), before)
+
+    def test_image_is_locked_while_it_is_served(self):
+        disk = self.qcow2()
+        self.serve(disk)
+        self.assertTrue(self.locked(disk))
+        second = self.hull("nbd", "-f", "qcow2", "--socket", self.directory / "other.sock", disk.path)
+        self.expect_error(second, BUSY, disk.path.name)
+        self.stop()
+        self.assertFalse(self.locked(disk))
+        disk.check()
+
+    def test_stop_with_a_connected_client_closes_the_image(self):
+        disk = self.qcow2()
+        self.serve(disk)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(self.socket))
+            client.recv(18)
+            self.stop()
+            self.assertEqual(client.recv(1), b"")
+        disk.check()
+
+    def test_killed_server_leaves_a_socket_that_the_next_one_replaces(self):
+        disk = self.raw()
+        os.kill(self.serve(disk), signal.SIGKILL)
+        self.wait_for(lambda: not self.locked(disk) and not self.answers(), "the killed server to let go")
+        self.assertTrue(self.socket.exists())
+        self.serve(disk)
+        self.assertEqual(tool("nbdinfo", "--size", self.uri).strip(), str(4 * MIB))
+
+    def test_mistakes_get_one_line(self):
+        disk = self.raw()
+        self.expect_error(self.hull("nbd", disk.path), USAGE, "--socket")
+        self.expect_error(self.hull("nbd", "--socket", self.socket, "--port", "1", disk.path), USAGE, "--port")
+        self.expect_error(self.hull("nbd", "--socket", self.socket, "-f", "vdi", disk.path), USAGE, "vdi")
+        self.expect_error(self.hull("nbd", "--socket", self.socket, "-e", "9999", disk.path), USAGE, "--shared")
+        self.expect_error(self.hull("nbd", "--socket", self.socket, "--cache=warm", disk.path), USAGE, "warm")
+        self.expect_error(self.hull("nbd", "--port", "0", "--bind", "example.org", disk.path), REFUSED, "numeric")
+        self.expect_error(self.hull("nbd", "--socket", disk.path, disk.path), REFUSED, "no socket")
+        self.expect_error(self.hull("nbd", "--socket", self.directory / ("x" * 120), disk.path), REFUSED, "socket")
+        self.expect_error(self.hull("nbd", "--socket", self.socket, self.directory / "absent.raw"), ERROR, "absent.raw")
+        self.assertFalse(self.socket.exists())
+        self.expect_error(self.hull("nbd", "--fork", "--socket", self.socket, self.directory / "absent.raw"), ERROR)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,132 @@
+// hull nbd: serves an image to NBD clients until the last one has left or a signal comes. One
+// thread does it all; the image is closed, with everything written, whatever ends it.
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <csignal>
+
+#include "base/log.h"
+#include "blockcore/nbd/listener.h"
+#include "blockcore/nbd/meta_contexts.h"
+#include "config/pid_file.h"
+#include "tools/hull/daemon.h"
+#include "tools/hull/exit_code.h"
+#include "tools/hull/nbd_options.h"
+
+namespace hull::cli {
+
+namespace {
+
+using blockcore::Disk;
+using blockcore::IoEngine;
+using blockcore::nbd::Export;
+using blockcore::nbd::listen_tcp;
+using blockcore::nbd::Server;
+using blockcore::nbd::SocketAddress;
+using blockcore::nbd::TcpListener;
+using blockcore::nbd::UnixListener;
+
+// SIGTERM, SIGINT and SIGHUP, which all ask for the end.
+Result<UniqueFd> catch_signals() {
+  sigset_t ends;
+  sigemptyset(&ends);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&ends, signal);
+  pthread_sigmask(SIG_BLOCK, &ends, nullptr);
+  UniqueFd fd(::signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!fd.valid()) return std::unexpected(Error::from_errno("signalfd"));
+  return fd;
+}
+
+struct Listener {
+  UniqueFd socket;
+  std::optional<UnixListener> name;  // of a unix socket: removes it in the end
+  std::string uri;
+};
+
+Result<Listener> make_listener(const NbdCommand& command) {
+  if (!command.socket.empty()) {
+    UnixListener name = TRY(UnixListener::create(command.socket));
+    UniqueFd socket = name.take_socket();
+    return Listener{std::move(socket), std::move(name),
+                    fmt::format("nbd+unix:///{}?socket={}", command.export_name, command.socket)};
+  }
+  const SocketAddress address = TRY(SocketAddress::tcp(command.bind, command.port));
+  if (!address.is_loopback())
+    LOG_WARN("nbd: whoever can reach {} can use {}: there is neither password nor encryption",
+             command.bind, command.image.path);
+  TcpListener tcp = TRY(listen_tcp(address).with_context(command.bind));
+  const bool v6 = command.bind.find(':') != std::string::npos;
+  return Listener{std::move(tcp.socket), std::nullopt,
+                  fmt::format("nbd://{}{}{}:{}/{}", v6 ? "[" : "", command.bind, v6 ? "]" : "",
+                              tcp.port, command.export_name)};
+}
+
+Export make_export(const NbdCommand& command, Disk& disk) {
+  Export offer{.name = command.export_name,
+               .description = command.description,
+               .disk = &disk,
+               .read_only = command.image.read_only,
+               .multi_conn = command.clients > 1,
+               .contexts = {}};
+  offer.contexts.push_back(blockcore::nbd::make_allocation_context(disk));
+  if (command.allocation_depth) offer.contexts.push_back(blockcore::nbd::make_depth_context(disk));
+  return offer;
+}
+
+blockcore::Task<void> end_service(Server& server, IoEngine& engine) {
+  co_await server.stop();
+  engine.stop();
+}
+
+// Returns when everybody is gone.
+Result<void> serve_disk(const NbdCommand& command, IoEngine& engine, Disk& disk, int signals,
+                        Readiness ready) {
+  std::optional<config::PidFile> pid_file;
+  if (!command.pid_file.empty()) pid_file.emplace(TRY(config::PidFile::acquire(command.pid_file)));
+  Listener listener = TRY(make_listener(command));
+  Server* running = nullptr;
+  const auto end = [&running, &engine] {
+    if (Server* const server = std::exchange(running, nullptr); server != nullptr)
+      blockcore::start_detached(end_service(*server, engine));
+  };
+  blockcore::nbd::ServerOptions options{.max_connections = command.clients};
+  if (!command.persistent) options.last_client_left = end;
+  const auto server = TRY(Server::create(engine, make_export(command, disk), std::move(options)));
+  running = server.get();
+  TRY(server->listen(std::move(listener.socket)));
+  if (pid_file) TRY(pid_file->publish(::getpid()));
+  TRY(engine.watch(signals, end));
+  if (command.verbose) {
+    fmt::print("{}\n", listener.uri);
+    std::fflush(stdout);
+  }
+  ready.announce();
+  engine.run();
+  engine.unwatch(signals);
+  return {};
+}
+
+Result<void> open_and_serve(const NbdCommand& command, Readiness ready) {
+  const UniqueFd signals = TRY(catch_signals());
+  const auto engine = TRY(IoEngine::create(command.engine));
+  const auto disk = TRY(engine->run_until_done(blockcore::open_disk(*engine, command.image)));
+  const Result<void> served = serve_disk(command, *engine, *disk, signals.get(), std::move(ready));
+  const Result<void> closed = engine->run_until_done(disk->close());
+  return served ? closed : served;
+}
+
+}  // namespace
+
+int nbd_verb(Arguments arguments) {
+  const Result<NbdCommand> command = parse_nbd_command(arguments);
+  if (!command) return report(command.error());
+  if (command->help_shown) return kExitOk;
+  if (command->verbose) set_log_level(LogLevel::kDebug);
+  const auto serve = [&command](Readiness ready) {
+    const Result<void> served = open_and_serve(*command, std::move(ready));
+    return served ? int{kExitOk} : report(served.error());
+  };
+  return command->fork ? run_in_background(serve) : serve({});
+}
+
+}  // namespace hull::cli

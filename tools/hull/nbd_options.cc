@@ -1,0 +1,145 @@
+#include "tools/hull/nbd_options.h"
+
+#include <CLI/CLI.hpp>
+
+#include "tools/hull/img.h"
+
+namespace hull::cli {
+
+namespace {
+
+using blockcore::nbd::kDefaultPort;
+using blockcore::nbd::kMaxStringBytes;
+using blockcore::nbd::Server;
+
+// What CLI11 fills in, before it means anything.
+struct Words {
+  std::string format = "raw";
+  std::string cache = "writeback";
+  std::string discard = "ignore";
+  std::string detect_zeroes = "off";
+  std::string aio;
+  bool no_cache = false;
+  std::optional<uint16_t> port;
+};
+
+void describe_options(CLI::App& app, NbdCommand& command, Words& words) {
+  app.add_option("FILE", command.image.path, "the image")->required();
+  app.add_option("-f,--format", words.format, "its format: raw (default) or qcow2; never guessed");
+  app.add_flag("-r,--read-only", command.image.read_only, "clients may not write");
+  app.add_flag("-s,--snapshot", command.image.transient,
+               "writes go to an overlay that is gone afterwards");
+  app.add_option("-k,--socket", command.socket, "path of a unix socket (mode 0600)");
+  app.add_option("-p,--port", words.port, "TCP port (default 10809; 0: any, said by --verbose)");
+  app.add_option("-b,--bind", command.bind, "address of the TCP port (default 127.0.0.1)");
+  app.add_option("-x,--export-name", command.export_name,
+                 "name that clients must ask for (default: the empty name)");
+  app.add_option("-D,--description", command.description, "text for people who list exports");
+  app.add_option("-e,--shared", command.clients,
+                 "how many clients at once (default 1; 0: as many as can be, 256)");
+  app.add_flag("-t,--persistent", command.persistent, "go on when the last client has left");
+  app.add_flag("-A,--allocation-depth", command.allocation_depth,
+               "offer the metadata context qemu:allocation-depth");
+  app.add_option("--cache", words.cache,
+                 "writeback (default), none, writethrough, directsync or unsafe");
+  app.add_flag("-n,--nocache", words.no_cache, "the same as --cache=none");
+  app.add_option("--discard", words.discard,
+                 "unmap: clients can give space back; ignore (default)");
+  app.add_option("--detect-zeroes", words.detect_zeroes, "off (default), on or unmap");
+  app.add_option("--aio", words.aio, "io_uring or threads (default: the better one)");
+  app.add_option("--pid-file", command.pid_file, "holds the process's number while it serves");
+  app.add_flag("--fork", command.fork, "return when the server is ready, which goes on by itself");
+  app.add_flag("-v,--verbose", command.verbose, "say where it listens; debug messages");
+}
+
+template <class T>
+struct Choice {
+  const char* word;
+  T meaning;
+};
+
+template <class T, size_t kCount>
+Result<T> choose(const char* option, const std::string& word, const Choice<T> (&choices)[kCount]) {
+  std::string known;
+  for (const Choice<T>& choice : choices) {
+    if (word == choice.word) return choice.meaning;
+    known += fmt::format("{}{}", known.empty() ? "" : ", ", choice.word);
+  }
+  return fail(ErrorKind::kUsage, "nbd: {}={}: say one of {}", option, word, known);
+}
+
+Result<void> read_image_words(const Words& words, NbdCommand& command) {
+  using blockcore::CacheMode;
+  using blockcore::DetectZeroes;
+  using blockcore::IoEngineKind;
+  static constexpr Choice<CacheMode> kCaches[] = {{"writeback", CacheMode::kWriteback},
+                                                  {"none", CacheMode::kNone},
+                                                  {"writethrough", CacheMode::kWritethrough},
+                                                  {"directsync", CacheMode::kDirectsync},
+                                                  {"unsafe", CacheMode::kUnsafe}};
+  static constexpr Choice<bool> kDiscards[] = {
+      {"ignore", false}, {"off", false}, {"unmap", true}, {"on", true}};
+  static constexpr Choice<DetectZeroes> kDetections[] = {
+      {"off", DetectZeroes::kOff}, {"on", DetectZeroes::kOn}, {"unmap", DetectZeroes::kUnmap}};
+  static constexpr Choice<IoEngineKind> kEngines[] = {{"io_uring", IoEngineKind::kUring},
+                                                      {"threads", IoEngineKind::kThreads}};
+  command.image.format = TRY(parse_img_format(command.image.path, words.format));
+  command.image.cache = TRY(choose("--cache", words.no_cache ? "none" : words.cache, kCaches));
+  command.image.unmap = TRY(choose("--discard", words.discard, kDiscards));
+  command.image.detect_zeroes = TRY(choose("--detect-zeroes", words.detect_zeroes, kDetections));
+  if (!words.aio.empty()) command.engine = TRY(choose("--aio", words.aio, kEngines));
+  if (command.image.detect_zeroes == DetectZeroes::kUnmap && !command.image.unmap)
+    return fail(ErrorKind::kUsage, "nbd: --detect-zeroes=unmap goes with --discard=unmap");
+  return {};
+}
+
+Result<void> read_address_words(const Words& words, NbdCommand& command) {
+  if (!command.socket.empty() && (words.port || !command.bind.empty()))
+    return fail(ErrorKind::kUsage, "nbd: --socket goes without --port and --bind");
+  if (command.socket.empty() && !words.port && command.bind.empty())
+    return fail(ErrorKind::kUsage, "nbd: where to listen: --socket PATH, or --port N");
+  command.port = words.port.value_or(kDefaultPort);
+  if (command.bind.empty()) command.bind = "127.0.0.1";
+  if (command.export_name.size() > kMaxStringBytes || command.description.size() > kMaxStringBytes)
+    return fail(ErrorKind::kUsage, "nbd: a name or description has at most {} bytes",
+                kMaxStringBytes);
+  if (command.clients == 0) command.clients = Server::kMaxConnections;
+  if (command.clients > Server::kMaxConnections)
+    return fail(ErrorKind::kUsage, "nbd: --shared: at most {} clients", Server::kMaxConnections);
+  return {};
+}
+
+}  // namespace
+
+Result<NbdCommand> parse_nbd_command(Arguments arguments) {
+  NbdCommand command;
+  Words words;
+  CLI::App app("Serves an image to NBD clients.", "hull nbd");
+  describe_options(app, command, words);
+  std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
+  try {
+    app.parse(std::move(reversed));
+  } catch (const CLI::CallForHelp&) {
+    fmt::print("{}", app.help());
+    command.help_shown = true;
+    return command;
+  } catch (const CLI::ParseError& error) {
+    return fail(ErrorKind::kUsage, "nbd: {}", error.what());
+  }
+  TRY(read_image_words(words, command));
+  TRY(read_address_words(words, command));
+  return command;
+}
+
+std::vector<std::string> nbd_words() {
+  NbdCommand command;
+  Words words;
+  CLI::App app;
+  describe_options(app, command, words);
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options())
+    if (!option->get_lnames().empty()) names.push_back("--" + option->get_lnames().front());
+  return names;
+}
+
+}  // namespace hull::cli

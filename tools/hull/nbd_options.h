@@ -1,0 +1,33 @@
+// The options of `hull nbd`: the words of qemu-nbd.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "blockcore/io_engine.h"
+#include "blockcore/nbd/server.h"
+#include "blockcore/open.h"
+#include "tools/hull/verbs.h"
+
+namespace hull::cli {
+
+struct NbdCommand {
+  blockcore::OpenOptions image;
+  blockcore::IoEngineKind engine = blockcore::IoEngineKind::kAutomatic;
+  std::string socket;  // empty: TCP
+  std::string bind;
+  uint16_t port = 0;
+  std::string export_name;
+  std::string description;
+  bool allocation_depth = false;
+  unsigned clients = 1;
+  bool persistent = false;
+  bool fork = false;
+  bool verbose = false;
+  std::string pid_file;
+  bool help_shown = false;
+};
+
+Result<NbdCommand> parse_nbd_command(Arguments arguments);
+
+}  // namespace hull::cli
