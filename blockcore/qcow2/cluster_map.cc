@@ -21,6 +21,12 @@ Task<Result<void>> ClusterMap::read_l1() {
                               geometry_.l1_entries_for(header_.size_bytes));
 }
 
+Task<Result<void>> ClusterMap::reload() {
+  CHECK(!dirty() && unlinked_.empty());
+  cache_.clear();
+  co_return co_await read_l1();
+}
+
 uint64_t ClusterMap::slice_key(uint64_t cluster) const {
   return cluster >> geometry_.l2_slice_entries_bits();
 }

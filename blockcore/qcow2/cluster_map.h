@@ -37,6 +37,8 @@ class ClusterMap {
              uint64_t cache_bytes);
 
   Task<Result<void>> read_l1();
+  // The same when somebody has changed the mapping in the file. Nothing may be dirty.
+  Task<Result<void>> reload();
 
   // What [offset, …) is, as far as it is alike and at most `length` bytes (not 0). nullopt: load()
   // and try again.

@@ -17,6 +17,7 @@ inline uint64_t get_refcount(const std::byte* block, uint32_t order, uint64_t in
     const uint64_t bit = index << order;
     return (bytes[bit / 8] >> (bit % 8)) & ((1U << bits) - 1U);
   }
+  if (order == 4) return static_cast<uint64_t>(bytes[index * 2]) << 8 | bytes[index * 2 + 1];
   const size_t width = size_t{1} << (order - 3);
   uint64_t value = 0;
   for (size_t i = 0; i < width; ++i) value = value << 8 | bytes[index * width + i];

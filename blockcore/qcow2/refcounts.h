@@ -38,12 +38,18 @@ class Refcounts {
   // kNoSpace if the format can address no more.
   Task<Result<Allocation>> allocate(uint64_t wanted);
 
+  // `count` free clusters in a row (not 0), now with a count of one: for tables.
+  Task<Result<HostRun>> allocate_row(uint64_t count);
+
   // Drops one reference to each cluster (a cluster may be listed more than once). What nobody
   // refers to any more is given back to the host if `punch`, and only then can be allocated again.
   // What cannot be read stays allocated, which is a leak and no worse.
   Task<Result<void>> release(std::vector<HostRun> runs, bool punch);
 
   Task<Result<uint64_t>> count(uint64_t cluster);
+
+  // Somebody has changed counts in the file. Nothing may be dirty.
+  void forget();
 
   SliceCache& cache() { return cache_; }
   HostTable& table() { return table_; }
@@ -58,6 +64,15 @@ class Refcounts {
   Task<Result<void>> drop(HostRun run, std::vector<HostRun>& unreferenced);
   void end_punching(const std::vector<HostRun>& runs);
   bool is_punched(uint64_t cluster) const;
+
+  // refcount_rows.cc
+  struct Row;
+  bool is_described(uint64_t block) const;
+  void complete(Row& row) const;
+  Task<Result<Row>> find_row(uint64_t count);
+  uint64_t skip_used(const Slice& slice, uint64_t from, uint64_t& row_first) const;
+  Result<void> add_row_blocks(const Row& row);
+  Task<Result<void>> count_row(const Row& row);
 
   // refcount_growth.cc
   struct Growth {

@@ -58,6 +58,16 @@ void SliceCache::mark_dirty(Slice& slice) {
   dirty_.push_back(&slice);
 }
 
+void SliceCache::clear() {
+  CHECK(dirty_.empty());
+  for (const auto& [key, slice] : by_key_) {
+    CHECK(slice->loaded_ && !slice->writing_);
+    slice->loaded_ = false;
+    unused_.push_back(slice);
+  }
+  by_key_.clear();
+}
+
 SliceCache::Copies SliceCache::copy_dirty() {
   Copies copies;
   copies.memory = std::make_unique_for_overwrite<std::byte[]>(dirty_.size() * slice_bytes_);

@@ -57,6 +57,8 @@ class SliceCache {
   // A new slice, not dirty, that must not be there.
   Slice& insert_zeros(uint64_t key);
   void mark_dirty(Slice& slice);
+  // Forgets everything; nothing may be dirty, or being read or written.
+  void clear();
 
   bool dirty() const { return !dirty_.empty(); }
   bool wants_commit() const { return dirty_.size() * 2 > capacity_; }

@@ -42,6 +42,37 @@ void decode_extra(const SnapshotLayout& raw, std::span<const std::byte> extra, S
   if (extra.size() >= 16) snapshot.disk_bytes = fields.disk_bytes;
   if (extra.size() >= 24 && fields.instruction_count != ~uint64_t{0})
     snapshot.instruction_count = fields.instruction_count;
+  if (extra.size() > sizeof fields)
+    snapshot.unknown_extra.assign(extra.begin() + sizeof fields, extra.end());
+}
+
+void append(std::vector<std::byte>& bytes, const void* data, size_t size) {
+  const auto* const begin = static_cast<const std::byte*>(data);
+  bytes.insert(bytes.end(), begin, begin + size);
+}
+
+void append_snapshot(const Snapshot& snapshot, std::vector<std::byte>& bytes) {
+  SnapshotLayout raw{};
+  raw.l1_offset = snapshot.l1_offset;
+  raw.l1_entries = snapshot.l1_entries;
+  raw.id_bytes = static_cast<uint16_t>(snapshot.id.size());
+  raw.name_bytes = static_cast<uint16_t>(snapshot.name.size());
+  raw.date_seconds = snapshot.date_seconds;
+  raw.date_nanoseconds = snapshot.date_nanoseconds;
+  raw.vm_clock_nanoseconds = snapshot.vm_clock_nanoseconds;
+  // What does not fit is 0 here; everybody reads the one below.
+  const bool fits = snapshot.vm_state_bytes <= ~uint32_t{0};
+  raw.vm_state_bytes = fits ? static_cast<uint32_t>(snapshot.vm_state_bytes) : 0;
+  raw.extra_bytes =
+      static_cast<uint32_t>(sizeof(SnapshotExtraLayout) + snapshot.unknown_extra.size());
+  const SnapshotExtraLayout extra{snapshot.vm_state_bytes, snapshot.disk_bytes,
+                                  snapshot.instruction_count.value_or(~uint64_t{0})};
+  append(bytes, &raw, sizeof raw);
+  append(bytes, &extra, sizeof extra);
+  append(bytes, snapshot.unknown_extra.data(), snapshot.unknown_extra.size());
+  append(bytes, snapshot.id.data(), snapshot.id.size());
+  append(bytes, snapshot.name.data(), snapshot.name.size());
+  bytes.resize(align_up<size_t>(bytes.size(), 8));
 }
 
 Result<Snapshot> decode_fixed(const SnapshotLayout& raw, size_t index, const Header& header) {
@@ -64,6 +95,19 @@ Result<Snapshot> decode_fixed(const SnapshotLayout& raw, size_t index, const Hea
 }
 
 }  // namespace
+
+Result<std::vector<std::byte>> encode_snapshot_table(const std::vector<Snapshot>& snapshots) {
+  if (snapshots.size() > kMaxSnapshots)
+    return fail(ErrorKind::kOutOfRange, "an image can have {} snapshots and no more",
+                kMaxSnapshots);
+  std::vector<std::byte> bytes;
+  for (const Snapshot& snapshot : snapshots) {
+    append_snapshot(snapshot, bytes);
+    if (bytes.size() > kMaxSnapshotTableBytes)
+      return fail(ErrorKind::kOutOfRange, "the snapshot table would exceed 64 MiB");
+  }
+  return bytes;
+}
 
 Task<Result<SnapshotTable>> read_snapshot_table(File& file, const Header& header) {
   SnapshotTable table;

@@ -14,20 +14,24 @@ namespace hull::blockcore::qcow2 {
 struct Snapshot {
   uint64_t l1_offset = 0;
   uint32_t l1_entries = 0;
-  std::string id;
-  std::string name;
+  std::string id = {};
+  std::string name = {};
   uint32_t date_seconds = 0;
   uint32_t date_nanoseconds = 0;
   uint64_t vm_clock_nanoseconds = 0;
   uint64_t vm_state_bytes = 0;
   uint64_t disk_bytes = 0;  // of the header where the entry does not say
-  std::optional<uint64_t> instruction_count;
+  std::optional<uint64_t> instruction_count = std::nullopt;
+  std::vector<std::byte> unknown_extra = {};  // kept as it is
 };
 
 struct SnapshotTable {
   std::vector<Snapshot> snapshots;
   uint64_t bytes = 0;  // in the file
 };
+
+// In the file: kOutOfRange if there are too many, or more bytes than the format allows.
+Result<std::vector<std::byte>> encode_snapshot_table(const std::vector<Snapshot>& snapshots);
 
 // Every field is checked: an error names the snapshot by its index.
 Task<Result<SnapshotTable>> read_snapshot_table(File& file, const Header& header);

@@ -1,0 +1,133 @@
+#include "blockcore/qcow2/metadata_edit.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/endian.h"
+#include "blockcore/qcow2/l2_stream.h"
+#include "blockcore/qcow2/references.h"
+
+namespace hull::blockcore::qcow2 {
+
+std::vector<std::byte> encode_table(std::span<const uint64_t> entries) {
+  std::vector<std::byte> bytes(entries.size() * 8);
+  for (size_t i = 0; i < entries.size(); ++i) {
+    const Be64 raw = entries[i];
+    std::memcpy(bytes.data() + i * 8, &raw, sizeof raw);
+  }
+  return bytes;
+}
+
+HostRun clusters_of_table(const Geometry& geometry, uint64_t offset, uint64_t bytes) {
+  return {geometry.cluster_of(offset), geometry.clusters_for(bytes)};
+}
+
+Task<Result<void>> MetadataEdit::begin() {
+  const ImageHeader& header = parts_.image.header;
+  if ((header->incompatible & kIncompatibleDataFile) != 0)
+    co_return std::unexpected(Error(ErrorKind::kUnsupported,
+                                    "an image with an external data file has no snapshots",
+                                    EOPNOTSUPP));
+  CO_TRY_VOID(co_await parts_.committer.commit_all());
+  CHECK(!parts_.image.map.dirty() && !parts_.image.refcounts.dirty());
+  co_return {};
+}
+
+Task<Result<uint64_t>> MetadataEdit::add_table(std::vector<std::byte> bytes) {
+  if (bytes.empty()) co_return 0;
+  const Geometry& geometry = parts_.image.geometry;
+  const uint64_t clusters = geometry.clusters_for(bytes.size());
+  CO_TRY(const HostRun run, co_await parts_.image.refcounts.allocate_row(clusters));
+  added_.push_back(run);
+  bytes.resize(geometry.offset_of(clusters));
+  CO_TRY_VOID(co_await write_exactly(*parts_.image.file, geometry.offset_of(run.first), bytes));
+  CO_TRY_VOID(co_await parts_.committer.commit_all());
+  co_return geometry.offset_of(run.first);
+}
+
+Task<Result<void>> MetadataEdit::count_mapping(uint64_t l1_offset, uint64_t l1_entries, Step step) {
+  File& file = *parts_.image.file;
+  const Geometry& geometry = parts_.image.geometry;
+  CO_TRY(const std::vector<uint64_t> l1, co_await read_table(file, l1_offset, l1_entries));
+  L2Stream stream(file, geometry, l1);
+  for (;;) {
+    CO_TRY(const std::span<L2Stream::Table> tables, co_await stream.next());
+    if (tables.empty()) co_return {};
+    for (const L2Stream::Table& table : tables) {
+      const HostRun own{geometry.cluster_of(table.host_offset), 1};
+      CO_TRY_VOID(co_await refcounts_.change(own, step));
+      CO_TRY_VOID(co_await refcounts_.change_entries(table.bytes, step));
+    }
+  }
+}
+
+Task<Result<void>> MetadataEdit::write_copied_flags(uint64_t l1_offset, uint64_t l1_entries) {
+  File& file = *parts_.image.file;
+  const Geometry& geometry = parts_.image.geometry;
+  CO_TRY(std::vector<uint64_t> l1, co_await read_table(file, l1_offset, l1_entries));
+  L2Stream stream(file, geometry, l1);
+  for (;;) {
+    CO_TRY(const std::span<L2Stream::Table> tables, co_await stream.next());
+    if (tables.empty()) break;
+    for (L2Stream::Table& table : tables) {
+      CO_TRY(table.dirty, co_await refcounts_.correct_copied(table.bytes));
+    }
+    CO_TRY_VOID(co_await stream.write_dirty());
+  }
+  bool changed = false;
+  for (uint64_t& entry : l1) {
+    const uint64_t table = entry & kOffsetMask;
+    if (table == 0) continue;
+    CO_TRY(const uint64_t references, co_await refcounts_.count(geometry.cluster_of(table)));
+    const uint64_t wanted = references == 1 ? entry | kCopiedFlag : entry & ~kCopiedFlag;
+    changed |= wanted != entry;
+    entry = wanted;
+  }
+  if (changed) {
+    const std::vector<std::byte> bytes = encode_table(l1);
+    CO_TRY_VOID(co_await write_exactly(file, l1_offset, bytes));
+  }
+  co_return co_await file.flush();
+}
+
+Task<Result<void>> MetadataEdit::mark_dirty() {
+  ImageHeader& header = parts_.image.header;
+  if (header->version < 3 || header->dirty()) co_return {};
+  marked_ = true;
+  co_return co_await header.set_features(
+      *parts_.image.file, header->incompatible | kIncompatibleDirty, header->autoclear);
+}
+
+Task<Result<void>> MetadataEdit::publish(Header changed, bool still_dirty) {
+  // If this fails, the file may refer to them all the same.
+  added_.clear();
+  if (marked_ && !still_dirty) changed.incompatible &= ~kIncompatibleDirty;
+  co_return co_await parts_.image.header.update(*parts_.image.file, std::move(changed));
+}
+
+Task<Result<void>> MetadataEdit::mark_clean() {
+  if (!marked_) co_return {};
+  co_return co_await publish(*parts_.image.header, false);
+}
+
+Task<void> MetadataEdit::give_back() {
+  for (const HostRun run : refcounts_.freed())
+    (void)co_await parts_.image.file->discard(parts_.image.geometry.offset_of(run.first),
+                                              parts_.image.geometry.offset_of(run.count));
+}
+
+Task<Result<void>> MetadataEdit::finish(std::vector<HostRun> unused) {
+  Image& image = parts_.image;
+  // Still dirty: a table could not be added, and nothing else has been tried.
+  if (!image.refcounts.dirty()) {
+    image.refcounts.forget();
+    parts_.reader.forget_compressed();
+    CO_TRY_VOID(co_await image.map.reload());
+  }
+  if (unused.empty()) co_return {};
+  // What cannot be given back leaks.
+  (void)co_await image.refcounts.release(std::move(unused), true);
+  co_return co_await parts_.committer.commit_all();
+}
+
+}  // namespace hull::blockcore::qcow2

@@ -1,0 +1,59 @@
+// A change of an image's metadata as a whole, past the caches: the frame that snapshots share.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "blockcore/qcow2/parts.h"
+#include "blockcore/qcow2/refcount_changes.h"
+
+namespace hull::blockcore::qcow2 {
+
+class MetadataEdit {
+ public:
+  explicit MetadataEdit(Parts& parts)
+      : parts_(parts),
+        refcounts_(*parts.image.file, parts.image.geometry, parts.image.refcounts.table()) {}
+
+  // First of all: everything that is in memory reaches the file. kUnsupported (EOPNOTSUPP) for an
+  // image with an external data file, whose clusters are not counted.
+  Task<Result<void>> begin();
+
+  // A new table in clusters of its own; durable and counted, but not referred to. Returns its
+  // offset, 0 for an empty one. Before anything is counted.
+  Task<Result<uint64_t>> add_table(std::vector<std::byte> bytes);
+
+  // Counts the references of a mapping up or down, in memory: L2 tables and data, but not the L1
+  // table itself.
+  Task<Result<void>> count_mapping(uint64_t l1_offset, uint64_t l1_entries, Step step);
+  // Makes COPIED in a mapping what the counts in memory say; durable when it returns.
+  Task<Result<void>> write_copied_flags(uint64_t l1_offset, uint64_t l1_entries);
+  // The counts that were changed in memory; durable when it returns.
+  Task<Result<void>> write_refcounts() { return refcounts_.write(); }
+
+  // Sets the dirty bit, where the image has one.
+  Task<Result<void>> mark_dirty();
+  // One write of the header, without the dirty bit that mark_dirty() has set.
+  Task<Result<void>> publish(Header changed, bool still_dirty);
+  Task<Result<void>> mark_clean();
+  // The blocks of what has come down to zero go back to the host.
+  Task<void> give_back();
+
+  // After everything, also after a failure: the caches forget what they knew, and `unused` is
+  // released.
+  Task<Result<void>> finish(std::vector<HostRun> unused);
+  // What add_table() has made, unless publish() was called.
+  std::vector<HostRun> take_added() { return std::exchange(added_, {}); }
+
+ private:
+  Parts& parts_;
+  RefcountChanges refcounts_;
+  std::vector<HostRun> added_;
+  bool marked_ = false;
+};
+
+std::vector<std::byte> encode_table(std::span<const uint64_t> entries);
+HostRun clusters_of_table(const Geometry& geometry, uint64_t offset, uint64_t bytes);
+
+}  // namespace hull::blockcore::qcow2
