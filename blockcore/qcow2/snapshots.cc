@@ -92,8 +92,7 @@ Result<Snapshot> find_applicable(const SnapshotTable& table, size_t index, const
   if (auto checked = check_index(table, index); !checked)
     return std::unexpected(std::move(checked).error());
   if (header.find_extension(kExtensionBitmaps) != nullptr)
-    return std::unexpected(
-        Error(ErrorKind::kBusy, "the image has bitmaps, which would not match its data", EBUSY));
+    return std::unexpected(Error(ErrorKind::kBusy, "Device has active dirty bitmaps", EBUSY));
   const Snapshot& snapshot = table.snapshots[index];
   if (snapshot.disk_bytes > kMaxGuestBytes ||
       header.geometry.l1_entries_for(snapshot.disk_bytes) * 8 > kMaxL1Bytes)
@@ -133,7 +132,7 @@ Task<Result<std::vector<HostRun>>> apply_now(Parts& parts, MetadataEdit& edit, s
 
 // `now` returns what is unused after a success.
 Task<Result<void>> finish(MetadataEdit& edit, Result<std::vector<HostRun>> now) {
-  std::vector<HostRun> unused = now ? *std::move(now) : edit.take_added();
+  std::vector<HostRun> unused = now ? *now : edit.take_added();
   std::erase_if(unused, [](const HostRun& run) { return run.count == 0; });
   auto finished = co_await edit.finish(std::move(unused));
   if (!now) co_return std::unexpected(std::move(now).error());

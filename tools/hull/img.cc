@@ -13,6 +13,7 @@ constexpr Verb kImgVerbs[] = {
     {"create", "make a new image, or an overlay over another", img_create, nullptr},
     {"info", "say what an image is", img_info, nullptr},
     {"check", "look for errors and leaks in an image", img_check, nullptr},
+    {"snapshot", "list, make, go back to and delete snapshots", img_snapshot, nullptr},
     {"map", "say which parts of an image hold data, and where", img_map, nullptr},
 };
 

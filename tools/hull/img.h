@@ -27,6 +27,7 @@ int img_create(Arguments arguments);
 int img_info(Arguments arguments);
 int img_check(Arguments arguments);
 int img_map(Arguments arguments);
+int img_snapshot(Arguments arguments);
 
 // "hull img: …" on stderr; returns kImgFailed.
 int img_fail(const Error& error);
@@ -39,6 +40,9 @@ const char* img_format_name(blockcore::DiskFormat format);
 
 // "1.5G": a number with an optional suffix b, k, M, G, T, P or E of powers of 1024.
 Result<uint64_t> parse_img_size(const std::string& text);
+
+// "Snapshot list:" and a line for each; nothing if there are none.
+std::string snapshot_list_text(const std::vector<blockcore::qcow2::Snapshot>& snapshots);
 
 // The two forms of `info`, each with its final newline; the second is a JSON value.
 std::string info_text(const blockcore::ImageInfo& info);

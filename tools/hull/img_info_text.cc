@@ -123,18 +123,22 @@ std::string qcow2_text(const ImageInfo& info) {
   text += fmt::format("cluster_size: {}\n", header.geometry.cluster_bytes());
   if (header.dirty()) text += "cleanly shut down: no\n";
   text += backing_text(info);
-  if (!info.snapshots.empty()) {
-    text += "Snapshot list:\n";
-    text += fmt::format("{:<9} {:<16} {:>8}{:>20}{:>13}{:>11}\n", "ID", "TAG", "VM SIZE", "DATE",
-                        "VM CLOCK", "ICOUNT");
-    for (const Snapshot& snapshot : info.snapshots) text += snapshot_line(snapshot);
-  }
+  text += snapshot_list_text(info.snapshots);
   text += "Format specific information:\n";
   for (const auto& fact : specific_facts(header)) text += fact_text(fact);
   return text;
 }
 
 }  // namespace
+
+std::string snapshot_list_text(const std::vector<Snapshot>& snapshots) {
+  if (snapshots.empty()) return "";
+  std::string text = "Snapshot list:\n";
+  text += fmt::format("{:<9} {:<16} {:>8}{:>20}{:>13}{:>11}\n", "ID", "TAG", "VM SIZE", "DATE",
+                      "VM CLOCK", "ICOUNT");
+  for (const Snapshot& snapshot : snapshots) text += snapshot_line(snapshot);
+  return text;
+}
 
 std::string info_text(const ImageInfo& info) {
   std::string text =
