@@ -13,5 +13,7 @@ namespace hull::blockcore {
 // directory. kUnsupported for "json:…", "nbd:…" and the like; kInvalidFormat for an empty name or
 // one with a zero byte.
 Result<std::string> resolve_backing_name(std::string_view image_path, std::string_view name);
+// The same for the name of an external data file.
+Result<std::string> resolve_data_file_name(std::string_view image_path, std::string_view name);
 
 }  // namespace hull::blockcore

@@ -21,7 +21,8 @@ namespace {
 
 // A chain while it is opened from the top down.
 struct Chain {
-  std::vector<FileIdentity> files;
+  std::vector<FileIdentity> files;  // with data files
+  size_t levels = 0;
   std::vector<std::unique_ptr<Qcow2Disk>> overlays;  // top first
   std::unique_ptr<Disk> bottom;                      // a raw image, if the chain ends in one
 };
@@ -55,9 +56,6 @@ Result<void> remember(Chain& chain, const LocalFile& file) {
     if (above == file.identity())
       return fail(ErrorKind::kInvalidConfig, "{}: the chain of backing files leads back to it",
                   file.path());
-  if (chain.files.size() == kMaxChainLength)
-    return fail(ErrorKind::kInvalidConfig, "{}: the chain of backing files has more than {} levels",
-                file.path(), kMaxChainLength);
   chain.files.push_back(file.identity());
   return {};
 }
@@ -67,6 +65,10 @@ Result<std::unique_ptr<LocalFile>> open_level(IoEngine& engine, const OpenOption
                                               Chain& chain) {
   auto file =
       TRY(LocalFile::open(engine, level.path, {.cache = options.cache, .read_only = !writable}));
+  if (chain.levels == kMaxChainLength)
+    return fail(ErrorKind::kInvalidConfig, "{}: the chain of backing files has more than {} levels",
+                file->path(), kMaxChainLength);
+  ++chain.levels;
   if (auto remembered = remember(chain, *file); !remembered)
     return std::unexpected(std::move(remembered).error());
   if (!options.lock) return file;
@@ -120,12 +122,26 @@ Result<void> check_bottom(const OpenOptions& options, const std::string& path, s
   return {};
 }
 
+// The file that holds the guest data of `image`, which the user named or which is in the chain of
+// one that he named.
+Result<void> add_data_file(IoEngine& engine, const OpenOptions& options, bool writable,
+                           Qcow2Disk& image, Chain& chain) {
+  const std::string path =
+      TRY(resolve_data_file_name(image.file().path(), image.header().data_file_name()));
+  auto file = TRY(LocalFile::open(engine, path, {.cache = options.cache, .read_only = !writable})
+                      .with_context(image.file().path() + ": data file"));
+  TRY(remember(chain, *file));
+  if (options.lock) TRY(lock_file(*file, {.write = writable, .resize = writable}));
+  image.set_data_file(std::move(file));
+  return {};
+}
+
 Task<Result<void>> open_chain(IoEngine& engine, const OpenOptions& options, bool top_writable,
                               Chain& chain) {
   std::optional<BackingLevel> level = BackingLevel{.path = options.path, .format = options.format};
   for (bool writable = top_writable; level; writable = false) {
     CO_TRY(std::unique_ptr<LocalFile> file, open_level(engine, options, *level, writable, chain));
-    const size_t depth = chain.files.size();
+    const size_t depth = chain.levels;
     if (level->format == DiskFormat::kRaw) {
       CO_TRY_VOID(check_bottom(options, level->path, depth));
       co_await warn_about_qcow2_magic(*file);
@@ -133,7 +149,10 @@ Task<Result<void>> open_chain(IoEngine& engine, const OpenOptions& options, bool
       co_return {};
     }
     CO_TRY(std::unique_ptr<Qcow2Disk> image,
-           co_await Qcow2Disk::open(std::move(file), {.read_only = !writable}));
+           co_await Qcow2Disk::open(std::move(file),
+                                    {.read_only = !writable, .allow_data_file = true}));
+    if (image->header().has_data_file())
+      CO_TRY_VOID(add_data_file(engine, options, writable, *image, chain));
     CO_TRY(level, level_below(options, *image, depth));
     chain.overlays.push_back(std::move(image));
   }

@@ -68,6 +68,20 @@ Task<Result<void>> fill_raw(File& file, uint64_t size_bytes, Preallocation preal
   co_return {};
 }
 
+// New or overwritten, as the image itself. It stays when the creation fails.
+Result<std::unique_ptr<LocalFile>> open_data_file(IoEngine& engine,
+                                                  const CreateImageOptions& options,
+                                                  const LocalFile& image) {
+  const std::string path = TRY(resolve_data_file_name(options.path, options.qcow2.data_file_name));
+  Target target = TRY(open_target(path));
+  auto file = TRY(LocalFile::adopt(engine, std::move(target.fd), path, {}));
+  if (file->identity() == image.identity())
+    return fail(ErrorKind::kInvalidConfig, "{}: cannot be its own data file", path);
+  if (auto locked = lock_image(file->fd(), path, {.write = true, .resize = true}); !locked)
+    return std::unexpected(std::move(locked).error());
+  return file;
+}
+
 Task<Result<void>> fill(IoEngine& engine, UniqueFd fd, CreateImageOptions options,
                         uint64_t size_bytes) {
   CO_TRY(const std::unique_ptr<LocalFile> file,
@@ -76,7 +90,12 @@ Task<Result<void>> fill(IoEngine& engine, UniqueFd fd, CreateImageOptions option
   if (options.format == DiskFormat::kRaw)
     co_return co_await fill_raw(*file, size_bytes, options.qcow2.preallocation);
   options.qcow2.size_bytes = size_bytes;
-  co_return (co_await create_qcow2(*file, options.qcow2)).with_context(options.path);
+  std::unique_ptr<LocalFile> data_file;
+  if (!options.qcow2.data_file_name.empty()) {
+    CO_TRY(data_file, open_data_file(engine, options, *file));
+  }
+  co_return (co_await create_qcow2(*file, options.qcow2, data_file.get()))
+      .with_context(options.path);
 }
 
 }  // namespace

@@ -33,16 +33,19 @@ uint64_t ClusterMap::slice_key(uint64_t cluster) const {
 
 L2Entry ClusterMap::load_entry(const Slice& slice, uint64_t cluster) const {
   const uint64_t index = cluster & (geometry_.l2_slice_entries() - 1);
-  if (!geometry_.extended_l2) return {slice.load_entry(index)};
-  return {slice.load_entry(index * 2), slice.load_entry(index * 2 + 1)};
+  const bool external = header_.has_data_file();
+  if (!geometry_.extended_l2) return {slice.load_entry(index), 0, external};
+  return {slice.load_entry(index * 2), slice.load_entry(index * 2 + 1), external};
 }
 
-ClusterKind ClusterMap::checked_kind(L2Entry entry, uint32_t subcluster) const {
+ClusterKind ClusterMap::checked_kind(L2Entry entry, uint64_t cluster, uint32_t subcluster) const {
   if (geometry_.extended_l2 && !entry.bitmap_is_valid()) return ClusterKind::kInvalid;
-  if (entry.compressed()) return ClusterKind::kCompressed;
+  if (entry.compressed()) return entry.external ? ClusterKind::kInvalid : ClusterKind::kCompressed;
   if ((entry.value & kZeroFlag) != 0 && !header_.has_zero_flag()) return ClusterKind::kInvalid;
   const ClusterKind kind = geometry_.extended_l2 ? entry.subcluster_kind(subcluster) : entry.kind();
   const uint64_t host = entry.host_offset();
+  if (entry.external)
+    return entry.has_host() && host != geometry_.offset_of(cluster) ? ClusterKind::kInvalid : kind;
   if (geometry_.offset_in_cluster(host) != 0) return ClusterKind::kInvalid;
   if (host == 0) return kind;
   // The tables that are found without looking at the file must never be guest data.
@@ -54,6 +57,8 @@ ClusterKind ClusterMap::checked_kind(L2Entry entry, uint32_t subcluster) const {
     return ClusterKind::kInvalid;
   return kind;
 }
+
+bool ClusterMap::is_writable(L2Entry entry) const { return entry.external || entry.writable(); }
 
 // From there to the end of the cluster at most.
 uint64_t ClusterMap::bytes_alike(L2Entry entry, uint64_t in_cluster) const {
@@ -72,6 +77,8 @@ std::optional<Extent> ClusterMap::find(uint64_t offset, uint64_t length) {
     const uint64_t end = (l1_index + 1) << geometry_.l1_entry_span_bits();
     Extent unallocated;
     unallocated.length = std::min(length, end - offset);
+    unallocated.writable = header_.has_data_file();
+    unallocated.host_offset = unallocated.writable ? offset : 0;
     return unallocated;
   }
   const Slice* slice = cache_.find(slice_key(cluster));
@@ -79,18 +86,20 @@ std::optional<Extent> ClusterMap::find(uint64_t offset, uint64_t length) {
 
   const L2Entry first = load_entry(*slice, cluster);
   Extent extent;
-  extent.kind = checked_kind(first, geometry_.subcluster_of(in_cluster));
+  extent.kind = checked_kind(first, cluster, geometry_.subcluster_of(in_cluster));
   extent.entry = first;
-  extent.writable = extent.kind != ClusterKind::kCompressed && first.writable();
-  const bool contiguous = extent.kind == ClusterKind::kNormal || extent.writable;
+  extent.writable = extent.kind != ClusterKind::kCompressed && is_writable(first);
+  const bool contiguous =
+      (extent.kind == ClusterKind::kNormal || extent.writable) && !first.external;
   if (contiguous) extent.host_offset = first.host_offset() + in_cluster;
+  if (first.external) extent.host_offset = offset;
   const uint64_t end_of_slice = (cluster | (geometry_.l2_slice_entries() - 1)) + 1;
   uint64_t next = cluster + 1;
   extent.length = bytes_alike(first, in_cluster);
   while (extent.length < length && next < end_of_slice && extent.kind != ClusterKind::kCompressed &&
          geometry_.offset_in_cluster(offset + extent.length) == 0) {
     const L2Entry entry = load_entry(*slice, next);
-    if (checked_kind(entry, 0) != extent.kind || entry.writable() != extent.writable) break;
+    if (checked_kind(entry, next, 0) != extent.kind || is_writable(entry) != extent.writable) break;
     if (contiguous &&
         entry.host_offset() != first.host_offset() + geometry_.offset_of(next - cluster))
       break;
@@ -155,6 +164,7 @@ void ClusterMap::set_entry(uint64_t cluster, L2Entry entry) {
 }
 
 void ClusterMap::unlink(L2Entry entry) {
+  if (entry.external) return;
   if (entry.compressed()) {
     const CompressedExtent extent = compressed_extent(entry, geometry_.cluster_bits);
     const uint64_t first = geometry_.cluster_of(extent.host_offset);

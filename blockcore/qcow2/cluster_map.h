@@ -28,7 +28,9 @@ struct Extent {
   uint64_t length = 0;
   L2Entry entry;             // of the first cluster
   uint64_t host_offset = 0;  // of the first byte: kNormal, and others if `writable`; contiguous
-  bool writable = false;     // the host clusters may be written in place
+  // The host clusters may be written in place. With an external data file always: each guest
+  // cluster has its place there.
+  bool writable = false;
 };
 
 class ClusterMap {
@@ -66,7 +68,8 @@ class ClusterMap {
  private:
   uint64_t slice_key(uint64_t cluster) const;
   L2Entry load_entry(const Slice& slice, uint64_t cluster) const;
-  ClusterKind checked_kind(L2Entry entry, uint32_t subcluster) const;
+  ClusterKind checked_kind(L2Entry entry, uint64_t cluster, uint32_t subcluster) const;
+  bool is_writable(L2Entry entry) const;
   uint64_t bytes_alike(L2Entry entry, uint64_t in_cluster) const;
   Result<uint64_t> table_offset(uint64_t l1_index) const;
   void unlink(L2Entry entry);

@@ -46,7 +46,7 @@ Task<Result<void>> Committer::commit_all() {
 }
 
 Task<Result<void>> Committer::commit_locked() {
-  if (!image_.map.dirty()) co_return co_await image_.file->flush();
+  if (!image_.map.dirty()) co_return co_await image_.flush_all();
   // All copies are taken before the first co_await: whatever the L2 tables refer to is counted in
   // the refcounts that are written before them.
   Changes changes;
@@ -69,7 +69,7 @@ Task<Result<void>> Committer::commit_locked() {
 Task<Result<void>> Committer::write(Changes& changes) {
   File& file = *image_.file;
   CO_TRY_VOID(co_await write_refcounts(changes));
-  CO_TRY_VOID(co_await file.flush());
+  CO_TRY_VOID(co_await image_.flush_all());
   CO_TRY_VOID(co_await write_slices(file, changes.l2, image_.map.cache().slice_bytes()));
   if (!changes.l1.empty()) {
     CO_TRY_VOID(co_await file.flush());

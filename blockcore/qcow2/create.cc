@@ -4,6 +4,7 @@
 #include <cstring>
 #include <vector>
 
+#include "base/check.h"
 #include "base/checked.h"
 #include "base/endian.h"
 #include "blockcore/qcow2/header.h"
@@ -23,32 +24,53 @@ struct Layout {
   uint64_t l1_entries = 0;
   uint64_t l1_clusters = 0;
   uint64_t l2_tables = 0;
-  uint64_t data_clusters = 0;
+  uint64_t data_clusters = 0;  // that L2 entries point at
+  bool external = false;       // they are in the data file
 
   uint64_t first_block() const { return 1 + table_clusters; }
   uint64_t first_l1() const { return first_block() + blocks; }
   uint64_t first_l2() const { return first_l1() + l1_clusters; }
   uint64_t first_data() const { return first_l2() + l2_tables; }
-  uint64_t end() const { return first_data() + data_clusters; }
+  uint64_t end() const { return first_data() + (external ? 0 : data_clusters); }
 };
+
+Result<void> check_data_file(const Qcow2CreateOptions& options) {
+  if (options.data_file_raw && options.data_file_name.empty())
+    return fail(ErrorKind::kInvalidConfig, "data-file-raw requires data-file");
+  if (options.data_file_raw && !options.backing_name.empty())
+    return fail(ErrorKind::kInvalidConfig,
+                "Backing file and data-file-raw cannot be used at the same time");
+  if (!options.data_file_name.empty() && options.version == 2)
+    return fail(ErrorKind::kInvalidConfig,
+                "External data files are only supported with compatibility level 1.1 and above "
+                "(use version=v3 or greater)");
+  return {};
+}
 
 Result<void> check_options(const Qcow2CreateOptions& options) {
   if (options.version != 2 && options.version != 3)
     return fail(ErrorKind::kInvalidConfig, "there is no qcow2 version {}", options.version);
   if (options.cluster_bits < kMinClusterBits || options.cluster_bits > kMaxClusterBits)
     return fail(ErrorKind::kInvalidConfig,
-                "cluster size must be a power of two between 512 and 2048k");
+                "Cluster size must be a power of two between 512 and 2048k");
   if (options.refcount_order > kMaxRefcountOrder)
     return fail(ErrorKind::kInvalidConfig,
-                "refcount width must be a power of two and may not exceed 64 bits");
+                "Refcount width must be a power of two and may not exceed 64 bits");
   if (options.version == 2 && options.refcount_order != 4)
-    return fail(ErrorKind::kInvalidConfig,
-                "refcount widths other than 16 bits need compatibility level 1.1 or above");
+    return fail(
+        ErrorKind::kInvalidConfig,
+        "Different refcount widths than 16 bits require compatibility level 1.1 or above (use "
+        "version=v3 or greater)");
   if (options.version == 2 && options.lazy_refcounts)
-    return fail(ErrorKind::kInvalidConfig, "lazy refcounts need compatibility level 1.1 or above");
+    return fail(
+        ErrorKind::kInvalidConfig,
+        "Lazy refcounts only supported with compatibility level 1.1 and above (use version=v3 or "
+        "greater)");
   if (options.version == 2 && options.compression != CompressionType::kZlib)
-    return fail(ErrorKind::kInvalidConfig,
-                "a compression type other than zlib needs compatibility level 1.1 or above");
+    return fail(
+        ErrorKind::kInvalidConfig,
+        "Non-zlib compression type is only supported with compatibility level 1.1 and above (use "
+        "version=v3 or greater)");
   if (options.extended_l2 && options.version == 2)
     return fail(ErrorKind::kInvalidConfig,
                 "Extended L2 entries are only supported with compatibility level 1.1 and above "
@@ -59,8 +81,10 @@ Result<void> check_options(const Qcow2CreateOptions& options) {
                 "bytes");
   if (!options.backing_name.empty() && options.preallocation != Preallocation::kOff &&
       !options.extended_l2)
-    return fail(ErrorKind::kInvalidConfig,
-                "a backing file and preallocation exclude each other without extended_l2");
+    return fail(
+        ErrorKind::kInvalidConfig,
+        "Backing file and preallocation can only be used at the same time if extended_l2 is on");
+  TRY(check_data_file(options));
   if (options.size_bytes > kMaxGuestBytes)
     return fail(ErrorKind::kOutOfRange, "the image size is too large for qcow2");
   return {};
@@ -77,6 +101,7 @@ Result<Layout> plan(const Qcow2CreateOptions& options) {
                 "larger cluster size)",
                 geometry.cluster_bytes());
   layout.l1_clusters = geometry.clusters_for(layout.l1_entries * 8);
+  layout.external = !options.data_file_name.empty();
   if (options.preallocation != Preallocation::kOff) {
     layout.l2_tables = layout.l1_entries;
     layout.data_clusters = geometry.clusters_for(options.size_bytes);
@@ -131,15 +156,18 @@ Task<Result<void>> write_refcounts(File& file, const Layout& layout) {
   co_return {};
 }
 
-Task<Result<void>> preallocate(File& file, const Layout& layout, Preallocation kind) {
+// With a data file, each cluster at the guest's offset.
+Task<Result<void>> write_mapping(File& file, const Layout& layout) {
   const Geometry& geometry = layout.geometry;
   CO_TRY_VOID(co_await write_pointers(file, geometry.offset_of(layout.first_l1()),
                                       layout.first_l2(), layout.l2_tables, geometry, kCopiedFlag));
-  CO_TRY_VOID(co_await write_pointers(file, geometry.offset_of(layout.first_l2()),
-                                      layout.first_data(), layout.data_clusters, geometry,
-                                      kCopiedFlag, geometry.l2_entry_bytes()));
-  const uint64_t data_offset = geometry.offset_of(layout.first_data());
-  const uint64_t data_bytes = geometry.offset_of(layout.data_clusters);
+  co_return co_await write_pointers(file, geometry.offset_of(layout.first_l2()),
+                                    layout.external ? 0 : layout.first_data(), layout.data_clusters,
+                                    geometry, kCopiedFlag, geometry.l2_entry_bytes());
+}
+
+Task<Result<void>> reserve(File& file, uint64_t data_offset, uint64_t data_bytes,
+                           Preallocation kind) {
   if (kind == Preallocation::kFalloc && data_bytes != 0)
     co_return co_await file.allocate(data_offset, data_bytes);
   if (kind == Preallocation::kFull) {
@@ -167,20 +195,38 @@ Header make_header(const Qcow2CreateOptions& options, const Layout& layout) {
     header.incompatible |= kIncompatibleCompression;
   if (options.extended_l2) header.incompatible |= kIncompatibleExtendedL2;
   if (options.lazy_refcounts) header.compatible |= kCompatibleLazyRefcounts;
+  if (!options.data_file_name.empty()) header.incompatible |= kIncompatibleDataFile;
+  if (options.data_file_raw) header.autoclear |= kAutoclearRawData;
+  header.set_data_file_name(options.data_file_name);
   header.backing_name = options.backing_name;
   if (!options.backing_format.empty()) header.backing_format = options.backing_format;
   return header;
 }
 
+Task<Result<void>> clear_data_file(File& file, uint64_t size_bytes) {
+  if (file.is_block_device()) {
+    if (file.size_bytes() < size_bytes)
+      co_return fail(ErrorKind::kOutOfRange, "{}: the device has only {} bytes", file.path(),
+                     file.size_bytes());
+    co_return co_await file.write_zeroes(0, size_bytes, true);
+  }
+  CO_TRY_VOID(file.set_size(0));
+  co_return file.set_size(size_bytes);
+}
+
 }  // namespace
 
-Task<Result<void>> create_qcow2(File& file, Qcow2CreateOptions options) {
+Task<Result<void>> create_qcow2(File& file, Qcow2CreateOptions options, File* data_file) {
+  CHECK(options.data_file_name.empty() == (data_file == nullptr));
   CO_TRY_VOID(check_options(options));
+  // Every cluster of a raw data file is the guest's, whatever it holds.
+  if (options.data_file_raw && options.preallocation == Preallocation::kOff)
+    options.preallocation = Preallocation::kMetadata;
   CO_TRY(const Layout layout, plan(options));
   CO_TRY(const std::vector<std::byte> header, encode_header(make_header(options, layout)));
   // Everything that is not written below reads as zeros.
   const uint64_t l1_end = layout.geometry.offset_of(layout.first_l1()) + layout.l1_entries * 8;
-  const uint64_t end = layout.data_clusters == 0 ? l1_end : layout.geometry.offset_of(layout.end());
+  const uint64_t end = layout.l2_tables == 0 ? l1_end : layout.geometry.offset_of(layout.end());
   if (file.is_block_device()) {
     CO_TRY_VOID(co_await file.write_zeroes(0, align_up(l1_end, uint64_t{512}), true));
   } else {
@@ -189,9 +235,14 @@ Task<Result<void>> create_qcow2(File& file, Qcow2CreateOptions options) {
   }
   CO_TRY_VOID(co_await write_exactly(file, 0, header));
   CO_TRY_VOID(co_await write_refcounts(file, layout));
-  if (options.preallocation != Preallocation::kOff)
-    CO_TRY_VOID(co_await preallocate(file, layout, options.preallocation));
-  co_return {};
+  if (data_file != nullptr) CO_TRY_VOID(co_await clear_data_file(*data_file, options.size_bytes));
+  if (options.preallocation == Preallocation::kOff) co_return {};
+  CO_TRY_VOID(co_await write_mapping(file, layout));
+  if (data_file != nullptr)
+    co_return co_await reserve(*data_file, 0, options.size_bytes, options.preallocation);
+  co_return co_await reserve(file, layout.geometry.offset_of(layout.first_data()),
+                             layout.geometry.offset_of(layout.data_clusters),
+                             options.preallocation);
 }
 
 }  // namespace hull::blockcore

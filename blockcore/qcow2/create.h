@@ -28,10 +28,14 @@ struct Qcow2CreateOptions {
   std::string backing_name = {};    // stored as it is; empty: none
   std::string backing_format = {};  // "raw", "qcow2"
   Preallocation preallocation = Preallocation::kOff;
+  // Guest data goes to this file, stored as it is; empty: none. Version 3.
+  std::string data_file_name = {};
+  bool data_file_raw = false;  // which alone reads as the disk does
 };
 
-// Truncates `file` and writes the image; flushes nothing. kInvalidConfig or kOutOfRange if the
-// options contradict each other or the format.
-Task<Result<void>> create_qcow2(File& file, Qcow2CreateOptions options);
+// Truncates `file` and writes the image; flushes nothing. With a data_file_name, `data_file` is
+// truncated as well and gets the size of the disk. kInvalidConfig or kOutOfRange if the options
+// contradict each other or the format.
+Task<Result<void>> create_qcow2(File& file, Qcow2CreateOptions options, File* data_file = nullptr);
 
 }  // namespace hull::blockcore

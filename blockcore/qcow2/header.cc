@@ -205,6 +205,21 @@ Result<Header> decode_header(std::span<const std::byte> area) {
   return header;
 }
 
+std::string Header::data_file_name() const {
+  for (const HeaderExtension& extension : extensions)
+    if (extension.type == kExtensionDataFile)
+      return {reinterpret_cast<const char*>(extension.data.data()), extension.data.size()};
+  return {};
+}
+
+void Header::set_data_file_name(std::string_view name) {
+  std::erase_if(extensions,
+                [](const HeaderExtension& one) { return one.type == kExtensionDataFile; });
+  if (name.empty()) return;
+  const auto bytes = std::as_bytes(std::span(name));
+  extensions.insert(extensions.begin(), {kExtensionDataFile, {bytes.begin(), bytes.end()}});
+}
+
 Result<void> check_against_file(const Header& header, uint64_t file_bytes) {
   const Geometry& geometry = header.geometry;
   // Both are below kMaxHostBytes, so that nothing overflows.
@@ -225,10 +240,6 @@ Result<void> check_supported(const Header& header) {
     return fail(ErrorKind::kUnsupported,
                 "qcow2 header: crypt_method (byte 32) is {}: hull cannot read {} encrypted images",
                 header.encryption_method, header.encryption_method == 1 ? "AES" : "LUKS");
-  if ((header.incompatible & kIncompatibleDataFile) != 0)
-    return fail(ErrorKind::kUnsupported,
-                "qcow2 header: incompatible_features (byte 72) bit 2: hull does not open images "
-                "with an external data file");
   return {};
 }
 

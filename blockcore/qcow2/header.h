@@ -48,6 +48,13 @@ struct Header {
   bool dirty() const { return (incompatible & kIncompatibleDirty) != 0; }
   bool corrupt() const { return (incompatible & kIncompatibleCorrupt) != 0; }
   bool lazy_refcounts() const { return (compatible & kCompatibleLazyRefcounts) != 0; }
+  // Guest data is in a file of its own, at the guest's offsets.
+  bool has_data_file() const { return (incompatible & kIncompatibleDataFile) != 0; }
+  // That file alone reads as the guest's disk.
+  bool data_file_is_raw() const { return has_data_file() && (autoclear & kAutoclearRawData) != 0; }
+  // Its name as the image has it; empty if the image does not say.
+  std::string data_file_name() const;
+  void set_data_file_name(std::string_view name);
   // Bit 0 of an L2 entry means something.
   bool has_zero_flag() const { return version >= 3 && !geometry.extended_l2; }
   // nullptr: none of this type.

@@ -34,7 +34,16 @@ struct Image {
     return backing == nullptr ? 0 : std::min(backing->size_bytes(), size_bytes());
   }
 
+  // Where guest data that is not compressed lies.
+  File& data() const { return data_file == nullptr ? *file : *data_file; }
+  // Everything written before is durable.
+  Task<Result<void>> flush_all() const {
+    if (data_file != nullptr) CO_TRY_VOID(co_await data_file->flush());
+    co_return co_await file->flush();
+  }
+
   const std::unique_ptr<File> file;
+  std::unique_ptr<File> data_file;  // of an image that has one
   ImageHeader header;
   const Geometry geometry;
   InUse in_use;

@@ -31,6 +31,8 @@ struct L2Entry {
   uint64_t value = 0;
   // Of an extended entry; else 0. Low half: the subcluster has data; high half: it reads as zeros.
   uint64_t bitmap = 0;
+  // The data is in an external file. There an allocated cluster may begin at offset 0.
+  bool external = false;
 
   bool operator==(const L2Entry&) const = default;
 
@@ -38,20 +40,21 @@ struct L2Entry {
   ClusterKind kind() const {
     if (compressed()) return ClusterKind::kCompressed;
     if ((value & kZeroFlag) != 0) return ClusterKind::kZero;
-    return (value & kOffsetMask) != 0 ? ClusterKind::kNormal : ClusterKind::kUnallocated;
+    return has_host() ? ClusterKind::kNormal : ClusterKind::kUnallocated;
   }
   bool compressed() const { return (value & kCompressedFlag) != 0; }
-  // Of an entry that is not compressed; 0 if there is no host cluster.
+  // Of an entry that is not compressed: whether there is a host cluster, and where.
+  bool has_host() const { return host_offset() != 0 || (external && (value & kCopiedFlag) != 0); }
   uint64_t host_offset() const { return value & kOffsetMask; }
   // Nobody else refers to the host cluster: it may be written in place.
-  bool writable() const { return (value & kCopiedFlag) != 0 && host_offset() != 0; }
+  bool writable() const { return (value & kCopiedFlag) != 0 && has_host(); }
 
   // Of an extended entry.
   uint32_t allocated() const { return static_cast<uint32_t>(bitmap); }
   uint32_t zeros() const { return static_cast<uint32_t>(bitmap >> 32); }
   bool bitmap_is_valid() const {
     if (compressed()) return bitmap == 0;
-    return (allocated() & zeros()) == 0 && (allocated() == 0 || host_offset() != 0);
+    return (allocated() & zeros()) == 0 && (allocated() == 0 || has_host());
   }
   static constexpr uint64_t make_bitmap(uint32_t allocated, uint32_t zeros) {
     return uint64_t{zeros} << 32 | allocated;

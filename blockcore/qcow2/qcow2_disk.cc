@@ -19,6 +19,9 @@ Task<Result<std::unique_ptr<Qcow2Disk>>> Qcow2Disk::open(std::unique_ptr<File> f
   auto header = (co_await qcow2::ImageHeader::read(*file)).with_context(path);
   if (!header) co_return std::unexpected(std::move(header).error());
   CO_TRY_VOID(qcow2::check_supported(**header).with_context(path));
+  if ((*header)->has_data_file() && !options.allow_data_file)
+    co_return fail(ErrorKind::kUnsupported,
+                   "{}: has an external data file, with which hull cannot do this", path);
   const bool read_only = options.read_only || file->read_only();
   if (!read_only && (*header)->corrupt())
     co_return fail(ErrorKind::kCorrupt,
@@ -41,34 +44,45 @@ Task<Result<std::unique_ptr<Qcow2Disk>>> Qcow2Disk::open(std::unique_ptr<File> f
 const qcow2::Header& Qcow2Disk::header() const { return *parts_->image.header; }
 qcow2::Parts& Qcow2Disk::parts() { return *parts_; }
 const File& Qcow2Disk::file() const { return *parts_->image.file; }
+void Qcow2Disk::set_data_file(std::unique_ptr<File> data_file) {
+  CHECK(header().has_data_file());
+  parts_->image.data_file = std::move(data_file);
+}
 void Qcow2Disk::set_backing(std::unique_ptr<Disk> backing) {
   parts_->image.backing = std::move(backing);
 }
 
 uint64_t Qcow2Disk::size_bytes() const { return parts_->image.size_bytes(); }
-uint32_t Qcow2Disk::alignment_bytes() const { return parts_->image.file->alignment_bytes(); }
+uint32_t Qcow2Disk::alignment_bytes() const { return parts_->image.data().alignment_bytes(); }
 uint32_t Qcow2Disk::discard_granularity_bytes() const {
   return static_cast<uint32_t>(parts_->image.geometry.cluster_bytes());
 }
 
 bool Qcow2Disk::needs_preparation() const {
-  return parts_->image.header->autoclear != 0 || parts_->committer.is_due();
+  return stale_autoclear() != 0 || parts_->committer.is_due();
 }
 
 // Before an operation changes anything and while it holds nothing.
 Task<Result<void>> Qcow2Disk::prepare_change() {
-  if (parts_->image.header->autoclear != 0) CO_TRY_VOID(co_await clear_autoclear());
+  if (stale_autoclear() != 0) CO_TRY_VOID(co_await clear_autoclear());
   // The operation adds a few changes at most, so that memory stays bounded.
   if (parts_->committer.is_due()) CO_TRY_VOID(co_await parts_->committer.commit());
   co_return {};
 }
 
-// hull keeps none of the things that autoclear bits vouch for (bitmaps, raw external data).
+// The autoclear bits that vouch for something that hull does not keep. A raw data file stays one.
+uint64_t Qcow2Disk::stale_autoclear() const {
+  const uint64_t kept = header().has_data_file() ? qcow2::kAutoclearRawData : 0;
+  return header().autoclear & ~kept;
+}
+
 Task<Result<void>> Qcow2Disk::clear_autoclear() {
   const AsyncMutex::Guard guard = co_await parts_->clearing.lock();
   qcow2::ImageHeader& header = parts_->image.header;
-  if (header->autoclear == 0) co_return {};
-  co_return co_await header.set_features(*parts_->image.file, header->incompatible, 0);
+  const uint64_t stale = stale_autoclear();
+  if (stale == 0) co_return {};
+  co_return co_await header.set_features(*parts_->image.file, header->incompatible,
+                                         header->autoclear & ~stale);
 }
 
 Task<Result<void>> Qcow2Disk::read(uint64_t offset, std::span<const iovec> buffers) {

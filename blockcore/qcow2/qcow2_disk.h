@@ -22,6 +22,8 @@ struct Qcow2Options {
   bool read_only = false;
   uint64_t l2_cache_bytes = 8 << 20;  // maps 64 GiB in clusters of 64 KiB
   uint64_t refcount_cache_bytes = 1 << 20;
+  // set_data_file() will follow if header().has_data_file(). Else such an image is kUnsupported.
+  bool allow_data_file = false;
 };
 
 class Qcow2Disk final : public Disk {
@@ -38,6 +40,9 @@ class Qcow2Disk final : public Disk {
   const File& file() const;
   // For operations on the image itself (qcow2/parts.h), while no other is in flight.
   qcow2::Parts& parts();
+  // Before the first operation: the file that header().data_file_name() names, which the caller has
+  // opened because the user named the image.
+  void set_data_file(std::unique_ptr<File> data_file);
   // Before the first operation. Without it unallocated clusters read as zeros.
   void set_backing(std::unique_ptr<Disk> backing);
 
@@ -60,6 +65,7 @@ class Qcow2Disk final : public Disk {
   Task<Result<void>> prepare_change();
   Task<Result<void>> clear_autoclear();
   bool needs_preparation() const;
+  uint64_t stale_autoclear() const;
 
   const std::unique_ptr<qcow2::Parts> parts_;
   const bool read_only_;

@@ -17,7 +17,7 @@ Task<Result<void>> Reader::read(uint64_t offset, std::span<const iovec> buffers)
     }
     if (extent->kind == ClusterKind::kNormal && extent->length == total) {
       const InUse::Hold hold(image_.in_use);
-      co_return co_await image_.file->read_or_zero(extent->host_offset, buffers);
+      co_return co_await image_.data().read_or_zero(extent->host_offset, buffers);
     }
     const IovecPart part(buffers, done, extent->length);
     CO_TRY_VOID(co_await read_extent(offset + done, *extent, part.buffers()));
@@ -31,7 +31,7 @@ Task<Result<void>> Reader::read_extent(uint64_t offset, const Extent& extent,
   switch (extent.kind) {
     case ClusterKind::kNormal: {
       const InUse::Hold hold(image_.in_use);
-      co_return co_await image_.file->read_or_zero(extent.host_offset, buffers);
+      co_return co_await image_.data().read_or_zero(extent.host_offset, buffers);
     }
     case ClusterKind::kUnallocated: co_return co_await read_backing(offset, buffers);
     case ClusterKind::kZero: zero_iovecs(buffers, 0, extent.length); co_return {};

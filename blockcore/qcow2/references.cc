@@ -53,6 +53,7 @@ class EntryCounter final : public TableVisitor {
       L2Entry entry{load_be64(table.data() + at)};
       if (step == 16) entry.bitmap = load_be64(table.data() + at + 8);
       if (entry == L2Entry{}) continue;
+      entry.external = walk_.header.has_data_file();
       changed |= count(entry, table.subspan(at, step));
     }
     return changed;
@@ -73,15 +74,19 @@ class EntryCounter final : public TableVisitor {
       complain("ERROR: L2 entry {:#x} has the zero flag, which such an image does not know",
                entry.value);
     const uint64_t offset = entry.host_offset();
-    if (offset == 0 && !is_in_data_file(entry)) return false;
+    if (!entry.has_host()) return false;
     if (walk_.geometry().offset_in_cluster(offset) != 0 && !report_misaligned(entry, bytes))
       return true;
-    if (!is_in_data_file(entry)) count_cluster(offset);
+    if (!entry.external) count_cluster(offset);
     if (active_) count_layout(offset);
     return false;
   }
 
   void count_compressed(L2Entry entry) {
+    if (entry.external) {
+      complain("ERROR compressed cluster with data file, entry={:#x}", entry.value);
+      return;
+    }
     if ((entry.value & kCopiedFlag) != 0)
       complain("ERROR: coffset={:#x}: copied flag must never be set for compressed clusters",
                entry.value & ~kCopiedFlag);
@@ -124,7 +129,7 @@ class EntryCounter final : public TableVisitor {
     if (entry.compressed())
       return report("compressed cluster with non-zero subcluster allocation bitmap, ", entry.value,
                     "", bytes);
-    if (entry.host_offset() == 0)
+    if (!entry.has_host())
       return report("Unallocated cluster has non-zero subcluster allocation map, ", entry.bitmap,
                     "", bytes);
     return report("", entry.host_offset(),
@@ -149,10 +154,6 @@ class EntryCounter final : public TableVisitor {
     return false;
   }
 
-  bool is_in_data_file(L2Entry entry) const {
-    return (walk_.header.incompatible & kIncompatibleDataFile) != 0 &&
-           (entry.value & kCopiedFlag) != 0;
-  }
   void complain(fmt::format_string<const uint64_t&> format, const uint64_t& value) {
     walk_.findings.corrupt(fmt::format(format, value), times_);
   }

@@ -13,8 +13,8 @@ Result<BlockStatus> status_of_data(const Image& image, const Extent& extent) {
                      .data = true,
                      .present = true,
                      .host_offset = extent.host_offset,
-                     .path = image.file->path()};
-  const FileRange range = TRY(image.file->range_at(extent.host_offset));
+                     .path = image.data().path()};
+  const FileRange range = TRY(image.data().range_at(extent.host_offset));
   // A cluster that is stored in part counts as stored.
   const uint64_t cluster_bytes = image.geometry.cluster_bytes();
   const uint64_t end = range.length < extent.length ? extent.host_offset + range.length
@@ -49,9 +49,9 @@ Task<Result<BlockStatus>> block_status(Image& image, uint64_t offset, uint64_t l
     case ClusterKind::kUnallocated: co_return co_await status_below(image, offset, extent->length);
     case ClusterKind::kZero: {
       BlockStatus status{.length = extent->length, .zero = true, .present = true};
-      if (extent->writable) {
+      if (extent->entry.writable()) {
         status.host_offset = extent->host_offset;
-        status.path = image.file->path();
+        status.path = image.data().path();
       }
       co_return status;
     }

@@ -31,9 +31,9 @@ Task<Result<void>> Writer::write(uint64_t offset, std::span<const iovec> buffers
     } else if (extent->kind == ClusterKind::kNormal && extent->writable) {
       const InUse::Hold hold(image_.in_use);
       if (extent->length == total)
-        co_return co_await image_.file->write(extent->host_offset, buffers);
+        co_return co_await image_.data().write(extent->host_offset, buffers);
       const IovecPart part(buffers, done, extent->length);
-      CO_TRY_VOID(co_await image_.file->write(extent->host_offset, part.buffers()));
+      CO_TRY_VOID(co_await image_.data().write(extent->host_offset, part.buffers()));
       done += extent->length;
     } else {
       CO_TRY(const uint64_t written, co_await write_new(offset + done, *extent, buffers, done));
@@ -141,7 +141,7 @@ Task<Result<void>> Writer::fill(const Placement& placement, std::span<const iove
                                geometry.offset_of(placement.first_cluster);
   const uint64_t head_bytes = placement.offset - placement.begin;
   if (placement.fresh && placement.old_zero)
-    co_return co_await image_.file->write(host_offset + head_bytes, data);
+    co_return co_await image_.data().write(host_offset + head_bytes, data);
 
   const uint64_t tail_bytes = placement.end - (placement.offset + placement.length);
   std::unique_ptr<std::byte[]> around;
@@ -159,7 +159,7 @@ Task<Result<void>> Writer::fill(const Placement& placement, std::span<const iove
   } else {
     buffers.assign(data.begin(), data.end());
   }
-  co_return co_await image_.file->write(host_offset, buffers);
+  co_return co_await image_.data().write(host_offset, buffers);
 }
 
 Task<Result<void>> Writer::read_around(const Placement& placement, std::span<std::byte> head,
@@ -192,7 +192,7 @@ Task<Result<void>> Writer::publish(const Placement& placement) {
 L2Entry Writer::filled_entry(const Placement& placement, uint64_t cluster) {
   const Geometry& geometry = image_.geometry;
   const uint64_t host = placement.host.first + cluster - placement.first_cluster;
-  L2Entry entry{geometry.offset_of(host) | kCopiedFlag};
+  L2Entry entry{geometry.offset_of(host) | kCopiedFlag, 0, image_.header->has_data_file()};
   if (!geometry.extended_l2) return entry;
   const uint64_t start = geometry.offset_of(cluster);
   const uint64_t begin = std::max(placement.begin, start) - start;

@@ -18,6 +18,10 @@ constexpr uint64_t kMaxZeroWrite = 4 << 20;
 }  // namespace
 
 Task<Result<void>> Zeroer::write_zeroes(uint64_t offset, uint64_t length, bool may_unmap) {
+  // The file itself must read as the disk does.
+  if (image_.header->data_file_is_raw())
+    co_return co_await image_.data().write_zeroes(offset, length, may_unmap);
+  if (may_unmap) CO_TRY_VOID(co_await discard_external(offset, offset + length));
   const uint64_t granule = image_.geometry.granule_bytes();
   const Action action = may_unmap ? Action::kZeroAndUnmap : Action::kZero;
   const uint64_t end = offset + length;
@@ -43,7 +47,19 @@ uint64_t Zeroer::whole_end(uint64_t end) const {
   return end == image_.size_bytes() ? end : align_down(end, image_.geometry.granule_bytes());
 }
 
+// Gives back what whole granules have in the data file, before the mapping forgets it: afterwards
+// the place may already hold new data. A crash in between leaves zeros or what was there.
+Task<Result<void>> Zeroer::discard_external(uint64_t offset, uint64_t end) {
+  if (image_.data_file == nullptr) co_return {};
+  offset = align_up(offset, image_.geometry.granule_bytes());
+  end = whole_end(end);
+  if (offset < end) (void)co_await image_.data().discard(offset, end - offset);  // a hint
+  co_return {};
+}
+
 Task<Result<void>> Zeroer::discard(uint64_t offset, uint64_t length) {
+  if (image_.header->data_file_is_raw()) co_return co_await image_.data().discard(offset, length);
+  CO_TRY_VOID(co_await discard_external(offset, offset + length));
   const uint64_t end = whole_end(offset + length);
   offset = align_up(offset, image_.geometry.granule_bytes());
   if (!can_change(Action::kDiscard)) co_return {};
@@ -64,9 +80,9 @@ bool Zeroer::can_change(Action action) const {
 bool Zeroer::needs_change(const Extent& extent, uint64_t offset, Action action) const {
   switch (extent.kind) {
     case ClusterKind::kUnallocated:
-      if (action != Action::kZero && extent.entry.host_offset() != 0) return true;
+      if (action != Action::kZero && extent.entry.has_host()) return true;
       return action != Action::kDiscard && offset < image_.backing_bytes();
-    case ClusterKind::kZero: return action != Action::kZero && extent.entry.host_offset() != 0;
+    case ClusterKind::kZero: return action != Action::kZero && extent.entry.has_host();
     default: return true;
   }
 }
@@ -126,22 +142,23 @@ uint32_t Zeroer::subclusters_in(uint64_t cluster, uint64_t begin, uint64_t end) 
 
 L2Entry Zeroer::changed(L2Entry entry, uint32_t subclusters, Action action) const {
   if (!image_.geometry.extended_l2) return changed_cluster(entry, action);
-  if (entry.compressed()) entry = {};  // whole
+  if (entry.compressed()) entry = {};  // all of it
   const bool hides_nothing = image_.backing == nullptr && action == Action::kDiscard;
   const uint32_t allocated = entry.allocated() & ~subclusters;
   const uint32_t zeroed = (entry.zeros() & ~subclusters) | (hides_nothing ? 0 : subclusters);
   const bool keeps_host = allocated != 0 || (action == Action::kZero && entry.writable());
-  return {keeps_host ? entry.value : 0, L2Entry::make_bitmap(allocated, zeroed)};
+  return {keeps_host ? entry.value : 0, L2Entry::make_bitmap(allocated, zeroed), entry.external};
 }
 
 L2Entry Zeroer::changed_cluster(L2Entry entry, Action action) const {
   if (action == Action::kZero && entry.kind() != ClusterKind::kCompressed && entry.writable())
-    return {entry.value | kZeroFlag};
+    return {entry.value | kZeroFlag, 0, entry.external};
   // A table without the zero flag says the same by nothing at all; so does an image without a
   // backing file.
   const bool hides_nothing = image_.backing == nullptr;
-  if (hides_nothing && (action == Action::kDiscard || !image_.header->has_zero_flag())) return {};
-  return {kZeroFlag};
+  if (hides_nothing && (action == Action::kDiscard || !image_.header->has_zero_flag()))
+    return {0, 0, entry.external};
+  return {kZeroFlag, 0, entry.external};
 }
 
 Task<Result<void>> Zeroer::write_zero_bytes(uint64_t offset, uint64_t length) {

@@ -27,6 +27,7 @@ class Zeroer {
     kDiscard,       // reads as zeros or as before
   };
   Task<Result<uint64_t>> change_clusters(uint64_t offset, uint64_t length, Action action);
+  Task<Result<void>> discard_external(uint64_t offset, uint64_t end);
   Task<Result<void>> write_zero_bytes(uint64_t offset, uint64_t length);
   bool needs_change(const Extent& extent, uint64_t offset, Action action) const;
   bool can_change(Action action) const;

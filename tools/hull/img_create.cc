@@ -61,7 +61,8 @@ int img_create(Arguments arguments) {
   app.add_option("-o", command.options,
                  "KEY=VALUE,…: size, preallocation=off|metadata|falloc|full; for qcow2 "
                  "cluster_size, lazy_refcounts, refcount_bits, compat=0.10|1.1, "
-                 "compression_type=zlib|zstd, extended_l2, backing_file, backing_fmt")
+                 "compression_type=zlib|zstd, extended_l2, data_file, data_file_raw, "
+                 "backing_file, backing_fmt")
       ->allow_extra_args(false);
   app.add_flag("-q", command.quiet, "print nothing");
   app.add_flag("-u", command.unsafe, "do not open BASE");

@@ -73,6 +73,10 @@ Result<void> set_option(const Suboption& option, CreateImageOptions& create) {
     image.lazy_refcounts = TRY(parse_switch(option));
   } else if (key == "extended_l2") {
     image.extended_l2 = TRY(parse_switch(option));
+  } else if (key == "data_file") {
+    image.data_file_name = option.value;
+  } else if (key == "data_file_raw") {
+    image.data_file_raw = TRY(parse_switch(option));
   } else if (key == "compat") {
     if (option.value != "0.10" && option.value != "1.1" && option.value != "v2" &&
         option.value != "v3")
@@ -113,6 +117,8 @@ std::string describe_create(const CreateImageOptions& create, uint64_t size_byte
   if (!image.backing_name.empty())
     text +=
         fmt::format(" backing_file={} backing_fmt={}", image.backing_name, image.backing_format);
+  if (!image.data_file_name.empty()) text += fmt::format(" data_file={}", image.data_file_name);
+  if (image.data_file_raw) text += " data_file_raw=on";
   return text + fmt::format(" lazy_refcounts={} refcount_bits={}",
                             image.lazy_refcounts ? "on" : "off", 1U << image.refcount_order);
 }

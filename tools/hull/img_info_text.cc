@@ -33,6 +33,10 @@ std::vector<std::pair<std::string, json>> specific_facts(const Header& header) {
   facts.emplace_back("compression-type", compression_name(header));
   if (header.version >= 3) facts.emplace_back("lazy-refcounts", header.lazy_refcounts());
   facts.emplace_back("refcount-bits", header.geometry.refcount_bits());
+  if (header.has_data_file()) {
+    facts.emplace_back("data-file", header.data_file_name());
+    facts.emplace_back("data-file-raw", header.data_file_is_raw());
+  }
   if (header.version >= 3) {
     facts.emplace_back("corrupt", header.corrupt());
     facts.emplace_back("extended-l2", header.geometry.extended_l2);
