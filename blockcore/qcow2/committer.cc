@@ -36,6 +36,7 @@ Task<Result<void>> Committer::commit() {
 Task<Result<void>> Committer::commit_all() {
   CO_TRY_VOID(co_await commit());
   const AsyncMutex::Guard guard = co_await image_.commit_lock.lock();
+  if (image_.guard.corrupt()) co_return image_.guard.refusal();
   if (!image_.refcounts.dirty()) co_return {};
   Changes changes;
   changes.refcount_table = image_.refcounts.table().copy_dirty();
@@ -45,7 +46,28 @@ Task<Result<void>> Committer::commit_all() {
   co_return std::move(written);
 }
 
+// Before anything is written: every place that is about to be.
+Task<Result<void>> Committer::check_places(const Changes& changes) {
+  OverlapGuard& guard = image_.guard;
+  const auto check = [&guard](uint64_t offset, uint64_t bytes, Structure own) {
+    return guard.find(offset, bytes, own).has_value();
+  };
+  const uint64_t slice_bytes = image_.map.cache().slice_bytes();
+  for (const SliceCache::Copy& copy : changes.l2.slices)
+    if (check(copy.host_offset, slice_bytes, Structure::kActiveL2))
+      co_return co_await guard.check(copy.host_offset, slice_bytes, Structure::kActiveL2);
+  for (const HostTable::SectorCopy& copy : changes.l1)
+    if (check(copy.host_offset, copy.bytes.size(), Structure::kActiveL1))
+      co_return co_await guard.check(copy.host_offset, copy.bytes.size(), Structure::kActiveL1);
+  for (const HostTable::SectorCopy& copy : changes.refcount_table)
+    if (check(copy.host_offset, copy.bytes.size(), Structure::kRefcountTable))
+      co_return co_await guard.check(copy.host_offset, copy.bytes.size(),
+                                     Structure::kRefcountTable);
+  co_return {};
+}
+
 Task<Result<void>> Committer::commit_locked() {
+  if (image_.guard.corrupt()) co_return image_.guard.refusal();
   if (!image_.map.dirty()) co_return co_await image_.flush_all();
   // All copies are taken before the first co_await: whatever the L2 tables refer to is counted in
   // the refcounts that are written before them.
@@ -55,7 +77,8 @@ Task<Result<void>> Committer::commit_locked() {
   changes.l1 = image_.map.l1().copy_dirty();
   changes.refcount_table = image_.refcounts.table().copy_dirty();
   changes.unlinked = std::exchange(image_.map.unlinked(), {});
-  auto written = co_await write(changes);
+  auto written = co_await check_places(changes);
+  if (written) written = co_await write(changes);
   image_.map.cache().finish_writing(changes.l2, !written);
   if (written) co_return co_await free_unlinked(std::move(changes.unlinked));
 

@@ -31,6 +31,7 @@ class Committer {
  private:
   struct Changes;
   Task<Result<void>> commit_locked();
+  Task<Result<void>> check_places(const Changes& changes);
   Task<Result<void>> write(Changes& changes);
   Task<Result<void>> write_refcounts(Changes& changes);
   Task<Result<void>> free_unlinked(std::vector<HostRun> unlinked);

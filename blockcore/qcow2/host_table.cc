@@ -21,12 +21,27 @@ void encode_entries(std::span<const uint64_t> entries, std::byte* to) {
 
 Task<Result<void>> HostTable::read(File& file, uint64_t host_offset, uint64_t entries) {
   host_offset_ = host_offset;
+  indexed_ = false;
   entries_.resize(entries);
   if (entries == 0) co_return {};
   const iovec buffer{entries_.data(), entries * 8};
   CO_TRY_VOID(co_await file.read_or_zero(host_offset, {&buffer, 1}));
   for (uint64_t& entry : entries_) entry = std::bit_cast<Be64>(entry);
   co_return {};
+}
+
+void HostTable::index_targets() const {
+  targets_.clear();
+  for (const uint64_t entry : entries_)
+    if ((entry & kOffsetMask) != 0) ++targets_[entry & kOffsetMask];
+  indexed_ = true;
+}
+
+void HostTable::replace_target(uint64_t old_entry, uint64_t new_entry) {
+  if (const auto old = targets_.find(old_entry & kOffsetMask);
+      old != targets_.end() && --old->second == 0)
+    targets_.erase(old);
+  if ((new_entry & kOffsetMask) != 0) ++targets_[new_entry & kOffsetMask];
 }
 
 std::vector<HostTable::SectorCopy> HostTable::copy_dirty() {

@@ -10,6 +10,7 @@
 #include "blockcore/qcow2/claims.h"
 #include "blockcore/qcow2/cluster_map.h"
 #include "blockcore/qcow2/image_header.h"
+#include "blockcore/qcow2/overlap.h"
 #include "blockcore/qcow2/refcounts.h"
 
 namespace hull::blockcore::qcow2 {
@@ -25,8 +26,11 @@ struct Image {
       : file(std::move(image_file)),
         header(std::move(image_header)),
         geometry(header->geometry),
-        refcounts(*file, header, in_use, commit_lock, caches.refcount_bytes),
-        map(*file, *header, refcounts, in_use, caches.l2_bytes) {}
+        guard(*file, header),
+        refcounts(*file, header, guard, in_use, commit_lock, caches.refcount_bytes),
+        map(*file, *header, refcounts, in_use, caches.l2_bytes) {
+    guard.attach(map.l1(), refcounts.table());
+  }
 
   uint64_t size_bytes() const { return header->size_bytes; }
   // Where unallocated clusters begin to read as zeros.
@@ -48,10 +52,20 @@ struct Image {
   const Geometry geometry;
   InUse in_use;
   AsyncMutex commit_lock;
+  OverlapGuard guard;
   Refcounts refcounts;
   ClusterMap map;
   Claims claims;
   std::unique_ptr<Disk> backing;
 };
+
+// image.map.load() for an operation that will change the mapping: an L1 entry that cannot be true
+// marks the image corrupt.
+inline Task<Result<void>> load_for_change(Image& image, uint64_t offset) {
+  auto loaded = co_await image.map.load(offset);
+  if (!loaded && loaded.error().kind() == ErrorKind::kCorrupt)
+    co_return std::unexpected(co_await image.guard.mark_corrupt(std::move(loaded).error()));
+  co_return std::move(loaded);
+}
 
 }  // namespace hull::blockcore::qcow2

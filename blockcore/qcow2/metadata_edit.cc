@@ -123,6 +123,7 @@ Task<Result<void>> MetadataEdit::finish(std::vector<HostRun> unused) {
     image.refcounts.forget();
     parts_.reader.forget_compressed();
     CO_TRY_VOID(co_await image.map.reload());
+    CO_TRY_VOID(co_await image.guard.read_snapshots());
   }
   if (unused.empty()) co_return {};
   // What cannot be given back leaks.

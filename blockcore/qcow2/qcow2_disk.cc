@@ -26,7 +26,7 @@ Task<Result<std::unique_ptr<Qcow2Disk>>> Qcow2Disk::open(std::unique_ptr<File> f
   if (!read_only && (*header)->corrupt())
     co_return fail(ErrorKind::kCorrupt,
                    "{}: the image is marked corrupt (qcow2 header, byte 72, bit 1): open it "
-                   "read-only or repair it with qemu-img check -r all",
+                   "read-only or repair it with hull img check -r all",
                    path);
   if (!read_only && (*header)->dirty()) {
     auto rebuilt = (co_await qcow2::rebuild_refcounts(*file, *header)).with_context(path);
@@ -36,8 +36,10 @@ Task<Result<std::unique_ptr<Qcow2Disk>>> Qcow2Disk::open(std::unique_ptr<File> f
       std::move(file), *std::move(header),
       qcow2::CacheSizes{options.l2_cache_bytes, options.refcount_cache_bytes});
   CO_TRY_VOID((co_await parts->image.map.read_l1()).with_context("L1 table"));
-  if (!read_only)
+  if (!read_only) {
     CO_TRY_VOID((co_await parts->image.refcounts.read_table()).with_context("refcount table"));
+    CO_TRY_VOID((co_await parts->image.guard.read_snapshots()).with_context(path));
+  }
   co_return std::unique_ptr<Qcow2Disk>(new Qcow2Disk(std::move(parts), read_only));
 }
 
@@ -59,11 +61,12 @@ uint32_t Qcow2Disk::discard_granularity_bytes() const {
 }
 
 bool Qcow2Disk::needs_preparation() const {
-  return stale_autoclear() != 0 || parts_->committer.is_due();
+  return stale_autoclear() != 0 || parts_->committer.is_due() || parts_->image.guard.corrupt();
 }
 
 // Before an operation changes anything and while it holds nothing.
 Task<Result<void>> Qcow2Disk::prepare_change() {
+  if (parts_->image.guard.corrupt()) co_return parts_->image.guard.refusal();
   if (stale_autoclear() != 0) CO_TRY_VOID(co_await clear_autoclear());
   // The operation adds a few changes at most, so that memory stays bounded.
   if (parts_->committer.is_due()) CO_TRY_VOID(co_await parts_->committer.commit());

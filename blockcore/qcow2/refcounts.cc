@@ -3,15 +3,17 @@
 #include <algorithm>
 
 #include "blockcore/qcow2/image_header.h"
+#include "blockcore/qcow2/overlap.h"
 #include "blockcore/qcow2/refcount_block.h"
 #include "blockcore/qcow2/write_back.h"
 
 namespace hull::blockcore::qcow2 {
 
-Refcounts::Refcounts(File& file, ImageHeader& header, InUse& in_use, AsyncMutex& commit_lock,
-                     uint64_t cache_bytes)
+Refcounts::Refcounts(File& file, ImageHeader& header, OverlapGuard& guard, InUse& in_use,
+                     AsyncMutex& commit_lock, uint64_t cache_bytes)
     : file_(file),
       header_(header),
+      guard_(guard),
       commit_lock_(commit_lock),
       cache_(file, in_use, header->geometry.slice_bytes(), cache_bytes),
       // What a block device holds past the image's end is unknown.
@@ -39,6 +41,10 @@ Task<Result<Refcounts::Allocation>> Refcounts::allocate(uint64_t wanted) {
     } else if (Slice* slice = cache_.find(hint_ >> geometry().refcounts_per_slice_bits())) {
       const HostRun run = take_free(*slice, wanted);
       if (run.count == 0) continue;
+      const uint64_t offset = geometry().offset_of(run.first);
+      const uint64_t bytes = geometry().offset_of(run.count);
+      if (guard_.find(offset, bytes, Structure::kGuestData))
+        CO_TRY_VOID(co_await guard_.check(offset, bytes, Structure::kGuestData));
       const bool fresh = run.first >= fresh_from_;
       fresh_from_ = std::max(fresh_from_, run.first + run.count);
       co_return Allocation{run, fresh};
@@ -79,8 +85,9 @@ Task<Result<void>> Refcounts::load_slice(uint64_t cluster) {
   const uint64_t block_offset = block < table_.size() ? table_[block] & kRefcountOffsetMask : 0;
   if (block_offset == 0 || geometry().offset_in_cluster(block_offset) != 0 ||
       block_offset >= kMaxHostBytes)
-    co_return fail(ErrorKind::kCorrupt, "{}: refcount table entry {} points at {:#x}", file_.path(),
-                   block, block_offset);
+    co_return std::unexpected(co_await guard_.mark_corrupt(
+        Error(ErrorKind::kCorrupt, fmt::format("{}: refcount table entry {} points at {:#x}",
+                                               file_.path(), block, block_offset))));
   const uint64_t key = cluster >> geometry().refcounts_per_slice_bits();
   const uint64_t slice_in_block = key & (geometry().slices_per_cluster() - 1);
   co_return co_await cache_.load(key, block_offset + slice_in_block * geometry().slice_bytes());
@@ -90,7 +97,10 @@ Task<Result<void>> Refcounts::load_slice(uint64_t cluster) {
 Task<Result<void>> Refcounts::add_block(uint64_t block) {
   const uint64_t cluster = block << geometry().refcounts_per_block_bits();
   if (cluster == 0)
-    co_return fail(ErrorKind::kCorrupt, "{}: refcount table entry 0 is empty", file_.path());
+    co_return std::unexpected(co_await guard_.mark_corrupt(Error(
+        ErrorKind::kCorrupt, fmt::format("{}: refcount table entry 0 is empty", file_.path()))));
+  CO_TRY_VOID(co_await guard_.check(geometry().offset_of(cluster), geometry().cluster_bytes(),
+                                    Structure::kGuestData));
   if (cluster < fresh_from_)
     CO_TRY_VOID(co_await file_.write_zeroes(geometry().offset_of(cluster),
                                             geometry().cluster_bytes(), false));
@@ -169,7 +179,12 @@ Task<Result<void>> Refcounts::write_blocks() {
     copy.host_offset = (table_[copy.key / per_block] & kRefcountOffsetMask) +
                        copy.key % per_block * geometry().slice_bytes();
   }
-  auto result = co_await write_slices(file_, copies, cache_.slice_bytes());
+  Result<void> result;
+  for (const SliceCache::Copy& copy : copies.slices)
+    if (result && guard_.find(copy.host_offset, cache_.slice_bytes(), Structure::kRefcountBlock))
+      result =
+          co_await guard_.check(copy.host_offset, cache_.slice_bytes(), Structure::kRefcountBlock);
+  if (result) result = co_await write_slices(file_, copies, cache_.slice_bytes());
   cache_.finish_writing(copies, !result);
   co_return std::move(result);
 }

@@ -20,12 +20,13 @@
 namespace hull::blockcore::qcow2 {
 
 class ImageHeader;
+class OverlapGuard;
 
 class Refcounts {
  public:
   // `commit_lock` is held while a commit writes; taken here when the table has to move.
-  Refcounts(File& file, ImageHeader& header, InUse& in_use, AsyncMutex& commit_lock,
-            uint64_t cache_bytes);
+  Refcounts(File& file, ImageHeader& header, OverlapGuard& guard, InUse& in_use,
+            AsyncMutex& commit_lock, uint64_t cache_bytes);
 
   Task<Result<void>> read_table();
 
@@ -35,7 +36,8 @@ class Refcounts {
     bool fresh;
   };
   // The first free clusters in a row, at least one and at most `wanted`, now with a count of one.
-  // kNoSpace if the format can address no more.
+  // kNoSpace if the format can address no more; kCorrupt if what counts as free is known to be
+  // used.
   Task<Result<Allocation>> allocate(uint64_t wanted);
 
   // `count` free clusters in a row (not 0), now with a count of one: for tables.
@@ -87,6 +89,7 @@ class Refcounts {
 
   File& file_;
   ImageHeader& header_;
+  OverlapGuard& guard_;
   AsyncMutex& commit_lock_;
   HostTable table_;
   SliceCache cache_;

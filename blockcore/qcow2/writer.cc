@@ -25,10 +25,14 @@ Task<Result<void>> Writer::write(uint64_t offset, std::span<const iovec> buffers
   for (uint64_t done = 0; done < total;) {
     const std::optional<Extent> extent = image_.map.find(offset + done, total - done);
     if (!extent) {
-      CO_TRY_VOID(co_await image_.map.load(offset + done));
+      CO_TRY_VOID(co_await load_for_change(image_, offset + done));
     } else if (extent->kind == ClusterKind::kInvalid) {
-      co_return std::unexpected(image_.map.invalid_entry(offset + done, *extent));
+      co_return std::unexpected(
+          co_await image_.guard.mark_corrupt(image_.map.invalid_entry(offset + done, *extent)));
     } else if (extent->kind == ClusterKind::kNormal && extent->writable) {
+      if (hits_metadata(*extent, extent->length))
+        co_return co_await image_.guard.check(extent->host_offset, extent->length,
+                                              Structure::kGuestData);
       const InUse::Hold hold(image_.in_use);
       if (extent->length == total)
         co_return co_await image_.data().write(extent->host_offset, buffers);
@@ -78,6 +82,12 @@ Task<Result<uint64_t>> Writer::write_new(uint64_t offset, const Extent& extent,
   co_return placement.length;
 }
 
+// In place: what the entry calls guest data is something else as well.
+bool Writer::hits_metadata(const Extent& extent, uint64_t length) const {
+  return image_.data_file == nullptr &&
+         image_.guard.find(extent.host_offset, length, Structure::kGuestData).has_value();
+}
+
 bool Writer::reads_as_zero(const Extent& extent, uint64_t offset) const {
   if (extent.kind == ClusterKind::kZero) return true;
   return extent.kind == ClusterKind::kUnallocated &&
@@ -90,6 +100,9 @@ Task<Result<void>> Writer::place(Placement& placement, const Extent& extent) {
   const uint64_t in_cluster = geometry.offset_in_cluster(placement.offset);
   const uint64_t clusters = geometry.clusters_for(in_cluster + placement.length);
   if (keeps_host(extent)) {
+    if (hits_metadata(extent, placement.length))
+      co_return co_await image_.guard.check(extent.host_offset, placement.length,
+                                            Structure::kGuestData);
     placement.host = {geometry.cluster_of(extent.host_offset), clusters};
     placement.kept = true;
     co_return {};

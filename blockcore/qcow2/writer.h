@@ -44,6 +44,7 @@ class Writer {
                                  std::span<std::byte> tail);
   Task<Result<void>> publish(const Placement& placement);
   L2Entry filled_entry(const Placement& placement, uint64_t cluster);
+  bool hits_metadata(const Extent& extent, uint64_t length) const;
   bool reads_as_zero(const Extent& extent, uint64_t offset) const;
 
   Image& image_;

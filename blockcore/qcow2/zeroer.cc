@@ -93,11 +93,12 @@ Task<Result<uint64_t>> Zeroer::change_clusters(uint64_t offset, uint64_t length,
   const Geometry& geometry = image_.geometry;
   const std::optional<Extent> extent = image_.map.find(offset, length);
   if (!extent) {
-    CO_TRY_VOID(co_await image_.map.load(offset));
+    CO_TRY_VOID(co_await load_for_change(image_, offset));
     co_return 0;
   }
   if (extent->kind == ClusterKind::kInvalid)
-    co_return std::unexpected(image_.map.invalid_entry(offset, *extent));
+    co_return std::unexpected(
+        co_await image_.guard.mark_corrupt(image_.map.invalid_entry(offset, *extent)));
   const uint64_t first = geometry.cluster_of(offset);
   const uint64_t slice_end = geometry.offset_of((first | (geometry.l2_slice_entries() - 1)) + 1);
   const uint64_t end = std::min(slice_end, offset + extent->length);
