@@ -27,6 +27,12 @@ Task<Result<void>> ClusterMap::reload() {
   co_return co_await read_l1();
 }
 
+Task<Result<void>> ClusterMap::reload(uint64_t l1_entries) {
+  CHECK(!dirty() && unlinked_.empty());
+  cache_.clear();
+  co_return co_await l1_.read(file_, header_.l1_offset, l1_entries);
+}
+
 uint64_t ClusterMap::slice_key(uint64_t cluster) const {
   return cluster >> geometry_.l2_slice_entries_bits();
 }
@@ -173,6 +179,17 @@ void ClusterMap::unlink(L2Entry entry) {
   } else if (entry.host_offset() != 0) {
     add_run(unlinked_, {geometry_.cluster_of(entry.host_offset()), 1});
   }
+}
+
+void ClusterMap::drop_tables(uint64_t first_l1_index) {
+  CHECK(!dirty());
+  for (uint64_t i = first_l1_index; i < l1_.size(); ++i) {
+    const uint64_t table = l1_[i] & kOffsetMask;
+    if (table == 0) continue;
+    l1_.set(i, 0);
+    add_run(unlinked_, {geometry_.cluster_of(table), 1});
+  }
+  cache_.clear();
 }
 
 void ClusterMap::place(SliceCache::Copies& copies) const {

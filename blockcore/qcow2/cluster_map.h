@@ -41,6 +41,8 @@ class ClusterMap {
   Task<Result<void>> read_l1();
   // The same when somebody has changed the mapping in the file. Nothing may be dirty.
   Task<Result<void>> reload();
+  // The same for another size of the disk, before the header says so.
+  Task<Result<void>> reload(uint64_t l1_entries);
 
   // What [offset, …) is, as far as it is alike and at most `length` bytes (not 0). nullopt: load()
   // and try again.
@@ -56,6 +58,10 @@ class ClusterMap {
   L2Entry entry(uint64_t cluster);
   // What the entry referred to before is unlinked, unless the new one keeps the host cluster.
   void set_entry(uint64_t cluster, L2Entry entry);
+
+  // The L2 tables from that L1 entry on, which are empty in the file as well, are unlinked. Nothing
+  // may be dirty, and no operation in flight.
+  void drop_tables(uint64_t first_l1_index);
 
   SliceCache& cache() { return cache_; }
   HostTable& l1() { return l1_; }

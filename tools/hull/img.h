@@ -26,6 +26,7 @@ inline constexpr int kImgNoCheck = 63;  // check: the format has nothing to chec
 int img_create(Arguments arguments);
 int img_info(Arguments arguments);
 int img_check(Arguments arguments);
+int img_resize(Arguments arguments);
 int img_map(Arguments arguments);
 int img_snapshot(Arguments arguments);
 

@@ -1,0 +1,36 @@
+#include "blockcore/image/backing_chain.h"
+
+#include "blockcore/backing_name.h"
+
+namespace hull::blockcore {
+
+Result<DiskFormat> format_of_name(const std::string& path, const std::string& name) {
+  if (name == "raw") return DiskFormat::kRaw;
+  if (name == "qcow2") return DiskFormat::kQcow2;
+  return fail(ErrorKind::kInvalidConfig, "{}: Unknown file format '{}'", path, name);
+}
+
+Result<std::optional<BackingLevel>> backing_level(const Qcow2Disk& image) {
+  const qcow2::Header& header = image.header();
+  if (header.backing_name.empty()) return std::nullopt;
+  if (!header.backing_format)
+    return fail(ErrorKind::kInvalidConfig,
+                "{}: does not say which format its backing file '{}' has: name it with rebase -u "
+                "-F",
+                image.file().path(), header.backing_name);
+  BackingLevel level;
+  level.path = TRY(resolve_backing_name(image.file().path(), header.backing_name));
+  level.format = TRY(format_of_name(level.path, *header.backing_format));
+  return level;
+}
+
+Task<Result<std::unique_ptr<Disk>>> open_backing(IoEngine& engine, const Qcow2Disk& image,
+                                                 CacheMode cache) {
+  CO_TRY(const std::optional<BackingLevel> level, backing_level(image));
+  if (!level) co_return nullptr;
+  OpenOptions options{.path = level->path, .format = level->format, .cache = cache};
+  options.read_only = true;
+  co_return co_await open_disk(engine, std::move(options));
+}
+
+}  // namespace hull::blockcore

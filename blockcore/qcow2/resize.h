@@ -1,0 +1,26 @@
+// Another size for the disk of an open image. No operation of the disk may be in flight.
+//
+// Growing: a longer L1 table is written elsewhere and the header switched; what would show through
+// (the rest of the last cluster, a backing file that is longer than the disk was) is zeroed; only
+// then the header says the new size. Shrinking: clusters past the new end go first. A crash leaves
+// the old size or the new one.
+#pragma once
+
+#include <cstdint>
+
+#include "blockcore/qcow2/create.h"
+#include "blockcore/qcow2/parts.h"
+
+namespace hull::blockcore::qcow2 {
+
+struct ResizeOptions {
+  uint64_t size_bytes = 0;
+  // Of what is added; kOff when shrinking.
+  Preallocation preallocation = Preallocation::kOff;
+};
+
+// kUnsupported: a version 2 image with snapshots, or an image with persistent bitmaps. kOutOfRange:
+// the L1 table would be too large.
+Task<Result<void>> resize(Parts& parts, ResizeOptions options);
+
+}  // namespace hull::blockcore::qcow2
