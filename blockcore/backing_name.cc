@@ -18,8 +18,9 @@ Result<std::string> resolve(std::string_view image_path, std::string_view name,
                 what);
   if (has_scheme(name))
     return fail(ErrorKind::kUnsupported,
-                "{}: its {} '{}' is not a plain path, which is all that hull opens", image_path,
-                what, name);
+                "{}: its {} '{}' is not a plain path, which is all that hull opens on an image's "
+                "word; a backing file that you trust can be named in <backingStore>",
+                image_path, what, name);
   const size_t slash = image_path.rfind('/');
   if (name.front() == '/' || slash == std::string_view::npos) return std::string(name);
   return fmt::format("{}{}", image_path.substr(0, slash + 1), name);

@@ -10,6 +10,8 @@
 #include "blockcore/ephemeral_file.h"
 #include "blockcore/image_lock.h"
 #include "blockcore/local_file.h"
+#include "blockcore/nbd/nbd_disk.h"
+#include "blockcore/nbd/url.h"
 #include "blockcore/policy_disk.h"
 #include "blockcore/qcow2/create.h"
 #include "blockcore/qcow2/qcow2_disk.h"
@@ -136,10 +138,28 @@ Result<void> add_data_file(IoEngine& engine, const OpenOptions& options, bool wr
   return {};
 }
 
+// The user has written the URL: names in headers are plain paths (backing_name.h).
+Result<std::unique_ptr<Disk>> open_export(IoEngine& engine, const OpenOptions& options,
+                                          const BackingLevel& level, bool writable) {
+  if (level.format != DiskFormat::kRaw)
+    return fail(ErrorKind::kUnsupported,
+                "{}: an export is used as it is (format raw); a server that knows the image's "
+                "format, as hull nbd -f qcow2 does, makes it one",
+                level.path);
+  return nbd::NbdDisk::open(
+      engine, level.path,
+      {.read_only = !writable, .ignore_flushes = options.cache == CacheMode::kUnsafe});
+}
+
 Task<Result<void>> open_chain(IoEngine& engine, const OpenOptions& options, bool top_writable,
                               Chain& chain) {
   std::optional<BackingLevel> level = BackingLevel{.path = options.path, .format = options.format};
   for (bool writable = top_writable; level; writable = false) {
+    if (nbd::is_url(level->path)) {
+      CO_TRY_VOID(check_bottom(options, level->path, ++chain.levels));
+      CO_TRY(chain.bottom, open_export(engine, options, *level, writable));
+      co_return {};
+    }
     CO_TRY(std::unique_ptr<LocalFile> file, open_level(engine, options, *level, writable, chain));
     const size_t depth = chain.levels;
     if (level->format == DiskFormat::kRaw) {

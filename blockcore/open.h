@@ -28,7 +28,7 @@ struct BackingLevel {
 };
 
 struct OpenOptions {
-  std::string path;  // a regular file or block device
+  std::string path;  // a regular file or block device, or an NBD URL (nbd/url.h; raw only)
   DiskFormat format = DiskFormat::kRaw;
   // Absent: the chain that the headers name. Present (even empty): exactly these files, nearest
   // first; what the headers say is ignored.

@@ -74,7 +74,7 @@ Task<void> Connection::run() {
 Task<void> Connection::serve() {
   RequestHeader header;
   while (!finishing_) {
-    const bool received = co_await next_header(header);
+    const auto received = co_await input_.take(std::as_writable_bytes(std::span(&header, 1)));
     if (!received) break;
     if (header.magic != kRequestMagic) {
       LOG_DEBUG("nbd: a request with wrong magic");
@@ -102,39 +102,6 @@ void Connection::hang_up() {
 }
 
 // ---- What comes in.
-
-Task<bool> Connection::next_header(RequestHeader& header) {
-  while (input_end_ - input_begin_ < sizeof header) {
-    std::copy(input_.begin() + static_cast<ptrdiff_t>(input_begin_),
-              input_.begin() + static_cast<ptrdiff_t>(input_end_), input_.begin());
-    input_end_ -= std::exchange(input_begin_, 0);
-    const auto got = co_await stream_.receive_some(std::span(input_).subspan(input_end_));
-    if (!got || *got == 0) co_return false;
-    input_end_ += *got;
-  }
-  std::memcpy(&header, input_.data() + input_begin_, sizeof header);
-  input_begin_ += sizeof header;
-  co_return true;
-}
-
-Task<Result<void>> Connection::take_payload(std::span<std::byte> data) {
-  const size_t here = std::min(data.size(), input_end_ - input_begin_);
-  if (here != 0) std::memcpy(data.data(), input_.data() + input_begin_, here);
-  input_begin_ += here;
-  co_return co_await stream_.receive(data.subspan(here));
-}
-
-Task<Result<void>> Connection::skip_payload(uint64_t length) {
-  const uint64_t here = std::min<uint64_t>(length, input_end_ - input_begin_);
-  input_begin_ += here;
-  for (uint64_t rest = length - here; rest > 0;) {
-    const size_t step = std::min<uint64_t>(rest, input_.size());
-    input_begin_ = input_end_ = 0;
-    CO_TRY_VOID(co_await stream_.receive(std::span(input_).first(step)));
-    rest -= step;
-  }
-  co_return {};
-}
 
 // False: the connection is to be ended.
 Task<bool> Connection::accept(const RequestHeader& header) {
@@ -181,9 +148,9 @@ uint32_t Connection::held_bytes(const Request& request) const {
 
 Task<Result<void>> Connection::receive_data(Request& request) {
   // What is refused still has to be got out of the way.
-  if (request.error != WireError::kNone) co_return co_await skip_payload(request.length);
+  if (request.error != WireError::kNone) co_return co_await input_.skip(request.length);
   request.data = std::make_unique_for_overwrite<std::byte[]>(request.length);
-  co_return co_await take_payload({request.data.get(), request.length});
+  co_return co_await input_.take({request.data.get(), request.length});
 }
 
 uint16_t Connection::allowed_flags(Command command) const {

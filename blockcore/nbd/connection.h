@@ -5,7 +5,6 @@
 // nothing more is received.
 #pragma once
 
-#include <array>
 #include <coroutine>
 #include <deque>
 #include <memory>
@@ -68,9 +67,6 @@ class Connection {
   };
 
   Task<void> serve();
-  Task<bool> next_header(RequestHeader& header);
-  Task<Result<void>> take_payload(std::span<std::byte> data);
-  Task<Result<void>> skip_payload(uint64_t length);
   Task<bool> accept(const RequestHeader& header);
   Task<Result<void>> receive_data(Request& request);
   uint32_t held_bytes(const Request& request) const;
@@ -95,14 +91,11 @@ class Connection {
   const Export& export_;
   const UniqueFd socket_;
   Stream stream_;
+  InputBuffer input_{stream_};
   std::optional<Negotiated> negotiated_;
   bool running_ = false;
   bool finishing_ = false;
   bool broken_ = false;  // nothing can be sent any more
-
-  std::array<std::byte, 16 << 10> input_;
-  size_t input_begin_ = 0;
-  size_t input_end_ = 0;
 
   unsigned in_flight_ = 0;      // requests whose reply has not been sent
   uint64_t payload_bytes_ = 0;  // of theirs

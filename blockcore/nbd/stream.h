@@ -1,6 +1,7 @@
 // Whole transfers over a stream socket, and strings of wire structs: what both ends of NBD need.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstring>
 #include <span>
@@ -38,6 +39,25 @@ class Stream {
   const int socket_;
 };
 
+// What is received in larger pieces than it is wanted: one call brings many short messages. Borrows
+// the stream.
+class InputBuffer {
+ public:
+  explicit InputBuffer(Stream& stream) : stream_(stream) {}
+
+  // All of `data`; the end of the stream is an error.
+  Task<Result<void>> take(std::span<std::byte> data);
+  // Into [offset, offset + length) of the list.
+  Task<Result<void>> take(std::span<const iovec> buffers, uint64_t offset, uint64_t length);
+  Task<Result<void>> skip(uint64_t length);
+
+ private:
+  Stream& stream_;
+  std::array<std::byte, 16 << 10> bytes_;
+  size_t begin_ = 0;
+  size_t end_ = 0;
+};
+
 template <class T>
 void append_bytes(std::string& message, const T& part) {
   static_assert(std::is_trivially_copyable_v<T>);
@@ -52,7 +72,7 @@ class MessageReader {
   bool read(T& field) {
     static_assert(std::is_trivially_copyable_v<T>);
     if (rest_.size() < sizeof field) return false;
-    std::memcpy(&field, rest_.data(), sizeof field);
+    rest_.copy(reinterpret_cast<char*>(&field), sizeof field);
     rest_.remove_prefix(sizeof field);
     return true;
   }

@@ -1,0 +1,57 @@
+// An export of an NBD server as a Disk: byte n of the disk is byte n of the export.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "blockcore/disk.h"
+#include "blockcore/nbd/client.h"
+
+namespace hull::blockcore::nbd {
+
+struct NbdDiskOptions {
+  bool read_only = false;
+  bool ignore_flushes = false;                                    // cache mode unsafe
+  std::chrono::milliseconds patience = std::chrono::seconds(10);  // for the handshake
+};
+
+class NbdDisk final : public Disk {
+ public:
+  // Blocks until the handshake is over. kInvalidConfig: the URL, or an export that is read-only and
+  // is to be written. Errors name the URL.
+  static Result<std::unique_ptr<NbdDisk>> open(IoEngine& engine, const std::string& url,
+                                               const NbdDiskOptions& options);
+
+  uint64_t size_bytes() const override { return client_->facts().size_bytes; }
+  bool read_only() const override { return options_.read_only; }
+  uint32_t alignment_bytes() const override { return 1; }
+  bool can_discard() const override { return !read_only() && client_->has(kSendTrim); }
+  uint32_t discard_granularity_bytes() const override { return 4096; }
+
+  Task<Result<void>> read(uint64_t offset, std::span<const iovec> buffers) override;
+  Task<Result<void>> write(uint64_t offset, std::span<const iovec> buffers) override;
+  Task<Result<void>> flush() override;
+  Task<Result<void>> write_zeroes(uint64_t offset, uint64_t length, bool may_unmap) override;
+  Task<Result<void>> discard(uint64_t offset, uint64_t length) override;
+  Task<Result<BlockStatus>> block_status(uint64_t offset, uint64_t length) override;
+  Task<Result<void>> close() override;
+
+ private:
+  NbdDisk(std::shared_ptr<Client> client, const NbdDiskOptions& options)
+      : client_(std::move(client)), options_(options) {}
+  Task<Result<void>> command_on(Command command, uint16_t flags, uint64_t offset, uint64_t length);
+  Task<Result<void>> write_zero_bytes(uint64_t offset, uint64_t length);
+  void forget_status();
+  std::optional<BlockStatus> known_status(uint64_t offset, uint64_t length) const;
+
+  const std::shared_ptr<Client> client_;
+  const NbdDiskOptions options_;
+  std::optional<Error> flush_error_;
+
+  // The last answer about block status, until something is changed.
+  uint64_t status_offset_ = 0;
+  std::vector<ExtentDescriptor> extents_;
+  uint64_t changes_ = 0;
+};
+
+}  // namespace hull::blockcore::nbd
