@@ -26,8 +26,8 @@ struct BackingLevel {
 };
 
 struct DiskConfig {
-  std::string target;                    // "vda": unique; orders the disks
-  std::string file;                      // absolute path of a file or block device
+  std::string target;  // "vda": unique; orders the disks
+  std::string file;    // absolute path of a file or block device, or an NBD URL (network_source.h)
   DiskFormat format = DiskFormat::kRaw;  // never probed
   // Absent: the chain that the image headers name. Present (even empty): exactly this chain.
   std::optional<std::vector<BackingLevel>> backing;

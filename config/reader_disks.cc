@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "config/network_source.h"
 #include "config/reader_parts.h"
 #include "config/validate.h"
 #include "config/values.h"
@@ -29,19 +30,54 @@ std::string_view source_path(const XmlElement* source, std::string_view type) {
   return source->value(type == "block" ? "dev" : "file");
 }
 
+bool is_nbd_source(const XmlElement* source) {
+  return source != nullptr && source->value("protocol") == "nbd";
+}
+
+// The URL of a source with protocol nbd; empty, with a finding, if it names no server.
+std::string nbd_source(const XmlElement& source, Findings& findings) {
+  const std::string_view tls = source.value("tls");
+  if (tls == "yes") findings.report_computed(source, "tls", "~nbd");
+  if (const XmlElement* reconnect = source.child("reconnect"))
+    findings.report_computed(*reconnect, {}, "~nbd");
+  const XmlElement* host = source.child("host");
+  if (host == nullptr) {
+    findings.invalid(source, {}, "has no <host>");
+    return {};
+  }
+  const std::string_view transport = host->value("transport", "tcp");
+  const std::string_view name = source.value("name");
+  if (transport == "unix") return nbd_url_over_unix(host->value("socket"), name);
+  if (transport != "tcp") findings.invalid(*host, "transport", "is neither tcp nor unix");
+  const auto port = read_number(*host, "port", 1, UINT16_MAX, findings);
+  return nbd_url_over_tcp(host->value("name"), static_cast<uint16_t>(port.value_or(0)), name);
+}
+
+// What DiskConfig::file and BackingLevel::file hold.
+std::string source_image(const XmlElement* source, std::string_view type, Findings& findings) {
+  if (type == "network" && is_nbd_source(source)) return nbd_source(*source, findings);
+  return std::string(source_path(source, type));
+}
+
 // Kinds that hull cannot present have been refused; after --ignore they are left out.
 bool is_presentable(const XmlElement& disk, Findings& findings) {
   const std::string_view type = disk.value("type", "file");
   const std::string_view device = disk.value("device", "disk");
   const bool empty = source_path(disk.child("source"), type).empty();
   if (device == "floppy" && !empty) findings.report_computed(disk, "device", "~floppy with media");
+  if (type == "network") {
+    const bool nbd = is_nbd_source(disk.child("source"));
+    if (!nbd) findings.report_computed(disk, "type", "~not nbd");
+    return nbd && device == "disk";
+  }
   if (type != "file" && type != "block") return false;
   return device == "disk" || (device == "cdrom" && !empty);
 }
 
 bool is_optional_and_absent(const XmlElement& disk, const std::string& file, Findings& findings) {
   const XmlElement* source = disk.child("source");
-  if (source == nullptr || source->value("startupPolicy") != "optional") return false;
+  if (source == nullptr || source->value("startupPolicy") != "optional" || is_nbd_url(file))
+    return false;
   if (::access(file.c_str(), F_OK) == 0 || errno != ENOENT) return false;
   findings.report_computed(*source, {}, "~optional and absent", file);
   return true;
@@ -86,7 +122,10 @@ void read_driver(const XmlElement& root, const XmlElement& disk, DiskConfig& con
 
 void read_level(const XmlElement& store, std::vector<BackingLevel>& levels, Findings& findings) {
   BackingLevel level;
-  level.file = source_path(store.child("source"), store.value("type"));
+  const XmlElement* source = store.child("source");
+  if (store.value("type") == "network" && !is_nbd_source(source))
+    findings.report_computed(store, "type", "~not nbd");
+  level.file = source_image(source, store.value("type"), findings);
   const XmlElement* format = store.child("format");
   if (format == nullptr || format->attribute("type") == nullptr)
     findings.invalid(store, {}, "has no <format type=…>: the format is never guessed");
@@ -137,7 +176,7 @@ std::optional<DiskDraft> read_disk(const XmlElement& root, const XmlElement& dis
   if (!is_presentable(disk, findings)) return std::nullopt;
   DiskDraft draft{.config = {}, .element = &disk};
   draft.cdrom = disk.value("device") == "cdrom";
-  draft.config.file = source_path(disk.child("source"), disk.value("type", "file"));
+  draft.config.file = source_image(disk.child("source"), disk.value("type", "file"), findings);
   if (is_optional_and_absent(disk, draft.config.file, findings)) return std::nullopt;
   const XmlElement* target = disk.child("target");
   if (target == nullptr || target->attribute("dev") == nullptr) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "config/network_source.h"
 #include "config/validate.h"
 #include "config/values.h"
 
@@ -33,8 +34,19 @@ std::string normal_path(std::string_view path) {
   return normal;
 }
 
+// A path or, because the user has written it, an NBD URL.
+void check_image(const std::string& what, const std::string& image, DiskFormat format,
+                 Problems& problems) {
+  if (!is_nbd_url(image)) return check_path(what, image, problems);
+  if (image.size() > kMaxPathBytes) problems.add("{}: longer than {} bytes", what, kMaxPathBytes);
+  if (format != DiskFormat::kRaw)
+    problems.add(
+        "{}: an NBD export has format raw; a server that knows qcow2 makes a qcow2 image one",
+        what);
+}
+
 void check_disk_image(const DiskConfig& disk, Problems& problems) {
-  check_path(fmt::format("disk {}: file", disk.target), disk.file, problems);
+  check_image(fmt::format("disk {}: file", disk.target), disk.file, disk.format, problems);
   if (disk.shareable && disk.format != DiskFormat::kRaw)
     problems.add("disk {}: shareable needs the raw format: two writers would corrupt a qcow2 image",
                  disk.target);
@@ -47,7 +59,8 @@ void check_disk_image(const DiskConfig& disk, Problems& problems) {
     problems.add("disk {}: a raw image has no backing file", disk.target);
   for (size_t level = 0; level < disk.backing->size(); ++level) {
     const BackingLevel& backing = (*disk.backing)[level];
-    check_path(fmt::format("disk {}: backing file", disk.target), backing.file, problems);
+    check_image(fmt::format("disk {}: backing file", disk.target), backing.file, backing.format,
+                problems);
     if (backing.format == DiskFormat::kRaw && level + 1 < disk.backing->size())
       problems.add("disk {}: raw image '{}' in the middle of a backing chain", disk.target,
                    backing.file);

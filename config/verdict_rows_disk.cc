@@ -9,12 +9,17 @@ using enum Verdict;
 
 constexpr std::string_view kLeftOut = "this kind of disk is not supported; skipping leaves it out";
 
+constexpr std::string_view kNoTls =
+    "hull speaks no TLS: the data would travel unprotected (tls='no' accepts that)";
+
 constexpr VerdictRow kRows[] = {
     {"/domain/devices/disk", "", kHonour},
     {"/domain/devices/disk/@type", "file|block", kHonour, "default file"},
     {"/domain/devices/disk/@type", "volume", kRefuse,
      "volumes of pools are not looked up: use type='file' with the volume's path; skipping leaves "
      "the disk out"},
+    {"/domain/devices/disk/@type", "~not nbd", kRefuse, kLeftOut},
+    {"/domain/devices/disk/@type", "network", kHonour, "source protocol nbd only, format raw"},
     {"/domain/devices/disk/@type", "", kRefuse, kLeftOut},
     {"/domain/devices/disk/@device", "disk", kHonour, "default"},
     {"/domain/devices/disk/@device", "~cdrom", kWarn, "presented as virtio-blk, read-only"},
@@ -84,6 +89,7 @@ constexpr VerdictRow kRows[] = {
     {"/domain/devices/disk/source/@protocol", "", kSilent, "the disk's type decides"},
     {"/domain/devices/disk/source/@name", "", kSilent, "the disk's type decides"},
     {"/domain/devices/disk/source/@query", "", kSilent, "the disk's type decides"},
+    {"/domain/devices/disk/source/@tls", "~nbd", kRefuse, kNoTls, kFinal},
     {"/domain/devices/disk/source/@tls", "", kSilent, "the disk's type decides"},
     {"/domain/devices/disk/source/@tlsHostname", "", kSilent, "the disk's type decides"},
     {"/domain/devices/disk/source/@pool", "", kSilent, "the disk's type decides"},
@@ -103,6 +109,8 @@ constexpr VerdictRow kRows[] = {
     {"/domain/devices/disk/source/cookies", "", kSilent, "the disk's type decides", kSubtree},
     {"/domain/devices/disk/source/readahead", "", kSilent, "the disk's type decides", kSubtree},
     {"/domain/devices/disk/source/timeout", "", kSilent, "the disk's type decides", kSubtree},
+    {"/domain/devices/disk/source/reconnect", "~nbd", kWarn,
+     "a lost connection is not made again: the guest sees I/O errors"},
     {"/domain/devices/disk/source/reconnect", "", kSilent, "the disk's type decides", kSubtree},
     {"/domain/devices/disk/source/identity", "", kSilent, "the disk's type decides", kSubtree},
     {"/domain/devices/disk/source/knownHosts", "", kSilent, "the disk's type decides", kSubtree},
@@ -124,6 +132,9 @@ constexpr VerdictRow kRows[] = {
     {"/domain/devices/disk/backingStore", "", kHonour, "overrides the chain in the image headers",
      kUnique},
     {"/domain/devices/disk/backingStore/@type", "file|block", kHonour},
+    {"/domain/devices/disk/backingStore/@type", "~not nbd", kRefuse,
+     "this kind of backing image is not supported", kFinal},
+    {"/domain/devices/disk/backingStore/@type", "network", kHonour, "source protocol nbd only"},
     {"/domain/devices/disk/backingStore/@type", "", kRefuse,
      "this kind of backing image is not supported", kFinal},
     {"/domain/devices/disk/backingStore/@index", "", kSilent},
@@ -135,6 +146,15 @@ constexpr VerdictRow kRows[] = {
     {"/domain/devices/disk/backingStore/source", "", kHonour, "", kUnique},
     {"/domain/devices/disk/backingStore/source/@file", "", kHonour, "absolute path"},
     {"/domain/devices/disk/backingStore/source/@dev", "", kHonour, "absolute path"},
+    {"/domain/devices/disk/backingStore/source/@protocol", "", kSilent, "the type decides"},
+    {"/domain/devices/disk/backingStore/source/@name", "", kSilent, "the type decides"},
+    {"/domain/devices/disk/backingStore/source/@tls", "~nbd", kRefuse, kNoTls, kFinal},
+    {"/domain/devices/disk/backingStore/source/@tls", "", kSilent, "the type decides"},
+    {"/domain/devices/disk/backingStore/source/host", "", kSilent, "the type decides", kSubtree},
+    {"/domain/devices/disk/backingStore/source/reconnect", "~nbd", kWarn,
+     "a lost connection is not made again: the guest sees I/O errors"},
+    {"/domain/devices/disk/backingStore/source/reconnect", "", kSilent, "the type decides",
+     kSubtree},
     {"/domain/devices/disk/backingStore/source/@index", "", kSilent},
     {"/domain/devices/disk/backingStore/source/@startupPolicy", "", kSilent},
     {"/domain/devices/disk/backingStore/source/seclabel", "", kSilent, "", kSubtree},

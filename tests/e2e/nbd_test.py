@@ -7,7 +7,7 @@ import socket
 import subprocess
 import unittest
 
-from support import BUSY, ERROR, HULL, LIMIT, MIB, OK, REFUSED, USAGE, HullTest, pattern, qemu_img, sha256
+from support import BUSY, ERROR, HULL, LIMIT, MIB, OK, REFUSED, USAGE, HullTest, domain_xml, pattern, qemu_img, sha256
 
 
 def tool(*arguments):
@@ -190,6 +190,85 @@ class Behaviour(NbdTest):
         self.expect_error(self.hull("nbd", "--socket", self.socket, self.directory / "absent.raw"), ERROR, "absent.raw")
         self.assertFalse(self.socket.exists())
         self.expect_error(self.hull("nbd", "--fork", "--socket", self.socket, self.directory / "absent.raw"), ERROR)
+
+
+class Client(NbdTest):
+    """Disks on NBD servers: hull's own, qemu-nbd and nbdkit."""
+
+    AGENDA = "blk.fill,count=2048;blk.flush;blk.verify,count=2048;blk.verify,start=2048,zero"
+
+    def run_on(self, uri, agenda=AGENDA, options=""):
+        return self.hull("run", "--kernel", "hull:guest", "--memory", "64M", "--append", f"hull.do={agenda}",
+                         "--disk", f"{uri},format=raw{options}")
+
+    def background(self, *arguments):
+        """A server of somebody else, ready when its socket is there."""
+        process = subprocess.Popen([str(a) for a in arguments], stdout=subprocess.DEVNULL)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.terminate)
+        self.wait_for(self.socket.exists, "the server's socket")
+        self.wait_for(self.answers, "the server")
+
+    def test_guest_on_hull(self):
+        disk = self.qcow2()
+        self.serve(disk, "--discard=unmap")
+        self.expect_success(self.run_on(self.uri, options=",discard=unmap"))
+        self.stop()
+        disk.check()
+        self.assertEqual(disk.contents()[:MIB], pattern(0, 2048))
+
+    def test_guest_on_qemu_nbd(self):
+        disk = self.qcow2()
+        self.background("qemu-nbd", "-t", "-e", "8", "-f", "qcow2", "-k", self.socket, disk.path)
+        self.expect_success(self.run_on(self.uri))
+        self.expect_success(self.run_on(self.uri, "blk.verify,count=2048"))
+
+    def test_guest_on_nbdkit(self):
+        self.background("nbdkit", "-f", "-U", self.socket, "memory", "4M")
+        self.expect_success(self.run_on(self.uri))
+
+    def test_guest_described_by_xml(self):
+        disk = self.raw()
+        self.serve(disk)
+        xml = (f"<disk type='network' device='disk'><driver name='qemu' type='raw'/><source protocol='nbd' name=''>"
+               f"<host transport='unix' socket='{self.socket}'/></source><target dev='vda' bus='virtio'/></disk>")
+        self.expect_success(self.run_xml(domain_xml(cmdline=f"hull.do={self.AGENDA}", devices=xml)))
+        self.stop()
+        self.assertEqual(disk.contents()[:MIB], pattern(0, 2048))
+
+    def test_overlay_over_a_server_that_the_document_names(self):
+        self.serve(self.raw("base.raw", data=pattern(0, 8192, 7)), "-r")
+        overlay = self.qcow2("overlay.qcow2")
+        xml = (f"<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{overlay.path}'/>"
+               f"<backingStore type='network'><format type='raw'/><source protocol='nbd' name=''>"
+               f"<host transport='unix' socket='{self.socket}'/></source><backingStore/></backingStore>"
+               f"<target dev='vda' bus='virtio'/></disk>")
+        agenda = "blk.verify,seed=7;blk.fill,count=64;blk.verify,count=64;blk.verify,start=64,count=1000,seed=7"
+        self.expect_success(self.run_xml(domain_xml(cmdline=f"hull.do={agenda}", devices=xml)))
+
+    def test_image_cannot_name_a_server(self):
+        self.serve(self.raw("base.raw"), "-r")
+        overlay = self.qcow2("overlay.qcow2")
+        qemu_img("rebase", "-u", "-f", "qcow2", "-b", self.uri, "-F", "raw", overlay.path)
+        self.expect_error(self.run_guest("blk.info", [overlay]), ERROR, "backingStore")
+
+    def test_map_over_qemu_nbd_agrees(self):
+        disk = self.qcow2()
+        tool("qemu-io", "-f", "qcow2", "-c", "write -P 5 1M 64k", "-c", "write -z 2M 64k", disk.path)
+        self.background("qemu-nbd", "-t", "-e", "8", "-r", "-f", "qcow2", "-k", self.socket, disk.path)
+        ours = self.hull("img", "map", "--output=json", "-f", "raw", self.uri)
+        self.assertEqual(ours.code, OK, ours)
+        self.assertEqual([(e["start"], e["length"], e["data"], e["zero"]) for e in json.loads(ours.out)],
+                         [(0, MIB, False, True), (MIB, 65536, True, False), (MIB + 65536, 3 * MIB - 65536, False, True)])
+
+    def test_mistakes_get_one_line(self):
+        self.expect_error(self.run_on("nbd+unix:///?socket=" + str(self.directory / "absent")), ERROR, "absent")
+        self.expect_error(self.run_on("nbds://127.0.0.1/"), REFUSED, "TLS")
+        self.expect_error(self.run_on("nbd://example.org/"), REFUSED, "numeric")
+        self.serve(self.raw(), "-r", "-x", "disk")
+        self.expect_error(self.run_on(self.uri), REFUSED, "no export")
+        self.expect_error(self.run_on(self.uri.replace("///", "///disk")), REFUSED, "read-only")
+        self.expect_success(self.run_on(self.uri.replace("///", "///disk"), "blk.info", ",readonly=on"))
 
 
 if __name__ == "__main__":

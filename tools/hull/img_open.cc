@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "blockcore/image/info.h"
 #include "blockcore/local_file.h"
+#include "blockcore/nbd/url.h"
 
 namespace hull::cli {
 namespace {
@@ -10,6 +11,7 @@ namespace {
 using namespace blockcore;
 
 Result<DiskFormat> look_at_format(IoEngine& engine, const std::string& path, bool writable) {
+  if (nbd::is_url(path)) return DiskFormat::kRaw;
   const auto file = TRY(LocalFile::open(engine, path, {.read_only = true}));
   const DiskFormat format = TRY(engine.run_until_done(probe_format(*file)));
   if (writable && format == DiskFormat::kRaw)

@@ -3,6 +3,8 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 
+#include "config/network_source.h"
+#include "config/network_source.h"
 #include "config/values.h"
 #include "tools/hull/suboptions.h"
 
@@ -22,7 +24,8 @@ Result<config::DiskConfig> parse_disk(const std::string& text, size_t index) {
   disk.target = target_name(index);
   for (const Suboption& option : TRY(parse_suboptions(text, "file"))) {
     if (option.key == "file" || option.key == "path")
-      disk.file = TRY(absolute_path(option.value));
+      disk.file =
+          config::is_nbd_url(option.value) ? option.value : TRY(absolute_path(option.value));
     else if (option.key == "format")
       disk.format = TRY(config::parse_disk_format(option.value));
     else if (option.key == "readonly")
@@ -79,7 +82,7 @@ void describe_options(CLI::App& app, RunCommand& command) {
   app.add_option("--initrd", command.initrd, "initial RAM disk");
   app.add_option("--append", command.append, "kernel command line, passed as it is");
   app.add_option("--disk", command.disks,
-                 "FILE[,format=raw|qcow2][,readonly=on][,serial=S][,discard=unmap]"
+                 "FILE|NBD-URL[,format=raw|qcow2][,readonly=on][,serial=S][,discard=unmap]"
                  "[,cache=none|writeback|writethrough|directsync|unsafe]; may be repeated")
       ->allow_extra_args(false);
   app.add_option("--net", command.networks,

@@ -158,11 +158,51 @@ TEST(ReadDisks, BlockDeviceIsTakenFromDev) {
 TEST(ReadDisks, IgnoredKindsAreLeftOut) {
   const DomainReading reading = read_document(
       domain_document(
-          "<disk type='network'><source protocol='nbd' name='x'><host name='h'/></source>"
+          "<disk type='network'><source protocol='rbd' name='x'><host name='h'/></source>"
           "<target dev='vda' bus='virtio'/></disk>"),
       {.strict = false, .ignore = {"disk"}});
   EXPECT_TRUE(reading.accepted()) << lines(reading.refusals);
   EXPECT_TRUE(reading.config.disks.empty());
+}
+
+std::string nbd_file(std::string_view source) {
+  const DomainReading reading = read_document(domain_document(
+      fmt::format("<disk type='network'>{}<target dev='vda' bus='virtio'/></disk>", source)));
+  return reading.accepted() ? reading.config.disks.at(0).file : "refused";
+}
+
+TEST(ReadDisks, NetworkDisksOfNbdServersAreUrls) {
+  EXPECT_EQ(
+      nbd_file("<source protocol='nbd' name='a b'><host name='10.0.0.1' port='99'/></source>"),
+      "nbd://10.0.0.1:99/a%20b");
+  EXPECT_EQ(nbd_file("<source protocol='nbd'><host name='::1'/></source>"), "nbd://[::1]/");
+  EXPECT_EQ(nbd_file("<source protocol='nbd' name='x' tls='no' startupPolicy='optional'>"
+                     "<host transport='unix' socket='/run/a?b'/></source>"),
+            "nbd+unix:///x?socket=/run/a%3Fb");
+}
+
+TEST(ReadDisks, OtherNetworkDisksAreRefused) {
+  for (const char* source :
+       {"<source protocol='rbd' name='x'><host name='h'/></source>", "<source name='x'/>", "",
+        "<source protocol='nbd' name='x'/>",
+        "<source protocol='nbd' tls='yes'><host name='127.0.0.1'/></source>",
+        "<source protocol='nbd'><host transport='rdma' name='127.0.0.1'/></source>",
+        "<source protocol='nbd'><host name='127.0.0.1' port='0'/></source>",
+        "<driver type='qcow2'/><source protocol='nbd'><host name='127.0.0.1'/></source>"})
+    EXPECT_EQ(nbd_file(source), "refused") << source;
+}
+
+TEST(ReadDisks, BackingStoreMayBeAnNbdServer) {
+  const DomainReading reading = read_disk(
+      "<driver type='qcow2'/><backingStore type='network'><format type='raw'/>"
+      "<source protocol='nbd' name='base'><host transport='unix' socket='/s'/></source>"
+      "<backingStore/></backingStore>");
+  EXPECT_EQ(lines(reading.warnings) + lines(reading.refusals), "");
+  EXPECT_EQ(reading.config.disks[0].backing->at(0).file, "nbd+unix:///base?socket=/s");
+  EXPECT_FALSE(read_disk("<driver type='qcow2'/><backingStore type='network'><format type='raw'/>"
+                         "<source protocol='iscsi' name='base'><host name='h'/></source>"
+                         "<backingStore/></backingStore>")
+                   .accepted());
 }
 
 TEST(ReadDisks, BackingStoreGivesTheExactChain) {
