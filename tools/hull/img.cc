@@ -16,6 +16,8 @@ constexpr Verb kImgVerbs[] = {
     {"snapshot", "list, make, go back to and delete snapshots", img_snapshot, nullptr},
     {"map", "say which parts of an image hold data, and where", img_map, nullptr},
     {"resize", "give an image another size", img_resize, nullptr},
+    {"rebase", "give an overlay another backing file, or none", img_rebase, nullptr},
+    {"commit", "write an overlay into its backing file", img_commit, nullptr},
 };
 
 int print_img_help() {

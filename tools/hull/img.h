@@ -27,6 +27,8 @@ int img_create(Arguments arguments);
 int img_info(Arguments arguments);
 int img_check(Arguments arguments);
 int img_resize(Arguments arguments);
+int img_rebase(Arguments arguments);
+int img_commit(Arguments arguments);
 int img_map(Arguments arguments);
 int img_snapshot(Arguments arguments);
 

@@ -1,0 +1,133 @@
+#include "blockcore/image/commit.h"
+
+#include <filesystem>
+#include <memory>
+#include <vector>
+
+#include "blockcore/image/backing_chain.h"
+#include "blockcore/image/resize.h"
+#include "blockcore/image/single_image.h"
+#include "blockcore/qcow2/trim.h"
+
+namespace hull::blockcore {
+namespace {
+
+class Committing final : public ChunkWork {
+ public:
+  // `depth` is that of the base below the overlay.
+  Committing(Disk& overlay, Disk& base, uint32_t depth)
+      : overlay_(overlay), base_(base), depth_(depth) {}
+
+  Task<Result<void>> run(uint64_t offset, uint64_t length) override {
+    for (const uint64_t end = offset + length; offset < end;) {
+      CO_TRY(const BlockStatus status, co_await overlay_.block_status(offset, end - offset));
+      if (status.present && status.depth < depth_)
+        CO_TRY_VOID(co_await move(offset, status.length, status.zero));
+      offset += status.length;
+    }
+    co_return {};
+  }
+
+ private:
+  Task<Result<void>> move(uint64_t offset, uint64_t length, bool zero) {
+    if (zero) co_return co_await base_.write_zeroes(offset, length, /*may_unmap=*/true);
+    const auto memory = std::make_unique_for_overwrite<std::byte[]>(length);
+    const iovec buffer{memory.get(), length};
+    CO_TRY_VOID(co_await overlay_.read(offset, {&buffer, 1}));
+    co_return co_await base_.write(offset, {&buffer, 1});
+  }
+
+  Disk& overlay_;
+  Disk& base_;
+  const uint32_t depth_;
+};
+
+bool is_named(const BackingLevel& level, const Qcow2Disk& above, const std::string& name) {
+  std::error_code ignored;
+  return name == level.path || name == above.header().backing_name ||
+         std::filesystem::equivalent(name, level.path, ignored);
+}
+
+// The images between the overlay and the base, the upper ones first, and where the base is.
+struct Between {
+  std::vector<std::unique_ptr<Qcow2Disk>> images;
+  BackingLevel base;
+};
+
+Task<Result<Between>> find_base(IoEngine& engine, const Qcow2Disk& overlay,
+                                const CommitOptions& options) {
+  Between between;
+  const Qcow2Disk* above = &overlay;
+  for (;;) {
+    CO_TRY(const std::optional<BackingLevel> level, backing_level(*above));
+    if (!level && options.base.empty())
+      co_return fail(ErrorKind::kInvalidConfig, "Image does not have a backing file");
+    if (level && (options.base.empty() || is_named(*level, *above, options.base))) {
+      between.base = *level;
+      co_return between;
+    }
+    if (!level || level->format == DiskFormat::kRaw || between.images.size() == kMaxChainLength)
+      co_return fail(ErrorKind::kInvalidConfig, "Did not find '{}' in the backing chain of '{}'",
+                     options.base, options.path);
+    CO_TRY(std::unique_ptr<Qcow2Disk> image,
+           co_await open_single_qcow2(engine, {.path = level->path,
+                                               .format = level->format,
+                                               .cache = options.cache,
+                                               .read_only = true}));
+    between.images.push_back(std::move(image));
+    above = between.images.back().get();
+  }
+}
+
+Task<Result<std::unique_ptr<Disk>>> open_base(IoEngine& engine, const BackingLevel& level,
+                                              CacheMode cache) {
+  OpenOptions open{.path = level.path, .format = level.format, .cache = cache};
+  open.unmap = true;
+  co_return co_await open_disk(engine, std::move(open));
+}
+
+// At least `size` bytes long.
+Task<Result<std::unique_ptr<Disk>>> open_large_base(IoEngine& engine, const BackingLevel& level,
+                                                    CacheMode cache, uint64_t size) {
+  {
+    CO_TRY(std::unique_ptr<Disk> base, co_await open_base(engine, level, cache));
+    if (base->size_bytes() >= size) co_return base;
+    CO_TRY_VOID(co_await base->close());
+  }
+  ResizeImageOptions resize{.path = level.path, .format = level.format, .cache = cache};
+  resize.new_size = [size](uint64_t) { return Result<uint64_t>(size); };
+  auto resized = co_await resize_image(engine, std::move(resize));
+  if (!resized) co_return std::unexpected(std::move(resized).error());
+  co_return co_await open_base(engine, level, cache);
+}
+
+}  // namespace
+
+Task<Result<void>> commit_image(IoEngine& engine, CommitOptions options) {
+  CO_TRY(const std::unique_ptr<Qcow2Disk> overlay,
+         co_await open_single_qcow2(
+             engine, {.path = options.path, .format = options.format, .cache = options.cache}));
+  CO_TRY(Between between, co_await find_base(engine, *overlay, options));
+  CO_TRY(std::unique_ptr<Disk> below,
+         co_await open_large_base(engine, between.base, options.cache, overlay->size_bytes()));
+  Disk& base = *below;
+  const auto depth = static_cast<uint32_t>(between.images.size() + 1);
+  for (; !between.images.empty(); between.images.pop_back()) {
+    between.images.back()->set_backing(std::move(below));
+    below = std::move(between.images.back());
+  }
+  overlay->set_backing(std::move(below));
+
+  Committing committing(*overlay, base, depth);
+  CO_TRY_VOID(co_await for_each_chunk(overlay->size_bytes(), committing, options.progress));
+  CO_TRY_VOID(co_await base.flush());
+  if (!options.keep_overlay) {
+    // As any first change does, this clears the autoclear bits that would not be true any more.
+    CO_TRY_VOID(co_await overlay->discard(0, 0));
+    CO_TRY_VOID(co_await qcow2::forget_clusters(overlay->parts(), 0));
+    CO_TRY_VOID(co_await qcow2::cut_tail(overlay->parts()));
+  }
+  co_return co_await overlay->close();
+}
+
+}  // namespace hull::blockcore

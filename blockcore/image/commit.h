@@ -1,0 +1,28 @@
+// Writes what an overlay holds into a file below it: `hull img commit`.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "blockcore/image/chunks.h"
+#include "blockcore/io_engine.h"
+#include "blockcore/open.h"
+
+namespace hull::blockcore {
+
+struct CommitOptions {
+  std::string path;
+  std::optional<DiskFormat> format = std::nullopt;  // absent: as the first bytes have it
+  // The file to write to, by its name in the chain or by its path; empty: the backing file. What
+  // lies between is written too, and is not valid afterwards.
+  std::string base = {};
+  bool keep_overlay = false;  // else it is emptied at the end
+  CacheMode cache = CacheMode::kWriteback;
+  ProgressReport progress = {};
+};
+
+// A base that is smaller than the overlay grows first. The overlay is emptied after the base is
+// durable; its disk reads the same at every moment.
+Task<Result<void>> commit_image(IoEngine& engine, CommitOptions options);
+
+}  // namespace hull::blockcore

@@ -1,0 +1,85 @@
+// hull img commit [-f FMT] [-b BASE] [-d] [-r RATE] [-p] [-q] [-t CACHE] OVERLAY
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <thread>
+
+#include "blockcore/image/commit.h"
+#include "tools/hull/img.h"
+#include "tools/hull/img_options.h"
+#include "tools/hull/img_progress.h"
+
+namespace hull::cli {
+namespace {
+
+struct CommitCommand {
+  ImgCommon common;
+  ImgProgressOptions progress;
+  std::string file;
+  std::string format;
+  std::string base;
+  std::string cache = "writeback";
+  std::string rate;
+  bool keep = false;
+};
+
+// Keeps the work to so many bytes a second. The program has nothing else to do while it waits.
+class Throttle {
+ public:
+  explicit Throttle(uint64_t bytes_per_second) : rate_(bytes_per_second) {}
+  void wait_for(uint64_t done) const {
+    if (rate_ == 0) return;
+    const std::chrono::duration<double> due(static_cast<double>(done) / static_cast<double>(rate_));
+    std::this_thread::sleep_until(
+        began_ + std::chrono::duration_cast<std::chrono::steady_clock::duration>(due));
+  }
+
+ private:
+  const uint64_t rate_;
+  const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
+};
+
+Result<void> commit_now(CommitCommand& command) {
+  TRY(command.common.finish());
+  const ImgName name = TRY(parse_img_name(command.file, command.format, command.common.image_opts));
+  if (name.format == blockcore::DiskFormat::kRaw)
+    return fail(ErrorKind::kInvalidConfig, "Image does not have a backing file");
+  blockcore::CommitOptions options{.path = name.path, .format = name.format};
+  options.base = command.base;
+  // A base that is named is committed to for good: what lies between would not be valid.
+  options.keep_overlay = command.keep || !command.base.empty();
+  options.cache = TRY(parse_img_cache(command.cache));
+  uint64_t rate = 0;
+  if (!command.rate.empty()) rate = TRY(parse_img_size(command.rate));
+  const Throttle throttle(rate);
+  ImgProgress progress(command.progress, command.common.quiet);
+  options.progress = [&](uint64_t done, uint64_t total) {
+    progress.update(done, total);
+    throttle.wait_for(done);
+  };
+  const auto engine = TRY(blockcore::IoEngine::create(blockcore::IoEngineKind::kThreads));
+  TRY(engine->run_until_done(blockcore::commit_image(*engine, std::move(options))));
+  progress.finish();
+  return {};
+}
+
+}  // namespace
+
+int img_commit(Arguments arguments) {
+  CommitCommand command;
+  CLI::App app("Writes what an overlay holds into its backing file, and empties the overlay.",
+               "hull img commit");
+  app.add_option("FILE", command.file, "the overlay")->required();
+  app.add_option("-f", command.format, "its format: qcow2; looks if absent");
+  app.add_option("-b", command.base, "write to this file of the chain; implies -d");
+  app.add_flag("-d", command.keep, "do not empty the overlay");
+  app.add_option("-r", command.rate, "bytes per second at most");
+  app.add_option("-t", command.cache, "cache mode of all files");
+  command.progress.add_options(app);
+  command.common.add_options(app);
+  if (const auto done = parse_img_words(app, arguments)) return *done;
+  if (const auto committed = commit_now(command); !committed) return img_fail(committed.error());
+  if (!command.common.quiet) fmt::print("Image committed.\n");
+  return 0;
+}
+
+}  // namespace hull::cli
