@@ -151,11 +151,12 @@ L2Entry ClusterMap::entry(uint64_t cluster) {
   return load_entry(*slice, cluster);
 }
 
-void ClusterMap::set_entry(uint64_t cluster, L2Entry entry) {
+void ClusterMap::set_entry(uint64_t cluster, L2Entry entry, bool unordered) {
   CHECK(is_ready(cluster));
   Slice& slice = *cache_.find(slice_key(cluster));
   const L2Entry old = load_entry(slice, cluster);
   if (old == entry) return;
+  if (!unordered) needs_data_ = true;
   const bool keeps_host =
       !old.compressed() && !entry.compressed() && old.host_offset() == entry.host_offset();
   if (!keeps_host) unlink(old);

@@ -57,7 +57,9 @@ class ClusterMap {
   Task<Result<void>> make_ready(uint64_t cluster);
   L2Entry entry(uint64_t cluster);
   // What the entry referred to before is unlinked, unless the new one keeps the host cluster.
-  void set_entry(uint64_t cluster, L2Entry entry);
+  // `unordered`: the data of its host cluster need not be durable before it, because what the guest
+  // cluster held and what the host cluster holds until then are both zeros.
+  void set_entry(uint64_t cluster, L2Entry entry, bool unordered = false);
 
   // The L2 tables from that L1 entry on, which are empty in the file as well, are unlinked. Nothing
   // may be dirty, and no operation in flight.
@@ -68,6 +70,8 @@ class ClusterMap {
   bool dirty() const { return cache_.dirty() || l1_.dirty(); }
   // Host clusters that the mapping in memory refers to no more, while the file may.
   std::vector<HostRun>& unlinked() { return unlinked_; }
+  // Whether data must be durable before the changes that are not committed yet.
+  bool& needs_data() { return needs_data_; }
   // Where the slices that are copied belong in the file.
   void place(SliceCache::Copies& copies) const;
 
@@ -91,6 +95,7 @@ class ClusterMap {
   SliceCache cache_;
   AsyncMutex changing_tables_;
   std::vector<HostRun> unlinked_;
+  bool needs_data_ = false;
 };
 
 }  // namespace hull::blockcore::qcow2

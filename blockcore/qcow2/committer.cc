@@ -16,6 +16,7 @@ struct Committer::Changes {
   std::vector<HostTable::SectorCopy> l1;
   std::vector<HostTable::SectorCopy> refcount_table;
   std::vector<HostRun> unlinked;
+  bool needs_data = false;
 };
 
 bool Committer::is_due() const {
@@ -37,6 +38,7 @@ Task<Result<void>> Committer::commit_all() {
   CO_TRY_VOID(co_await commit());
   const AsyncMutex::Guard guard = co_await image_.commit_lock.lock();
   if (image_.guard.corrupt()) co_return image_.guard.refusal();
+  (void)co_await image_.refcounts.drop_reserve();  // or it leaks
   if (!image_.refcounts.dirty()) co_return {};
   Changes changes;
   changes.refcount_table = image_.refcounts.table().copy_dirty();
@@ -77,11 +79,13 @@ Task<Result<void>> Committer::commit_locked() {
   changes.l1 = image_.map.l1().copy_dirty();
   changes.refcount_table = image_.refcounts.table().copy_dirty();
   changes.unlinked = std::exchange(image_.map.unlinked(), {});
+  changes.needs_data = std::exchange(image_.map.needs_data(), false);
   auto written = co_await check_places(changes);
   if (written) written = co_await write(changes);
   image_.map.cache().finish_writing(changes.l2, !written);
   if (written) co_return co_await free_unlinked(std::move(changes.unlinked));
 
+  image_.map.needs_data() |= changes.needs_data;
   image_.map.l1().mark_dirty(changes.l1);
   image_.refcounts.table().mark_dirty(changes.refcount_table);
   std::vector<HostRun>& unlinked = image_.map.unlinked();
@@ -91,14 +95,19 @@ Task<Result<void>> Committer::commit_locked() {
 
 Task<Result<void>> Committer::write(Changes& changes) {
   File& file = *image_.file;
-  CO_TRY_VOID(co_await write_refcounts(changes));
-  CO_TRY_VOID(co_await image_.flush_all());
+  const bool first_flush =
+      changes.needs_data || image_.refcounts.dirty() || !changes.refcount_table.empty();
+  if (first_flush) {
+    CO_TRY_VOID(co_await write_refcounts(changes));
+    CO_TRY_VOID(co_await image_.flush_all());
+  }
   CO_TRY_VOID(co_await write_slices(file, changes.l2, image_.map.cache().slice_bytes()));
   if (!changes.l1.empty()) {
     CO_TRY_VOID(co_await file.flush());
     CO_TRY_VOID(co_await write_sectors(file, changes.l1));
   }
-  co_return co_await file.flush();
+  if (first_flush) co_return co_await file.flush();
+  co_return co_await image_.flush_all();
 }
 
 Task<Result<void>> Committer::write_refcounts(Changes& changes) {

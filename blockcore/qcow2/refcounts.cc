@@ -8,6 +8,12 @@
 #include "blockcore/qcow2/write_back.h"
 
 namespace hull::blockcore::qcow2 {
+namespace {
+
+constexpr uint64_t kMaxReserveClusters = 64;
+constexpr uint64_t kMaxReserveBytes = 4 << 20;
+
+}  // namespace
 
 Refcounts::Refcounts(File& file, ImageHeader& header, OverlapGuard& guard, InUse& in_use,
                      AsyncMutex& commit_lock, uint64_t cache_bytes)
@@ -31,6 +37,7 @@ Task<Result<void>> Refcounts::read_table() {
 Task<Result<Refcounts::Allocation>> Refcounts::allocate(uint64_t wanted) {
   const AsyncMutex::Guard guard = co_await allocating_.lock();
   for (;;) {
+    if (const std::optional<Allocation> reserved = take_reserved(wanted)) co_return *reserved;
     if (hint_ >= geometry().cluster_of(kMaxHostBytes))
       co_return fail(ErrorKind::kNoSpace, "{}: qcow2 can address no more clusters", file_.path());
     const uint64_t block = hint_ >> geometry().refcounts_per_block_bits();
@@ -39,19 +46,67 @@ Task<Result<Refcounts::Allocation>> Refcounts::allocate(uint64_t wanted) {
     } else if (table_[block] == 0) {
       CO_TRY_VOID(co_await add_block(block));
     } else if (Slice* slice = cache_.find(hint_ >> geometry().refcounts_per_slice_bits())) {
-      const HostRun run = take_free(*slice, wanted);
+      const uint64_t reserved = hint_ >= reserve_.first ? reserve_.count : 0;
+      const HostRun run = take_free(*slice, wanted - reserved);
       if (run.count == 0) continue;
       const uint64_t offset = geometry().offset_of(run.first);
       const uint64_t bytes = geometry().offset_of(run.count);
       if (guard_.find(offset, bytes, Structure::kGuestData))
         CO_TRY_VOID(co_await guard_.check(offset, bytes, Structure::kGuestData));
-      const bool fresh = run.first >= fresh_from_;
-      fresh_from_ = std::max(fresh_from_, run.first + run.count);
-      co_return Allocation{run, fresh};
+      const Allocation allocation = with_reserve(run, reserved);
+      if (allocation.fresh) reserve_behind(*slice);
+      co_return allocation;
     } else {
       CO_TRY_VOID(co_await load_slice(hint_));
     }
   }
+}
+
+// Free clusters that lie before the reserve come first.
+std::optional<Refcounts::Allocation> Refcounts::take_reserved(uint64_t wanted) {
+  if (reserve_.count < wanted || hint_ < reserve_.first) return std::nullopt;
+  const HostRun run{reserve_.first, wanted};
+  reserve_.first += wanted;
+  reserve_.count -= wanted;
+  const bool fresh = run.first >= fresh_from_;
+  fresh_from_ = std::max(fresh_from_, run.first + run.count);
+  return Allocation{run, fresh};
+}
+
+// `run` is what `reserved` clusters of the reserve were too few for; if they lie right before it,
+// both go together.
+Refcounts::Allocation Refcounts::with_reserve(HostRun run, uint64_t reserved) {
+  if (reserved != 0 && reserve_.first + reserve_.count == run.first) {
+    run = {reserve_.first, reserve_.count + run.count};
+    reserve_ = {};
+  }
+  const bool fresh = run.first >= fresh_from_;
+  fresh_from_ = std::max(fresh_from_, run.first + run.count);
+  return {run, fresh};
+}
+
+// The file grows with it: a mapping that reaches the disk before the data may then point at zeros,
+// never past the end.
+void Refcounts::reserve_behind(Slice& slice) {
+  if (reserve_.count != 0 || (hint_ & (geometry().refcounts_per_slice() - 1)) == 0) return;
+  const uint64_t wanted =
+      std::clamp<uint64_t>(kMaxReserveBytes >> geometry().cluster_bits, 1, kMaxReserveClusters);
+  const uint64_t end = hint_ + wanted;
+  if (file_.size_bytes() < geometry().offset_of(end) && !file_.set_size(geometry().offset_of(end)))
+    return;
+  reserve_ = take_free(slice, wanted);
+}
+
+Task<Result<void>> Refcounts::drop_reserve() {
+  const HostRun unused = std::exchange(reserve_, {});
+  if (unused.count == 0) co_return {};
+  const uint64_t end = geometry().offset_of(unused.first + unused.count);
+  std::vector<HostRun> runs{unused};
+  CO_TRY_VOID(co_await release(std::move(runs), false));
+  // Nobody has written behind it.
+  if (unused.first >= fresh_from_ && file_.size_bytes() == end)
+    (void)file_.set_size(geometry().offset_of(unused.first));
+  co_return {};
 }
 
 // Moves hint_ past what it takes, or past the slice if nothing is free there.

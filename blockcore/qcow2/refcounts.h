@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "blockcore/async_mutex.h"
@@ -43,6 +44,9 @@ class Refcounts {
   // `count` free clusters in a row (not 0), now with a count of one: for tables.
   Task<Result<HostRun>> allocate_row(uint64_t count);
 
+  // Gives back what allocate() has counted ahead. Nothing else may be allocating.
+  Task<Result<void>> drop_reserve();
+
   // Drops one reference to each cluster (a cluster may be listed more than once). What nobody
   // refers to any more is given back to the host if `punch`, and only then can be allocated again.
   // What cannot be read stays allocated, which is a leak and no worse.
@@ -62,6 +66,9 @@ class Refcounts {
  private:
   Task<Result<void>> load_slice(uint64_t cluster);
   HostRun take_free(Slice& slice, uint64_t wanted);
+  std::optional<Allocation> take_reserved(uint64_t wanted);
+  void reserve_behind(Slice& slice);
+  Allocation with_reserve(HostRun run, uint64_t reserved);
   Task<Result<void>> add_block(uint64_t block);
   Task<Result<void>> drop(HostRun run, std::vector<HostRun>& unreferenced);
   void end_punching(const std::vector<HostRun>& runs);
@@ -97,7 +104,11 @@ class Refcounts {
   // No free cluster lies before it, but for punching_. The header's is never free, whatever a
   // corrupt refcount says.
   uint64_t hint_ = 1;
-  uint64_t fresh_from_ = 0;                // first cluster that was never written
+  uint64_t fresh_from_ = 0;  // first cluster that was never written
+  // Clusters at the end of the file that count as used before anybody uses them, so that most
+  // allocations change no refcount, and their commit needs no flush between refcounts and mapping.
+  // A crash leaks them.
+  HostRun reserve_;
   std::map<uint64_t, uint64_t> punching_;  // first cluster → end: free, but not to be used yet
 };
 

@@ -197,7 +197,8 @@ Task<Result<void>> Writer::publish(const Placement& placement) {
     CO_TRY_VOID(co_await image_.map.make_ready(placement.first_cluster));
   for (uint64_t i = 0; i < placement.host.count; ++i) {
     const uint64_t cluster = placement.first_cluster + i;
-    image_.map.set_entry(cluster, filled_entry(placement, cluster));
+    image_.map.set_entry(cluster, filled_entry(placement, cluster),
+                         placement.fresh && placement.old_zero);
   }
   co_return {};
 }

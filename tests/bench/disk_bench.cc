@@ -2,7 +2,8 @@
 //
 // Requests against a Disk as virtio-blk makes them, `depth` at a time, and how long they took.
 // Options: depth=32 count=100000 size=4096 step=SIZE cache=writeback engine=auto|uring|threads
-// thread=0|1 (with a watch, as in a VM: no plain system calls). The counterpart is qemu-img bench.
+// thread=0|1 (with a watch, as in a VM: no plain system calls) flush=0|1 (after each write). The
+// counterpart is qemu-img bench.
 #include <fmt/core.h>
 
 #include <chrono>
@@ -26,6 +27,7 @@ struct Job {
   uint64_t step = 4096;
   uint64_t count = 100000;
   unsigned depth = 32;
+  bool flush = false;  // after each write
   uint64_t started = 0;
   uint64_t random_state = 88172645463325252U;
 
@@ -48,6 +50,7 @@ Task<void> worker(Job& job, std::byte* memory, unsigned& finished) {
     const auto result = job.write ? co_await job.disk->write(offset, {&buffer, 1})
                                   : co_await job.disk->read(offset, {&buffer, 1});
     CHECK(result.has_value());
+    if (job.flush) CHECK((co_await job.disk->flush()).has_value());
   }
   ++finished;
 }
@@ -72,6 +75,7 @@ Result<void> run(const std::string& path, const std::string& format, const std::
   job.random = operation.starts_with("rand");
   job.size = std::stoull(options["size"]);
   job.step = options["step"].empty() ? job.size : std::stoull(options["step"]);
+  job.flush = options["flush"] == "1";
   job.count = std::stoull(options["count"]);
   job.depth = static_cast<unsigned>(std::stoul(options["depth"]));
   CHECK(job.step >= job.size && job.size <= disk->size_bytes());
