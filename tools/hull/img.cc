@@ -20,18 +20,29 @@ constexpr Verb kImgVerbs[] = {
     {"commit", "write an overlay into its backing file", img_commit, nullptr},
 };
 
+// What the user has called: set once, before anything else runs.
+constinit std::string_view program_name = "hull img";
+
 int print_img_help() {
-  fmt::print("usage: hull img VERB [OPTION...]\n\nDisk images, as qemu-img does them.\n\n");
+  fmt::print("usage: {} VERB [OPTION...]\n\nDisk images, as qemu-img does them.\n\n", program_name);
   for (const Verb& verb : kImgVerbs) fmt::print("  {:<10} {}\n", verb.name, verb.summary);
-  fmt::print("\n'hull img VERB --help' lists the options of a verb.\n");
+  fmt::print("\n'{} VERB --help' lists the options of a verb.\n", program_name);
   return 0;
+}
+
+// Hints in messages name the program too.
+std::string under_its_name(std::string message) {
+  constexpr std::string_view kHint = "Try 'hull img --help'";
+  if (const size_t at = message.find(kHint); at != std::string::npos)
+    message.replace(at, kHint.size(), fmt::format("Try '{} --help'", program_name));
+  return message;
 }
 
 }  // namespace
 
 int img_fail(const Error& error) {
   std::fflush(stdout);
-  fmt::print(stderr, "hull img: {}\n", error.message());
+  fmt::print(stderr, "{}: {}\n", program_name, under_its_name(error.message()));
   return kImgFailed;
 }
 
@@ -105,6 +116,17 @@ int img_verb(Arguments arguments) {
   return img_fail(Error(
       ErrorKind::kUsage,
       fmt::format("Command not found: {}\nTry 'hull img --help' for more information", word)));
+}
+
+int img_program(Arguments arguments) {
+  program_name = "hull-img";
+  if (arguments.empty())
+    return img_fail(Error(ErrorKind::kUsage,
+                          "Not enough arguments\nTry 'hull img --help' for more information"));
+  const std::string_view word = arguments[0];
+  if (word != "--version" && word != "-V") return img_verb(arguments);
+  fmt::print("hull-img version {}\n", HULL_VERSION);
+  return 0;
 }
 
 }  // namespace hull::cli

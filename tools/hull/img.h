@@ -32,6 +32,9 @@ int img_commit(Arguments arguments);
 int img_map(Arguments arguments);
 int img_snapshot(Arguments arguments);
 
+// The program under the name hull-img: the same verbs, with that name in its messages.
+int img_program(Arguments arguments);
+
 // "hull img: …" on stderr; returns kImgFailed.
 int img_fail(const Error& error);
 

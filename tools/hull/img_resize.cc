@@ -36,8 +36,8 @@ Result<uint64_t> choose_size(const ResizeCommand& command, uint64_t amount, uint
     return fail(ErrorKind::kUsage, "Preallocation can only be used for growing images");
   if (size < current && !command.shrink)
     return fail(ErrorKind::kUsage,
-                "Use the --shrink option to perform a shrink operation.\nhull img: warning: "
-                "Shrinking an image will delete all data beyond the shrunken image's end. Before "
+                "Use the --shrink option to perform a shrink operation.\nwarning: Shrinking an "
+                "image will delete all data beyond the shrunken image's end. Before "
                 "performing such an operation, make sure there is no important data there.");
   return size;
 }

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "tools/hull/exit_code.h"
+#include "tools/hull/img.h"
 #include "tools/hull/verbs.h"
 
 namespace hull::cli {
@@ -62,6 +63,12 @@ int main_program(Arguments words) {
 }  // namespace hull::cli
 
 int main(int argc, char** argv) {
-  return hull::cli::main_program(
-      {argv + (argc > 0 ? 1 : 0), static_cast<size_t>(argc > 0 ? argc - 1 : 0)});
+  const hull::cli::Arguments words{argv + (argc > 0 ? 1 : 0),
+                                   static_cast<size_t>(argc > 0 ? argc - 1 : 0)};
+  const std::string_view name = argc > 0 ? argv[0] : "";
+  if (name == "hull-img" || name.ends_with("/hull-img")) {
+    hull::cli::open_standard_descriptors();
+    return hull::cli::img_program(words);
+  }
+  return hull::cli::main_program(words);
 }

@@ -120,5 +120,18 @@ TEST_F(Img, BadWordsGiveOneLine) {
     EXPECT_EQ(hull_img(line).exit_code, 1) << line;
 }
 
+TEST_F(Img, HasANameOfItsOwn) {
+  std::string version = "--version";
+  char* const words[] = {version.data()};
+  ::testing::internal::CaptureStdout();
+  EXPECT_EQ(img_program(words), 0);
+  std::fflush(stdout);
+  EXPECT_TRUE(::testing::internal::GetCapturedStdout().starts_with("hull-img version "));
+  ::testing::internal::CaptureStderr();
+  EXPECT_EQ(img_program({}), 1);
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(),
+            "hull-img: Not enough arguments\nTry 'hull-img --help' for more information\n");
+}
+
 }  // namespace
 }  // namespace hull::cli
