@@ -153,7 +153,8 @@ Result<std::unique_ptr<Disk>> open_export(IoEngine& engine, const OpenOptions& o
 
 Task<Result<void>> open_chain(IoEngine& engine, const OpenOptions& options, bool top_writable,
                               Chain& chain) {
-  std::optional<BackingLevel> level = BackingLevel{.path = options.path, .format = options.format};
+  std::optional<BackingLevel> level =
+      BackingLevel{.path = options.path, .format = options.format, .secret = options.secret};
   for (bool writable = top_writable; level; writable = false) {
     if (nbd::is_url(level->path)) {
       CO_TRY_VOID(check_bottom(options, level->path, ++chain.levels));
@@ -168,9 +169,9 @@ Task<Result<void>> open_chain(IoEngine& engine, const OpenOptions& options, bool
       chain.bottom = std::make_unique<RawDisk>(std::move(file));
       co_return {};
     }
+    Qcow2Options how{.read_only = !writable, .secret = level->secret, .allow_data_file = true};
     CO_TRY(std::unique_ptr<Qcow2Disk> image,
-           co_await Qcow2Disk::open(std::move(file),
-                                    {.read_only = !writable, .allow_data_file = true}));
+           co_await Qcow2Disk::open(std::move(file), std::move(how)));
     if (image->header().has_data_file())
       CO_TRY_VOID(add_data_file(engine, options, writable, *image, chain));
     CO_TRY(level, level_below(options, *image, depth));
@@ -209,7 +210,8 @@ Task<Result<std::unique_ptr<Disk>>> add_transient_overlay(IoEngine& engine,
          LocalFile::adopt(engine, std::move(fd), options.path + " (transient)", {.cache = cache}));
   Qcow2CreateOptions format{.size_bytes = below->size_bytes(), .extended_l2 = true};
   CO_TRY_VOID(co_await create_qcow2(*file, std::move(format)));
-  CO_TRY(std::unique_ptr<Qcow2Disk> overlay, co_await Qcow2Disk::open(std::move(file), {}));
+  CO_TRY(std::unique_ptr<Qcow2Disk> overlay,
+         co_await Qcow2Disk::open(std::move(file), Qcow2Options()));
   overlay->set_backing(std::move(below));
   co_return overlay;
 }

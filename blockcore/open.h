@@ -14,6 +14,7 @@
 #include "blockcore/disk.h"
 #include "blockcore/file.h"
 #include "blockcore/io_engine.h"
+#include "blockcore/secret.h"
 
 namespace hull::blockcore {
 
@@ -25,6 +26,7 @@ enum class DetectZeroes : uint8_t { kOff, kOn, kUnmap };
 struct BackingLevel {
   std::string path;
   DiskFormat format = DiskFormat::kRaw;
+  std::shared_ptr<const Secret> secret = nullptr;  // of an encrypted qcow2 image
 };
 
 struct OpenOptions {
@@ -42,6 +44,7 @@ struct OpenOptions {
   bool unmap = false;  // discard and write_zeroes(may_unmap) give space back; else they do not
   DetectZeroes detect_zeroes = DetectZeroes::kOff;
   bool lock = true;
+  std::shared_ptr<const Secret> secret = nullptr;  // of an encrypted qcow2 image at `path`
 };
 
 // Longest chain, the image itself included. Each level costs a descriptor and a metadata cache.

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/checked.h"
 #include "base/endian.h"
+#include "blockcore/qcow2/encryption.h"
 #include "blockcore/qcow2/header.h"
 #include "blockcore/qcow2/refcount_block.h"
 
@@ -15,21 +16,23 @@ namespace {
 
 using namespace qcow2;
 
-// The clusters of a new image: header, refcount table, refcount blocks, L1 table, and with
-// preallocation L2 tables and data, one after the other.
+// The clusters of a new image: header, refcount table, refcount blocks, L1 table, the LUKS header,
+// and with preallocation L2 tables and data, one after the other.
 struct Layout {
   Geometry geometry;
   uint64_t table_clusters = 1;
   uint64_t blocks = 1;
   uint64_t l1_entries = 0;
   uint64_t l1_clusters = 0;
+  uint64_t luks_clusters = 0;
   uint64_t l2_tables = 0;
   uint64_t data_clusters = 0;  // that L2 entries point at
   bool external = false;       // they are in the data file
 
   uint64_t first_block() const { return 1 + table_clusters; }
   uint64_t first_l1() const { return first_block() + blocks; }
-  uint64_t first_l2() const { return first_l1() + l1_clusters; }
+  uint64_t first_luks() const { return first_l1() + l1_clusters; }
+  uint64_t first_l2() const { return first_luks() + luks_clusters; }
   uint64_t first_data() const { return first_l2() + l2_tables; }
   uint64_t end() const { return first_data() + (external ? 0 : data_clusters); }
 };
@@ -85,12 +88,18 @@ Result<void> check_options(const Qcow2CreateOptions& options) {
         ErrorKind::kInvalidConfig,
         "Backing file and preallocation can only be used at the same time if extended_l2 is on");
   TRY(check_data_file(options));
+  if (options.encryption && options.preallocation != Preallocation::kOff)
+    return fail(ErrorKind::kInvalidConfig,
+                "encryption and preallocation exclude each other: what is not written would read "
+                "as noise");
+  if (options.encryption && !options.data_file_name.empty())
+    return fail(ErrorKind::kInvalidConfig, "hull does not encrypt an external data file");
   if (options.size_bytes > kMaxGuestBytes)
     return fail(ErrorKind::kOutOfRange, "the image size is too large for qcow2");
   return {};
 }
 
-Result<Layout> plan(const Qcow2CreateOptions& options) {
+Result<Layout> plan(const Qcow2CreateOptions& options, uint64_t luks_bytes) {
   Layout layout;
   layout.geometry = {options.cluster_bits, options.refcount_order, options.extended_l2};
   const Geometry& geometry = layout.geometry;
@@ -102,6 +111,7 @@ Result<Layout> plan(const Qcow2CreateOptions& options) {
                 geometry.cluster_bytes());
   layout.l1_clusters = geometry.clusters_for(layout.l1_entries * 8);
   layout.external = !options.data_file_name.empty();
+  layout.luks_clusters = geometry.clusters_for(luks_bytes);
   if (options.preallocation != Preallocation::kOff) {
     layout.l2_tables = layout.l1_entries;
     layout.data_clusters = geometry.clusters_for(options.size_bytes);
@@ -200,6 +210,12 @@ Header make_header(const Qcow2CreateOptions& options, const Layout& layout) {
   header.set_data_file_name(options.data_file_name);
   header.backing_name = options.backing_name;
   if (!options.backing_format.empty()) header.backing_format = options.backing_format;
+  if (layout.luks_clusters != 0) {
+    header.encryption_method = kEncryptionLuks;
+    header.extensions.push_back(
+        make_encryption_extension({layout.geometry.offset_of(layout.first_luks()),
+                                   layout.geometry.offset_of(layout.luks_clusters)}));
+  }
   return header;
 }
 
@@ -222,11 +238,16 @@ Task<Result<void>> create_qcow2(File& file, Qcow2CreateOptions options, File* da
   // Every cluster of a raw data file is the guest's, whatever it holds.
   if (options.data_file_raw && options.preallocation == Preallocation::kOff)
     options.preallocation = Preallocation::kMetadata;
-  CO_TRY(const Layout layout, plan(options));
+  crypto::NewLuks luks;
+  if (options.encryption) {
+    CO_TRY(luks, crypto::create_luks(options.encryption->luks, *options.encryption->secret));
+  }
+  CO_TRY(const Layout layout, plan(options, luks.area_bytes));
   CO_TRY(const std::vector<std::byte> header, encode_header(make_header(options, layout)));
   // Everything that is not written below reads as zeros.
   const uint64_t l1_end = layout.geometry.offset_of(layout.first_l1()) + layout.l1_entries * 8;
-  const uint64_t end = layout.l2_tables == 0 ? l1_end : layout.geometry.offset_of(layout.end());
+  const bool ends_with_l1 = layout.l2_tables + layout.luks_clusters == 0;
+  const uint64_t end = ends_with_l1 ? l1_end : layout.geometry.offset_of(layout.end());
   if (file.is_block_device()) {
     CO_TRY_VOID(co_await file.write_zeroes(0, align_up(l1_end, uint64_t{512}), true));
   } else {
@@ -235,6 +256,8 @@ Task<Result<void>> create_qcow2(File& file, Qcow2CreateOptions options, File* da
   }
   CO_TRY_VOID(co_await write_exactly(file, 0, header));
   CO_TRY_VOID(co_await write_refcounts(file, layout));
+  CO_TRY_VOID(
+      co_await write_exactly(file, layout.geometry.offset_of(layout.first_luks()), luks.bytes));
   if (data_file != nullptr) CO_TRY_VOID(co_await clear_data_file(*data_file, options.size_bytes));
   if (options.preallocation == Preallocation::kOff) co_return {};
   CO_TRY_VOID(co_await write_mapping(file, layout));

@@ -2,8 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
 
+#include "blockcore/crypto/luks.h"
 #include "blockcore/file.h"
 #include "blockcore/qcow2/format.h"
 
@@ -14,6 +17,11 @@ enum class Preallocation : uint8_t {
   kMetadata,  // all tables; the data clusters are a hole
   kFalloc,    // and blocks reserved on the host
   kFull,      // and zeros written
+};
+
+struct Qcow2Encryption {
+  crypto::LuksCreateOptions luks = {};
+  std::shared_ptr<const Secret> secret = nullptr;  // must be there
 };
 
 // The defaults are those of qemu-img.
@@ -30,7 +38,8 @@ struct Qcow2CreateOptions {
   Preallocation preallocation = Preallocation::kOff;
   // Guest data goes to this file, stored as it is; empty: none. Version 3.
   std::string data_file_name = {};
-  bool data_file_raw = false;  // which alone reads as the disk does
+  bool data_file_raw = false;                                // which alone reads as the disk does
+  std::optional<Qcow2Encryption> encryption = std::nullopt;  // excludes preallocation
 };
 
 // Truncates `file` and writes the image; flushes nothing. With a data_file_name, `data_file` is

@@ -236,10 +236,11 @@ Result<void> check_against_file(const Header& header, uint64_t file_bytes) {
 }
 
 Result<void> check_supported(const Header& header) {
-  if (header.encryption_method != 0)
+  if (header.encryption_method != 0 && header.has_data_file())
     return fail(ErrorKind::kUnsupported,
-                "qcow2 header: crypt_method (byte 32) is {}: hull cannot read {} encrypted images",
-                header.encryption_method, header.encryption_method == 1 ? "AES" : "LUKS");
+                "qcow2 header: crypt_method (byte 32) is {}: hull has no encryption of external "
+                "data files",
+                header.encryption_method);
   return {};
 }
 

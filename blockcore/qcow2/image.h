@@ -9,6 +9,7 @@
 #include "blockcore/file.h"
 #include "blockcore/qcow2/claims.h"
 #include "blockcore/qcow2/cluster_map.h"
+#include "blockcore/qcow2/encryption.h"
 #include "blockcore/qcow2/image_header.h"
 #include "blockcore/qcow2/overlap.h"
 #include "blockcore/qcow2/refcounts.h"
@@ -39,7 +40,10 @@ struct Image {
   }
 
   // Where guest data that is not compressed lies.
-  File& data() const { return data_file == nullptr ? *file : *data_file; }
+  File& data() const {
+    if (encrypted != nullptr) return *encrypted;
+    return data_file == nullptr ? *file : *data_file;
+  }
   // Everything written before is durable.
   Task<Result<void>> flush_all() const {
     if (data_file != nullptr) CO_TRY_VOID(co_await data_file->flush());
@@ -57,6 +61,7 @@ struct Image {
   ClusterMap map;
   Claims claims;
   std::unique_ptr<Disk> backing;
+  std::unique_ptr<EncryptedFile> encrypted;  // of an image that is
 };
 
 // image.map.load() for an operation that will change the mapping: an L1 entry that cannot be true

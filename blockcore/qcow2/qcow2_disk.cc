@@ -13,6 +13,31 @@ Qcow2Disk::Qcow2Disk(std::unique_ptr<qcow2::Parts> parts, bool read_only)
     : parts_(std::move(parts)), read_only_(read_only) {}
 Qcow2Disk::~Qcow2Disk() = default;
 
+namespace {
+
+using Cipher = std::optional<crypto::SectorCipher>;
+
+// nullopt if the image is not encrypted, or if only its metadata is wanted.
+Task<Result<Cipher>> unlock_data(File& file, const qcow2::Header& header,
+                                 const Qcow2Options& options, bool read_only) {
+  const uint32_t method = header.encryption_method;
+  if (method == qcow2::kEncryptionNone) co_return Cipher();
+  if (method == qcow2::kEncryptionAes && !read_only)
+    co_return fail(ErrorKind::kUnsupported,
+                   "qcow2 header: crypt_method (byte 32) is 1: hull reads images with the old AES "
+                   "encryption and does not write to them: convert the image to LUKS");
+  if (options.secret == nullptr && options.metadata_only) co_return Cipher();
+  if (options.secret == nullptr)
+    co_return fail(ErrorKind::kUnsupported,
+                   "qcow2 header: crypt_method (byte 32) is {}: the image is encrypted with {}: "
+                   "Parameter 'encrypt.key-secret' is required",
+                   method, method == qcow2::kEncryptionAes ? "AES" : "LUKS");
+  CO_TRY(auto cipher, co_await qcow2::unlock(file, header, *options.secret));
+  co_return Cipher(std::move(cipher));
+}
+
+}  // namespace
+
 Task<Result<std::unique_ptr<Qcow2Disk>>> Qcow2Disk::open(std::unique_ptr<File> file,
                                                          Qcow2Options options) {
   const std::string path = file->path();
@@ -23,6 +48,8 @@ Task<Result<std::unique_ptr<Qcow2Disk>>> Qcow2Disk::open(std::unique_ptr<File> f
     co_return fail(ErrorKind::kUnsupported,
                    "{}: has an external data file, with which hull cannot do this", path);
   const bool read_only = options.read_only || file->read_only();
+  auto cipher = (co_await unlock_data(*file, **header, options, read_only)).with_context(path);
+  if (!cipher) co_return std::unexpected(std::move(cipher).error());
   if (!read_only && (*header)->corrupt())
     co_return fail(ErrorKind::kCorrupt,
                    "{}: the image is marked corrupt (qcow2 header, byte 72, bit 1): open it "
@@ -35,6 +62,9 @@ Task<Result<std::unique_ptr<Qcow2Disk>>> Qcow2Disk::open(std::unique_ptr<File> f
   auto parts = std::make_unique<qcow2::Parts>(
       std::move(file), *std::move(header),
       qcow2::CacheSizes{options.l2_cache_bytes, options.refcount_cache_bytes});
+  if ((*parts->image.header).encryption_method != qcow2::kEncryptionNone)
+    parts->image.encrypted =
+        std::make_unique<qcow2::EncryptedFile>(*parts->image.file, *std::move(cipher));
   CO_TRY_VOID((co_await parts->image.map.read_l1()).with_context("L1 table"));
   if (!read_only) {
     CO_TRY_VOID((co_await parts->image.refcounts.read_table()).with_context("refcount table"));

@@ -11,6 +11,7 @@
 #include "blockcore/disk.h"
 #include "blockcore/file.h"
 #include "blockcore/qcow2/header.h"
+#include "blockcore/secret.h"
 
 namespace hull::blockcore {
 
@@ -22,6 +23,10 @@ struct Qcow2Options {
   bool read_only = false;
   uint64_t l2_cache_bytes = 8 << 20;  // maps 64 GiB in clusters of 64 KiB
   uint64_t refcount_cache_bytes = 1 << 20;
+  // What opens an encrypted image; it is wiped as soon as nobody holds it any more.
+  std::shared_ptr<const Secret> secret = nullptr;
+  // An encrypted image may be opened without its secret: then reads and writes of data fail.
+  bool metadata_only = false;
   // set_data_file() will follow if header().has_data_file(). Else such an image is kUnsupported.
   bool allow_data_file = false;
 };

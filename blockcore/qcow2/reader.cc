@@ -16,8 +16,7 @@ Task<Result<void>> Reader::read(uint64_t offset, std::span<const iovec> buffers)
       continue;
     }
     if (extent->kind == ClusterKind::kNormal && extent->length == total) {
-      const InUse::Hold hold(image_.in_use);
-      co_return co_await image_.data().read_or_zero(extent->host_offset, buffers);
+      co_return co_await read_data(offset + done, extent->host_offset, buffers);
     }
     const IovecPart part(buffers, done, extent->length);
     CO_TRY_VOID(co_await read_extent(offset + done, *extent, part.buffers()));
@@ -29,10 +28,7 @@ Task<Result<void>> Reader::read(uint64_t offset, std::span<const iovec> buffers)
 Task<Result<void>> Reader::read_extent(uint64_t offset, const Extent& extent,
                                        std::span<const iovec> buffers) {
   switch (extent.kind) {
-    case ClusterKind::kNormal: {
-      const InUse::Hold hold(image_.in_use);
-      co_return co_await image_.data().read_or_zero(extent.host_offset, buffers);
-    }
+    case ClusterKind::kNormal: co_return co_await read_data(offset, extent.host_offset, buffers);
     case ClusterKind::kUnallocated: co_return co_await read_backing(offset, buffers);
     case ClusterKind::kZero: zero_iovecs(buffers, 0, extent.length); co_return {};
     case ClusterKind::kCompressed:
@@ -40,6 +36,15 @@ Task<Result<void>> Reader::read_extent(uint64_t offset, const Extent& extent,
     case ClusterKind::kInvalid: break;
   }
   co_return std::unexpected(image_.map.invalid_entry(offset, extent));
+}
+
+Task<Result<void>> Reader::read_data(uint64_t offset, uint64_t host_offset,
+                                     std::span<const iovec> buffers) {
+  const InUse::Hold hold(image_.in_use);
+  // The IVs of the old AES encryption follow from the guest's sectors.
+  if (image_.header->encryption_method == kEncryptionAes)
+    co_return co_await image_.encrypted->read_as(host_offset, offset, buffers);
+  co_return co_await image_.data().read_or_zero(host_offset, buffers);
 }
 
 // A backing disk that is shorter reads as zeros past its end.

@@ -24,6 +24,8 @@ class Reader {
  private:
   Task<Result<void>> read_extent(uint64_t offset, const Extent& extent,
                                  std::span<const iovec> buffers);
+  Task<Result<void>> read_data(uint64_t offset, uint64_t host_offset,
+                               std::span<const iovec> buffers);
   Task<Result<void>> read_backing(uint64_t offset, std::span<const iovec> buffers);
   Task<Result<void>> read_compressed(uint64_t offset, L2Entry entry,
                                      std::span<const iovec> buffers);

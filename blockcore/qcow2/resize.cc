@@ -184,6 +184,10 @@ Task<Result<void>> shrink(Parts& parts, uint64_t size_bytes) {
 
 Task<Result<void>> resize(Parts& parts, ResizeOptions options) {
   CO_TRY_VOID(check_resizable(*parts.image.header));
+  if (parts.image.encrypted != nullptr && options.preallocation != Preallocation::kOff)
+    co_return fail(ErrorKind::kUnsupported,
+                   "space in an encrypted image cannot be preallocated: what is not written would "
+                   "read as noise");
   if (options.size_bytes > kMaxGuestBytes)
     co_return fail(ErrorKind::kOutOfRange, "the new size is more than qcow2 can map");
   if (options.size_bytes > parts.image.size_bytes()) co_return co_await grow(parts, options);

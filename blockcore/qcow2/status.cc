@@ -14,6 +14,12 @@ Result<BlockStatus> status_of_data(const Image& image, const Extent& extent) {
                      .present = true,
                      .host_offset = extent.host_offset,
                      .path = image.data().path()};
+  if (image.encrypted != nullptr) {
+    // Nobody finds the data there as it is.
+    status.host_offset.reset();
+    status.path = {};
+    return status;
+  }
   const FileRange range = TRY(image.data().range_at(extent.host_offset));
   // A cluster that is stored in part counts as stored.
   const uint64_t cluster_bytes = image.geometry.cluster_bytes();
@@ -49,7 +55,7 @@ Task<Result<BlockStatus>> block_status(Image& image, uint64_t offset, uint64_t l
     case ClusterKind::kUnallocated: co_return co_await status_below(image, offset, extent->length);
     case ClusterKind::kZero: {
       BlockStatus status{.length = extent->length, .zero = true, .present = true};
-      if (extent->entry.writable()) {
+      if (extent->entry.writable() && image.encrypted == nullptr) {
         status.host_offset = extent->host_offset;
         status.path = image.data().path();
       }

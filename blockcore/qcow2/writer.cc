@@ -153,7 +153,8 @@ Task<Result<void>> Writer::fill(const Placement& placement, std::span<const iove
   const uint64_t host_offset = geometry.offset_of(placement.host.first) + placement.begin -
                                geometry.offset_of(placement.first_cluster);
   const uint64_t head_bytes = placement.offset - placement.begin;
-  if (placement.fresh && placement.old_zero)
+  // Zeros that are not written are no zeros once they are decrypted.
+  if (placement.fresh && placement.old_zero && image_.encrypted == nullptr)
     co_return co_await image_.data().write(host_offset + head_bytes, data);
 
   const uint64_t tail_bytes = placement.end - (placement.offset + placement.length);

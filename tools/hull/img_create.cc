@@ -20,6 +20,7 @@ struct CreateCommand {
   std::vector<std::string> options;
   bool quiet = false;
   bool unsafe = false;
+  std::vector<std::string> objects;
 };
 
 Result<CreateImageOptions> read_command(const CreateCommand& command) {
@@ -27,7 +28,9 @@ Result<CreateImageOptions> read_command(const CreateCommand& command) {
   create.path = command.path;
   create.format = TRY(parse_img_format(command.path, command.format));
   create.open_backing = !command.unsafe;
-  TRY(set_create_options(command.options, create));
+  ImgSecrets secrets;
+  for (const std::string& object : command.objects) TRY(secrets.add(object));
+  TRY(set_create_options(command.options, create, secrets));
   if (!command.size.empty()) create.size_bytes = TRY(parse_img_size(command.size));
   if (!command.backing.empty()) create.qcow2.backing_name = command.backing;
   if (!command.backing_format.empty()) create.qcow2.backing_format = command.backing_format;
@@ -63,6 +66,8 @@ int img_create(Arguments arguments) {
                  "cluster_size, lazy_refcounts, refcount_bits, compat=0.10|1.1, "
                  "compression_type=zlib|zstd, extended_l2, data_file, data_file_raw, "
                  "backing_file, backing_fmt")
+      ->allow_extra_args(false);
+  app.add_option("--object", command.objects, "secret,id=NAME,file=PATH: the key of encryption")
       ->allow_extra_args(false);
   app.add_flag("-q", command.quiet, "print nothing");
   app.add_flag("-u", command.unsafe, "do not open BASE");

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "tools/hull/img.h"
+#include "tools/hull/img_encrypt_options.h"
 #include "tools/hull/suboptions.h"
 
 namespace hull::cli {
@@ -94,10 +95,19 @@ Result<void> set_option(const Suboption& option, CreateImageOptions& create) {
 
 }  // namespace
 
-Result<void> set_create_options(const std::vector<std::string>& words, CreateImageOptions& create) {
+Result<void> set_create_options(const std::vector<std::string>& words, CreateImageOptions& create,
+                                const ImgSecrets& secrets) {
+  std::vector<Suboption> encryption;
   for (const std::string& word : words)
-    for (const Suboption& option : TRY(parse_suboptions(word, "")))
-      TRY(set_option(option, create).with_context(create.path));
+    for (const Suboption& option : TRY(parse_suboptions(word, ""))) {
+      if (create.format == DiskFormat::kQcow2 && option.key.starts_with("encrypt."))
+        encryption.push_back(option);
+      else
+        TRY(set_option(option, create).with_context(create.path));
+    }
+  if (encryption.empty()) return {};
+  create.qcow2.encryption =
+      TRY(read_encrypt_options(encryption, secrets).with_context(create.path));
   return {};
 }
 

@@ -5,12 +5,15 @@
 #include <vector>
 
 #include "blockcore/image/create.h"
+#include "tools/hull/img_options.h"
 
 namespace hull::cli {
 
-// Each of `words` is KEY=VALUE,…; create.format says which keys there are. Errors name create.path.
+// Each of `words` is KEY=VALUE,…; create.format says which keys there are. encrypt.key-secret names
+// one of `secrets`. Errors name create.path.
 Result<void> set_create_options(const std::vector<std::string>& words,
-                                blockcore::CreateImageOptions& create);
+                                blockcore::CreateImageOptions& create,
+                                const ImgSecrets& secrets = {});
 
 // "fmt=qcow2 cluster_size=65536 …", as qemu-img announces it.
 std::string describe_create(const blockcore::CreateImageOptions& create, uint64_t size_bytes);

@@ -34,6 +34,7 @@ Result<ImgDisk> open_img(IoEngine& engine, const ImgCommon& common, const ImgNam
                       .unmap = writable,
                       .lock = writable || !common.force_share};
   if (!how.backing) options.backing.emplace();
+  if (!name.key_secret.empty()) options.secret = TRY(common.secrets.need(name.key_secret));
   image.disk = TRY(engine.run_until_done(open_disk(engine, std::move(options))));
   return image;
 }

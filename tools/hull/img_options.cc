@@ -1,13 +1,9 @@
 #include "tools/hull/img_options.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
 #include <array>
 #include <charconv>
 
-#include "base/unique_fd.h"
 #include "tools/hull/img.h"
 #include "tools/hull/suboptions.h"
 
@@ -15,36 +11,19 @@ namespace hull::cli {
 namespace {
 
 using blockcore::CacheMode;
+using blockcore::Secret;
 
-constexpr size_t kMaxSecretBytes = 64 << 10;
-
-Result<std::string> read_secret(const std::string& path) {
-  const UniqueFd fd = TRY(open_file(path, O_RDONLY));
-  std::string text(kMaxSecretBytes + 1, '\0');
-  size_t length = 0;
-  while (length < text.size()) {
-    const ssize_t got = ::read(fd.get(), text.data() + length, text.size() - length);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return std::unexpected(Error::from_errno(fmt::format("{}: read", path)));
-    if (got == 0) break;
-    length += static_cast<size_t>(got);
-  }
-  if (length > kMaxSecretBytes)
-    return fail(ErrorKind::kInvalidConfig, "{}: a secret has at most {} bytes", path,
-                kMaxSecretBytes);
-  text.resize(length);
-  return text;
-}
-
-Result<std::string> decode_base64(const std::string& text, const std::string& path) {
+// In place; white space counts for nothing.
+Result<void> decode_base64(Secret& secret, const std::string& path) {
   constexpr std::string_view kDigits =
       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string bytes;
   uint32_t bits = 0;
   uint32_t bit_count = 0;
   size_t digits = 0;
+  size_t length = 0;
   bool ended = false;
-  for (const char c : text) {
+  for (const std::byte one : secret.bytes()) {
+    const char c = std::to_integer<char>(one);
     if (c == '\n' || c == '\r' || c == ' ' || c == '\t') continue;
     const size_t digit = kDigits.find(c);
     ++digits;
@@ -56,10 +35,11 @@ Result<std::string> decode_base64(const std::string& text, const std::string& pa
     bit_count += 6;
     if (bit_count < 8) continue;
     bit_count -= 8;
-    bytes += static_cast<char>(static_cast<unsigned char>(bits >> bit_count));
+    secret.data()[length++] = static_cast<uint8_t>(bits >> bit_count);
   }
   if (digits % 4 != 0) return fail(ErrorKind::kInvalidConfig, "{}: is not base64", path);
-  return bytes;
+  secret.truncate(length);
+  return {};
 }
 
 // "driver" of a node or of the file below it; what it means for the format.
@@ -138,16 +118,22 @@ Result<void> ImgSecrets::add(const std::string& object) {
   }
   if (id.empty() || path.empty())
     return fail(ErrorKind::kUsage, "--object secret needs id=NAME and file=PATH");
-  std::string secret = TRY(read_secret(path));
-  if (base64) secret = TRY(decode_base64(secret, path));
-  if (!secrets_.emplace(id, std::move(secret)).second)
+  Secret secret = TRY(Secret::read_file(path));
+  if (base64) TRY(decode_base64(secret, path));
+  if (!secrets_.emplace(id, std::make_shared<const Secret>(std::move(secret))).second)
     return fail(ErrorKind::kUsage, "attempt to add duplicate object '{}'", id);
   return {};
 }
 
-const std::string* ImgSecrets::find(const std::string& id) const {
+std::shared_ptr<const Secret> ImgSecrets::find(const std::string& id) const {
   const auto found = secrets_.find(id);
-  return found == secrets_.end() ? nullptr : &found->second;
+  return found == secrets_.end() ? nullptr : found->second;
+}
+
+Result<std::shared_ptr<const Secret>> ImgSecrets::need(const std::string& id) const {
+  auto secret = find(id);
+  if (secret == nullptr) return fail(ErrorKind::kUsage, "No secret with id '{}'", id);
+  return secret;
 }
 
 void ImgCommon::add_options(CLI::App& app) {

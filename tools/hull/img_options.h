@@ -4,12 +4,14 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "blockcore/open.h"
+#include "blockcore/secret.h"
 
 namespace CLI {
 class App;
@@ -23,10 +25,12 @@ class ImgSecrets {
  public:
   Result<void> add(const std::string& object);
   // nullptr: there is none of this name.
-  const std::string* find(const std::string& id) const;
+  std::shared_ptr<const blockcore::Secret> find(const std::string& id) const;
+  // kUsage if there is none.
+  Result<std::shared_ptr<const blockcore::Secret>> need(const std::string& id) const;
 
  private:
-  std::map<std::string, std::string> secrets_;
+  std::map<std::string, std::shared_ptr<const blockcore::Secret>> secrets_;
 };
 
 // What most verbs accept. Filled by the parser; finish() afterwards.

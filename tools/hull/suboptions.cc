@@ -22,9 +22,11 @@ Result<std::vector<Suboption>> parse_suboptions(std::string_view text, std::stri
   for (const std::string& word : split_at_commas(text)) {
     const size_t equals = word.find('=');
     // A path may hold '=': only a first word that looks like KEY=VALUE with a plain key is an
-    // option.
-    const bool has_key = equals != std::string::npos &&
-                         word.substr(0, equals).find_first_of("/. ") == std::string::npos;
+    // option; of keys with a dot only those of encryption are known here.
+    const std::string_view key = std::string_view(word).substr(0, equals);
+    const bool has_key =
+        equals != std::string::npos &&
+        (key.find_first_of("/. ") == std::string_view::npos || key.starts_with("encrypt."));
     if (has_key)
       options.push_back({word.substr(0, equals), word.substr(equals + 1)});
     else if (options.empty() && !word.empty())

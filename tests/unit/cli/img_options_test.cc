@@ -19,18 +19,23 @@ class ImgOptions : public testing::ImgFixture {
   }
 };
 
+std::string text_of(const ImgSecrets& secrets, const std::string& id) {
+  const auto secret = secrets.find(id);
+  return {reinterpret_cast<const char*>(secret->data()), secret->size_bytes()};
+}
+
 TEST_F(ImgOptions, SecretComesFromAFile) {
   ImgSecrets secrets;
   ASSERT_TRUE(secrets.add("secret,id=sec0,file=" + secret_file("top secret\n")));
   ASSERT_NE(secrets.find("sec0"), nullptr);
-  EXPECT_EQ(*secrets.find("sec0"), "top secret\n");
+  EXPECT_EQ(text_of(secrets, "sec0"), "top secret\n");
   EXPECT_EQ(secrets.find("sec1"), nullptr);
 }
 
 TEST_F(ImgOptions, SecretMayBeBase64) {
   ImgSecrets secrets;
   ASSERT_TRUE(secrets.add("secret,id=a,format=base64,file=" + secret_file("aHVsbA==\n")));
-  EXPECT_EQ(*secrets.find("a"), "hull");
+  EXPECT_EQ(text_of(secrets, "a"), "hull");
   EXPECT_FALSE(secrets.add("secret,id=b,format=base64,file=" + secret_file("aHV!")));
   EXPECT_FALSE(secrets.add("secret,id=b,format=base64,file=" + secret_file("aHVsb")));
 }

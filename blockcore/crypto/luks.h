@@ -1,0 +1,73 @@
+// LUKS version 1: the LUKS On-Disk Format Specification 1.2.3. The header holds the key of the
+// volume, encrypted with keys that follow from passphrases; here it stands inside a qcow2 image.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "blockcore/crypto/key_derivation.h"
+#include "blockcore/crypto/sector_cipher.h"
+#include "blockcore/secret.h"
+
+namespace hull::blockcore::crypto {
+
+inline constexpr size_t kLuksHeaderBytes = 592;
+inline constexpr size_t kLuksSlots = 8;
+inline constexpr uint32_t kLuksStripes = 4000;
+// Of all passphrases that are tried: a minute or two on a slow host, however the header lies.
+inline constexpr uint64_t kMaxLuksIterations = 48'000'000;
+
+struct LuksSlot {
+  bool active = false;
+  uint32_t iterations = 0;
+  std::array<std::byte, 32> salt{};
+  uint32_t first_sector = 0;  // of the split key, from the start of the header
+};
+
+struct LuksHeader {
+  CipherSpec cipher = {};
+  HashKind hash = HashKind::kSha256;
+  uint32_t payload_sector = 0;
+  std::array<std::byte, 20> digest{};
+  std::array<std::byte, 32> digest_salt{};
+  uint32_t digest_iterations = 0;
+  std::array<char, 40> uuid{};
+  std::array<LuksSlot, kLuksSlots> slots{};
+
+  uint64_t split_bytes() const { return uint64_t{kLuksStripes} * cipher.key_bytes(); }
+  // What a slot's split key occupies.
+  uint64_t split_sectors() const { return (split_bytes() + 4095) / 4096 * 8; }
+};
+
+// `area_bytes`: room for header and keys. Every field is checked: kInvalidFormat names it,
+// kUnsupported a cipher or hash that hull does not have, kOutOfRange iterations that would take too
+// long.
+Result<LuksHeader> decode_luks(std::span<const std::byte> bytes, uint64_t area_bytes);
+std::vector<std::byte> encode_luks(const LuksHeader& header);
+
+// The key of the volume by way of one slot, whose split key (split_bytes() rounded up to sectors)
+// is decrypted in place; nullopt if the passphrase is not this slot's. Takes as long as the slot's
+// iterations say.
+Result<std::optional<Secret>> open_luks_slot(const LuksHeader& header, const LuksSlot& slot,
+                                             const Secret& passphrase, std::span<std::byte> split);
+
+struct LuksCreateOptions {
+  CipherSpec cipher = {};
+  HashKind hash = HashKind::kSha256;
+  uint32_t iteration_milliseconds = 2000;
+};
+
+struct NewLuks {
+  std::vector<std::byte> bytes;  // header and the first slot; what follows of the area is zeros
+  uint64_t area_bytes = 0;
+};
+
+// A new volume with a random key that `passphrase` opens.
+Result<NewLuks> create_luks(const LuksCreateOptions& options, const Secret& passphrase);
+
+}  // namespace hull::blockcore::crypto
