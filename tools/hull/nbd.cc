@@ -80,9 +80,7 @@ blockcore::Task<void> end_service(Server& server, IoEngine& engine) {
 
 // Returns when everybody is gone.
 Result<void> serve_disk(const NbdCommand& command, IoEngine& engine, Disk& disk, int signals,
-                        Readiness ready) {
-  std::optional<config::PidFile> pid_file;
-  if (!command.pid_file.empty()) pid_file.emplace(TRY(config::PidFile::acquire(command.pid_file)));
+                        std::optional<config::PidFile>& pid_file, Readiness ready) {
   Listener listener = TRY(make_listener(command));
   Server* running = nullptr;
   const auto end = [&running, &engine] {
@@ -108,9 +106,13 @@ Result<void> serve_disk(const NbdCommand& command, IoEngine& engine, Disk& disk,
 
 Result<void> open_and_serve(const NbdCommand& command, Readiness ready) {
   const UniqueFd signals = TRY(catch_signals());
+  // Gone last of all: who waits for it finds the image closed.
+  std::optional<config::PidFile> pid_file;
+  if (!command.pid_file.empty()) pid_file.emplace(TRY(config::PidFile::acquire(command.pid_file)));
   const auto engine = TRY(IoEngine::create(command.engine));
   const auto disk = TRY(engine->run_until_done(blockcore::open_disk(*engine, command.image)));
-  const Result<void> served = serve_disk(command, *engine, *disk, signals.get(), std::move(ready));
+  const Result<void> served =
+      serve_disk(command, *engine, *disk, signals.get(), pid_file, std::move(ready));
   const Result<void> closed = engine->run_until_done(disk->close());
   return served ? closed : served;
 }
