@@ -4,7 +4,6 @@
 #include <filesystem>
 
 #include "config/network_source.h"
-#include "config/network_source.h"
 #include "config/values.h"
 #include "tools/hull/suboptions.h"
 
