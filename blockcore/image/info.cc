@@ -38,6 +38,10 @@ Task<Result<ImageInfo>> read_image_info(LocalFile& file, DiskFormat format) {
   auto table = (co_await qcow2::read_snapshot_table(file, *info.header)).with_context(info.path);
   if (!table) co_return std::unexpected(std::move(table).error());
   info.snapshots = std::move(table->snapshots);
+  auto directory =
+      (co_await qcow2::read_bitmap_directory(file, *info.header)).with_context(info.path);
+  if (!directory) co_return std::unexpected(std::move(directory).error());
+  info.bitmaps = std::move(directory->bitmaps);
   if (!info.header->backing_name.empty())
     if (auto path = resolve_backing_name(info.path, info.header->backing_name))
       info.backing_path = *std::move(path);

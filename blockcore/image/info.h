@@ -9,6 +9,7 @@
 
 #include "blockcore/local_file.h"
 #include "blockcore/open.h"
+#include "blockcore/qcow2/bitmap_directory.h"
 #include "blockcore/qcow2/header.h"
 #include "blockcore/qcow2/snapshot_table.h"
 
@@ -22,6 +23,7 @@ struct ImageInfo {
   // Of a qcow2 image.
   std::optional<qcow2::Header> header;
   std::vector<qcow2::Snapshot> snapshots;
+  std::vector<qcow2::Bitmap> bitmaps;
   // Where the backing file should be; absent if there is none, or if its name is not a path.
   std::optional<std::string> backing_path;
 };

@@ -90,6 +90,8 @@ Task<Result<void>> ImageHeader::set_features(File& file, uint64_t incompatible,
 Task<Result<void>> ImageHeader::set_mapping(File& file, uint64_t size_bytes, uint64_t l1_offset,
                                             uint32_t l1_entries) {
   Header changed = header_;
+  // They would cover another disk.
+  if (size_bytes != header_.size_bytes) changed.autoclear &= ~kAutoclearBitmaps;
   changed.size_bytes = size_bytes;
   changed.l1_offset = l1_offset;
   changed.l1_entries = l1_entries;

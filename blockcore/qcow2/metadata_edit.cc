@@ -23,11 +23,6 @@ HostRun clusters_of_table(const Geometry& geometry, uint64_t offset, uint64_t by
 }
 
 Task<Result<void>> MetadataEdit::begin() {
-  const ImageHeader& header = parts_.image.header;
-  if ((header->incompatible & kIncompatibleDataFile) != 0)
-    co_return std::unexpected(Error(ErrorKind::kUnsupported,
-                                    "an image with an external data file has no snapshots",
-                                    EOPNOTSUPP));
   CO_TRY_VOID(co_await parts_.committer.commit_all());
   CHECK(!parts_.image.map.dirty() && !parts_.image.refcounts.dirty());
   co_return {};
@@ -40,9 +35,11 @@ Task<Result<uint64_t>> MetadataEdit::add_table(std::vector<std::byte> bytes) {
   CO_TRY(const HostRun run, co_await parts_.image.refcounts.allocate_row(clusters));
   added_.push_back(run);
   bytes.resize(geometry.offset_of(clusters));
-  CO_TRY_VOID(co_await write_exactly(*parts_.image.file, geometry.offset_of(run.first), bytes));
+  const uint64_t offset = geometry.offset_of(run.first);
+  CO_TRY_VOID(co_await parts_.image.guard.check(offset, bytes.size(), Structure::kGuestData));
+  CO_TRY_VOID(co_await write_exactly(*parts_.image.file, offset, bytes));
   CO_TRY_VOID(co_await parts_.committer.commit_all());
-  co_return geometry.offset_of(run.first);
+  co_return offset;
 }
 
 Task<Result<void>> MetadataEdit::count_mapping(uint64_t l1_offset, uint64_t l1_entries, Step step) {
@@ -71,6 +68,9 @@ Task<Result<void>> MetadataEdit::write_copied_flags(uint64_t l1_offset, uint64_t
     if (tables.empty()) break;
     for (L2Stream::Table& table : tables) {
       CO_TRY(table.dirty, co_await refcounts_.correct_copied(table.bytes));
+      if (table.dirty)
+        CO_TRY_VOID(co_await parts_.image.guard.check(
+            table.host_offset, geometry.cluster_bytes(), Structure::kActiveL2));
     }
     CO_TRY_VOID(co_await stream.write_dirty());
   }
@@ -101,6 +101,7 @@ Task<Result<void>> MetadataEdit::mark_dirty() {
 Task<Result<void>> MetadataEdit::publish(Header changed, bool still_dirty) {
   // If this fails, the file may refer to them all the same.
   added_.clear();
+  changed.autoclear &= kAutoclearBitmaps | kAutoclearRawData;
   if (marked_ && !still_dirty) changed.incompatible &= ~kIncompatibleDirty;
   co_return co_await parts_.image.header.update(*parts_.image.file, std::move(changed));
 }

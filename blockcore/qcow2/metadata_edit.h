@@ -16,8 +16,7 @@ class MetadataEdit {
       : parts_(parts),
         refcounts_(*parts.image.file, parts.image.geometry, parts.image.refcounts.table()) {}
 
-  // First of all: everything that is in memory reaches the file. kUnsupported (EOPNOTSUPP) for an
-  // image with an external data file, whose clusters are not counted.
+  // First of all: everything that is in memory reaches the file.
   Task<Result<void>> begin();
 
   // A new table in clusters of its own; durable and counted, but not referred to. Returns its

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/checked.h"
 #include "blockcore/iovecs.h"
+#include "blockcore/qcow2/bitmap_tracker.h"
 #include "blockcore/qcow2/check.h"
 #include "blockcore/qcow2/parts.h"
 #include "blockcore/qcow2/status.h"
@@ -10,7 +11,9 @@
 namespace hull::blockcore {
 
 Qcow2Disk::Qcow2Disk(std::unique_ptr<qcow2::Parts> parts, bool read_only)
-    : parts_(std::move(parts)), read_only_(read_only) {}
+    : parts_(std::move(parts)),
+      bitmaps_(std::make_unique<qcow2::BitmapTracker>(*parts_)),
+      read_only_(read_only) {}
 Qcow2Disk::~Qcow2Disk() = default;
 
 namespace {
@@ -91,31 +94,25 @@ uint32_t Qcow2Disk::discard_granularity_bytes() const {
 }
 
 bool Qcow2Disk::needs_preparation() const {
-  return stale_autoclear() != 0 || parts_->committer.is_due() || parts_->image.guard.corrupt();
+  return !changing_ || parts_->committer.is_due() || parts_->image.guard.corrupt();
 }
 
 // Before an operation changes anything and while it holds nothing.
 Task<Result<void>> Qcow2Disk::prepare_change() {
   if (parts_->image.guard.corrupt()) co_return parts_->image.guard.refusal();
-  if (stale_autoclear() != 0) CO_TRY_VOID(co_await clear_autoclear());
+  if (!changing_) CO_TRY_VOID(co_await start_changing());
   // The operation adds a few changes at most, so that memory stays bounded.
   if (parts_->committer.is_due()) CO_TRY_VOID(co_await parts_->committer.commit());
   co_return {};
 }
 
-// The autoclear bits that vouch for something that hull does not keep. A raw data file stays one.
-uint64_t Qcow2Disk::stale_autoclear() const {
-  const uint64_t kept = header().has_data_file() ? qcow2::kAutoclearRawData : 0;
-  return header().autoclear & ~kept;
-}
-
-Task<Result<void>> Qcow2Disk::clear_autoclear() {
+// Bitmaps are kept, and a raw data file stays one; other autoclear bits vouch for what is not.
+Task<Result<void>> Qcow2Disk::start_changing() {
   const AsyncMutex::Guard guard = co_await parts_->clearing.lock();
-  qcow2::ImageHeader& header = parts_->image.header;
-  const uint64_t stale = stale_autoclear();
-  if (stale == 0) co_return {};
-  co_return co_await header.set_features(*parts_->image.file, header->incompatible,
-                                         header->autoclear & ~stale);
+  if (changing_) co_return {};
+  CO_TRY_VOID(co_await bitmaps_->start(header().has_data_file() ? qcow2::kAutoclearRawData : 0));
+  changing_ = true;
+  co_return {};
 }
 
 Task<Result<void>> Qcow2Disk::read(uint64_t offset, std::span<const iovec> buffers) {
@@ -125,9 +122,13 @@ Task<Result<void>> Qcow2Disk::read(uint64_t offset, std::span<const iovec> buffe
 
 Task<Result<void>> Qcow2Disk::write(uint64_t offset, std::span<const iovec> buffers) {
   CHECK(!read_only_ && range_fits(offset, total_bytes(buffers), size_bytes()));
-  if (!needs_preparation()) return parts_->writer.write(offset, buffers);
+  if (!needs_preparation()) {
+    bitmaps_->mark(offset, total_bytes(buffers));
+    return parts_->writer.write(offset, buffers);
+  }
   return [](Qcow2Disk& disk, uint64_t at, std::span<const iovec> from) -> Task<Result<void>> {
     CO_TRY_VOID(co_await disk.prepare_change());
+    disk.bitmaps_->mark(at, total_bytes(from));
     co_return co_await disk.parts_->writer.write(at, from);
   }(*this, offset, buffers);
 }
@@ -140,12 +141,14 @@ Task<Result<void>> Qcow2Disk::flush() {
 Task<Result<void>> Qcow2Disk::write_zeroes(uint64_t offset, uint64_t length, bool may_unmap) {
   CHECK(!read_only_ && range_fits(offset, length, size_bytes()));
   CO_TRY_VOID(co_await prepare_change());
+  bitmaps_->mark(offset, length);
   co_return co_await parts_->zeroer.write_zeroes(offset, length, may_unmap);
 }
 
 Task<Result<void>> Qcow2Disk::discard(uint64_t offset, uint64_t length) {
   CHECK(!read_only_ && range_fits(offset, length, size_bytes()));
   CO_TRY_VOID(co_await prepare_change());
+  bitmaps_->mark(offset, length);
   co_return co_await parts_->zeroer.discard(offset, length);
 }
 
@@ -157,7 +160,9 @@ Task<Result<BlockStatus>> Qcow2Disk::block_status(uint64_t offset, uint64_t leng
 Task<Result<void>> Qcow2Disk::close() {
   if (parts_->image.backing != nullptr) CO_TRY_VOID(co_await parts_->image.backing->close());
   if (read_only_) co_return {};
-  co_return co_await parts_->committer.commit_all();
+  CO_TRY_VOID(co_await parts_->committer.commit_all());
+  changing_ = false;
+  co_return co_await bitmaps_->stop();
 }
 
 }  // namespace hull::blockcore

@@ -16,8 +16,9 @@
 namespace hull::blockcore {
 
 namespace qcow2 {
+class BitmapTracker;
 struct Parts;
-}
+}  // namespace qcow2
 
 struct Qcow2Options {
   bool read_only = false;
@@ -68,12 +69,13 @@ class Qcow2Disk final : public Disk {
  private:
   Qcow2Disk(std::unique_ptr<qcow2::Parts> parts, bool read_only);
   Task<Result<void>> prepare_change();
-  Task<Result<void>> clear_autoclear();
+  Task<Result<void>> start_changing();
   bool needs_preparation() const;
-  uint64_t stale_autoclear() const;
 
   const std::unique_ptr<qcow2::Parts> parts_;
+  const std::unique_ptr<qcow2::BitmapTracker> bitmaps_;
   const bool read_only_;
+  bool changing_ = false;  // the image says that it is being changed
 };
 
 }  // namespace hull::blockcore

@@ -6,6 +6,7 @@
 
 #include "base/checked.h"
 #include "base/endian.h"
+#include "blockcore/qcow2/bitmap_directory.h"
 #include "blockcore/qcow2/snapshot_table.h"
 #include "blockcore/qcow2/table_walk.h"
 
@@ -13,8 +14,6 @@ namespace hull::blockcore::qcow2 {
 namespace {
 
 constexpr uint64_t kMaxClusters = uint64_t{1} << 28;
-constexpr uint32_t kMaxBitmaps = 65535;
-constexpr uint64_t kMaxBitmapDirectoryBytes = 64 << 20;
 
 // One walk over an image.
 struct Walk {
@@ -237,66 +236,17 @@ Task<Result<void>> count_snapshots(const Walk& walk) {
   co_return {};
 }
 
-struct BitmapsLayout {
-  Be32 count;             // 0
-  Be32 reserved;          // 4
-  Be64 directory_bytes;   // 8
-  Be64 directory_offset;  // 16
-};
-static_assert(sizeof(BitmapsLayout) == 24);
-
-struct BitmapLayout {
-  Be64 table_offset;               // 0
-  Be32 table_entries;              // 8
-  Be32 flags;                      // 12
-  unsigned char type;              // 16
-  unsigned char granularity_bits;  // 17
-  Be16 name_bytes;                 // 18
-  Be32 extra_bytes;                // 20
-};
-static_assert(sizeof(BitmapLayout) == 24);
-
-Task<Result<void>> count_bitmap(const Walk& walk, BitmapLayout bitmap) {
-  const uint64_t bytes = uint64_t{bitmap.table_entries} * 8;
-  if (bytes > kMaxBitmapDirectoryBytes || bitmap.table_offset >= kMaxHostBytes)
-    co_return fail(ErrorKind::kInvalidFormat, "the bitmap table at {:#x} is too large",
-                   bitmap.table_offset.get());
-  walk.count(bitmap.table_offset, bytes);
-  CO_TRY(const std::vector<uint64_t> entries,
-         co_await read_table(walk.file, bitmap.table_offset, bitmap.table_entries));
-  for (const uint64_t entry : entries)
-    if ((entry & kOffsetMask) != 0)
-      walk.count(entry & kOffsetMask, walk.geometry().cluster_bytes());
-  co_return {};
-}
-
-const HeaderExtension* find_extension(const Header& header, uint32_t type) {
-  for (const HeaderExtension& one : header.extensions)
-    if (one.type == type) return &one;
-  return nullptr;
-}
-
-// Without the autoclear bit somebody has written who does not know bitmaps: they are no more.
-Task<Result<void>> count_bitmaps(const Walk& walk) {
-  if ((walk.header.autoclear & kAutoclearBitmaps) == 0) co_return {};
-  const HeaderExtension* const extension = find_extension(walk.header, kExtensionBitmaps);
-  BitmapsLayout raw;
-  if (extension == nullptr || extension->data.size() < sizeof raw) co_return {};
-  std::memcpy(&raw, extension->data.data(), sizeof raw);
-  if (raw.count > kMaxBitmaps || raw.directory_bytes > kMaxBitmapDirectoryBytes ||
-      raw.directory_offset >= kMaxHostBytes)
-    co_return fail(ErrorKind::kInvalidFormat, "the bitmap directory is too large");
-  walk.count(raw.directory_offset, raw.directory_bytes);
-  std::vector<std::byte> directory(raw.directory_bytes);
-  CO_TRY_VOID(co_await read_exactly(walk.file, raw.directory_offset, directory));
-  uint64_t at = 0;
-  for (uint32_t i = 0; i < raw.count; ++i) {
-    BitmapLayout bitmap;
-    if (!range_fits<uint64_t>(at, sizeof bitmap, directory.size()))
-      co_return fail(ErrorKind::kInvalidFormat, "the bitmap directory ends inside entry {}", i);
-    std::memcpy(&bitmap, directory.data() + at, sizeof bitmap);
-    CO_TRY_VOID(co_await count_bitmap(walk, bitmap));
-    at += align_up<uint64_t>(sizeof bitmap + bitmap.extra_bytes.get() + bitmap.name_bytes.get(), 8);
+// Where the autoclear bit is missing they mean nothing, and their clusters are leaked.
+Task<Result<void>> count_bitmaps(Walk walk) {
+  CO_TRY(const BitmapDirectory directory, co_await read_bitmap_directory(walk.file, walk.header));
+  walk.count(directory.offset, directory.bytes);
+  for (const Bitmap& bitmap : directory.bitmaps) {
+    walk.count(bitmap.table_offset, uint64_t{bitmap.table_entries} * 8);
+    CO_TRY(const std::vector<uint64_t> entries,
+           co_await read_table(walk.file, bitmap.table_offset, bitmap.table_entries));
+    for (const uint64_t entry : entries)
+      if ((entry & kOffsetMask) != 0)
+        walk.count(entry & kOffsetMask, walk.geometry().cluster_bytes());
   }
   co_return {};
 }
@@ -308,7 +258,7 @@ struct EncryptionLayout {
 static_assert(sizeof(EncryptionLayout) == 16);
 
 void count_encryption_header(const Walk& walk) {
-  const HeaderExtension* const extension = find_extension(walk.header, kExtensionEncryption);
+  const HeaderExtension* const extension = walk.header.find_extension(kExtensionEncryption);
   EncryptionLayout raw;
   if (extension == nullptr || extension->data.size() < sizeof raw) return;
   std::memcpy(&raw, extension->data.data(), sizeof raw);

@@ -26,6 +26,15 @@ Task<Result<std::vector<std::byte>>> copy_l1(File& file, uint64_t offset, uint64
   co_return encode_table(l1);
 }
 
+Task<Result<void>> begin(MetadataEdit& edit, const Header& header) {
+  // The clusters of an external data file are not counted.
+  if ((header.incompatible & kIncompatibleDataFile) != 0)
+    co_return std::unexpected(Error(ErrorKind::kUnsupported,
+                                    "an image with an external data file has no snapshots",
+                                    EOPNOTSUPP));
+  co_return co_await edit.begin();
+}
+
 Header with_snapshots(const Header& header, uint64_t offset, size_t count) {
   Header changed = header;
   changed.snapshots_offset = offset;
@@ -42,7 +51,7 @@ Task<Result<std::vector<HostRun>>> create_now(Parts& parts, MetadataEdit& edit, 
   Image& image = parts.image;
   File& file = *image.file;
   const Header header = *image.header;
-  CO_TRY_VOID(co_await edit.begin());
+  CO_TRY_VOID(co_await begin(edit, header));
   CO_TRY(SnapshotTable table, co_await read_snapshot_table(file, header));
   CO_TRY(std::vector<std::byte> l1, co_await copy_l1(file, header.l1_offset, header.l1_entries, 0));
   snapshot.id = next_id(table.snapshots);
@@ -66,7 +75,7 @@ Task<Result<std::vector<HostRun>>> create_now(Parts& parts, MetadataEdit& edit, 
 Task<Result<std::vector<HostRun>>> delete_now(Parts& parts, MetadataEdit& edit, size_t index) {
   Image& image = parts.image;
   const Header header = *image.header;
-  CO_TRY_VOID(co_await edit.begin());
+  CO_TRY_VOID(co_await begin(edit, header));
   CO_TRY(SnapshotTable table, co_await read_snapshot_table(*image.file, header));
   CO_TRY_VOID(check_index(table, index));
   const Snapshot snapshot = table.snapshots[index];
@@ -104,7 +113,7 @@ Result<Snapshot> find_applicable(const SnapshotTable& table, size_t index, const
 Task<Result<std::vector<HostRun>>> apply_now(Parts& parts, MetadataEdit& edit, size_t index) {
   Image& image = parts.image;
   const Header header = *image.header;
-  CO_TRY_VOID(co_await edit.begin());
+  CO_TRY_VOID(co_await begin(edit, header));
   CO_TRY(const SnapshotTable table, co_await read_snapshot_table(*image.file, header));
   CO_TRY(const Snapshot snapshot, find_applicable(table, index, header));
   CO_TRY(std::vector<std::byte> l1,

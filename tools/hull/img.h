@@ -31,6 +31,7 @@ int img_rebase(Arguments arguments);
 int img_commit(Arguments arguments);
 int img_map(Arguments arguments);
 int img_snapshot(Arguments arguments);
+int img_bitmap(Arguments arguments);
 
 // The program under the name hull-img: the same verbs, with that name in its messages.
 int img_program(Arguments arguments);

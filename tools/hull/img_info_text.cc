@@ -9,6 +9,7 @@ namespace hull::cli {
 namespace {
 
 using blockcore::ImageInfo;
+using blockcore::qcow2::Bitmap;
 using blockcore::qcow2::Header;
 using blockcore::qcow2::Snapshot;
 using nlohmann::json;
@@ -26,12 +27,40 @@ const char* compression_name(const Header& header) {
   return header.compression == blockcore::qcow2::CompressionType::kZlib ? "zlib" : "zstd";
 }
 
+json bitmaps_json(const std::vector<Bitmap>& bitmaps) {
+  json list = json::array();
+  for (const Bitmap& bitmap : bitmaps) {
+    json flags = json::array();
+    if (bitmap.in_use) flags.push_back("in-use");
+    if (bitmap.enabled) flags.push_back("auto");
+    list.push_back({{"flags", std::move(flags)},
+                    {"name", bitmap.name},
+                    {"granularity", uint64_t{1} << bitmap.granularity_bits}});
+  }
+  return list;
+}
+
+std::string bitmaps_text(const std::vector<Bitmap>& bitmaps) {
+  std::string text = "    bitmaps:\n";
+  for (size_t i = 0; i < bitmaps.size(); ++i) {
+    const Bitmap& bitmap = bitmaps[i];
+    text += fmt::format("        [{}]:\n            flags:\n", i);
+    if (bitmap.in_use) text += "                [0]: in-use\n";
+    if (bitmap.enabled) text += fmt::format("                [{}]: auto\n", bitmap.in_use ? 1 : 0);
+    text += fmt::format("            name: {}\n            granularity: {}\n", bitmap.name,
+                        uint64_t{1} << bitmap.granularity_bits);
+  }
+  return text;
+}
+
 // Key, value: the format specific part, in the order of the text form.
-std::vector<std::pair<std::string, json>> specific_facts(const Header& header) {
+std::vector<std::pair<std::string, json>> specific_facts(const ImageInfo& info) {
+  const Header& header = *info.header;
   std::vector<std::pair<std::string, json>> facts;
   facts.emplace_back("compat", header.version == 2 ? "0.10" : "1.1");
   facts.emplace_back("compression-type", compression_name(header));
   if (header.version >= 3) facts.emplace_back("lazy-refcounts", header.lazy_refcounts());
+  if (!info.bitmaps.empty()) facts.emplace_back("bitmaps", bitmaps_json(info.bitmaps));
   facts.emplace_back("refcount-bits", header.geometry.refcount_bits());
   if (header.has_data_file()) {
     facts.emplace_back("data-file", header.data_file_name());
@@ -84,7 +113,7 @@ json qcow2_json(const ImageInfo& info) {
   json object = {{"cluster-size", header.geometry.cluster_bytes()}, {"dirty-flag", header.dirty()}};
   json& data = object["format-specific"]["data"];
   object["format-specific"]["type"] = "qcow2";
-  for (const auto& [key, value] : specific_facts(header)) data[key] = value;
+  for (const auto& [key, value] : specific_facts(info)) data[key] = value;
   if (header.encryption_method != 0) object["encrypted"] = true;
   for (const Snapshot& snapshot : info.snapshots)
     object["snapshots"].push_back(snapshot_json(snapshot));
@@ -129,7 +158,8 @@ std::string qcow2_text(const ImageInfo& info) {
   text += backing_text(info);
   text += snapshot_list_text(info.snapshots);
   text += "Format specific information:\n";
-  for (const auto& fact : specific_facts(header)) text += fact_text(fact);
+  for (const auto& fact : specific_facts(info))
+    text += fact.first == "bitmaps" ? bitmaps_text(info.bitmaps) : fact_text(fact);
   return text;
 }
 
