@@ -69,8 +69,8 @@ Task<Result<void>> MetadataEdit::write_copied_flags(uint64_t l1_offset, uint64_t
     for (L2Stream::Table& table : tables) {
       CO_TRY(table.dirty, co_await refcounts_.correct_copied(table.bytes));
       if (table.dirty)
-        CO_TRY_VOID(co_await parts_.image.guard.check(
-            table.host_offset, geometry.cluster_bytes(), Structure::kActiveL2));
+        CO_TRY_VOID(co_await parts_.image.guard.check(table.host_offset, geometry.cluster_bytes(),
+                                                      Structure::kActiveL2));
     }
     CO_TRY_VOID(co_await stream.write_dirty());
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/check.h"
 #include "base/checked.h"
 #include "base/endian.h"
 #include "blockcore/qcow2/check.h"
@@ -104,6 +105,23 @@ Task<Result<void>> rebuild_refcounts(File& file, ImageHeader& header) {
   // COPIED first: with the dirty bit still set nobody trusts what is there.
   CO_TRY_VOID(co_await check_copied_flags(file, *header, references, findings, /*fix=*/true));
   co_return co_await write_new_refcounts(file, header, references, /*clear_dirty=*/true);
+}
+
+Task<Result<void>> change_refcount_width(File& file, ImageHeader& header, uint32_t refcount_order) {
+  CHECK(header->version >= 3 && refcount_order <= kMaxRefcountOrder);
+  CO_TRY(References references, References::create(file.size_bytes(), header->geometry));
+  Findings findings;
+  CO_TRY_VOID(co_await count_references(file, *header, references, findings));
+  if (findings.corruptions != 0)
+    co_return fail(ErrorKind::kCorrupt, "cannot rewrite the refcounts: {}",
+                   findings.messages.front());
+  Header changed = *header;
+  changed.geometry.refcount_order = refcount_order;
+  CO_TRY(const NewRefcounts place, plan(references, changed.geometry));
+  CO_TRY_VOID(co_await write_structures(file, changed.geometry, place, references));
+  changed.refcount_table_offset = changed.geometry.offset_of(place.first_cluster);
+  changed.refcount_table_clusters = static_cast<uint32_t>(place.table_clusters);
+  co_return co_await header.update(file, std::move(changed));
 }
 
 }  // namespace hull::blockcore::qcow2

@@ -12,4 +12,9 @@ namespace hull::blockcore::qcow2 {
 Task<Result<void>> write_new_refcounts(File& file, ImageHeader& header,
                                        const References& references, bool clear_dirty);
 
+// The same with counts of another width (docs/interop/qcow2, refcount_order), for a version 3
+// image. kCorrupt if it has errors; leaks end. The width and the places change with one write.
+// Whoever has the image open opens it again.
+Task<Result<void>> change_refcount_width(File& file, ImageHeader& header, uint32_t refcount_order);
+
 }  // namespace hull::blockcore::qcow2

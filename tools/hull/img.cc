@@ -15,6 +15,7 @@ constexpr Verb kImgVerbs[] = {
     {"check", "look for errors and leaks in an image", img_check, nullptr},
     {"snapshot", "list, make, go back to and delete snapshots", img_snapshot, nullptr},
     {"bitmap", "change the persistent dirty bitmaps of an image", img_bitmap, nullptr},
+    {"amend", "give an image other features", img_amend, nullptr},
     {"map", "say which parts of an image hold data, and where", img_map, nullptr},
     {"resize", "give an image another size", img_resize, nullptr},
     {"rebase", "give an overlay another backing file, or none", img_rebase, nullptr},

@@ -32,6 +32,7 @@ int img_commit(Arguments arguments);
 int img_map(Arguments arguments);
 int img_snapshot(Arguments arguments);
 int img_bitmap(Arguments arguments);
+int img_amend(Arguments arguments);
 
 // The program under the name hull-img: the same verbs, with that name in its messages.
 int img_program(Arguments arguments);

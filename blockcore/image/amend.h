@@ -1,0 +1,28 @@
+// Other features for an existing image: `hull img amend`.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "blockcore/file.h"
+#include "blockcore/io_engine.h"
+#include "blockcore/open.h"
+
+namespace hull::blockcore {
+
+// What is absent stays.
+struct AmendOptions {
+  std::string path;
+  std::optional<DiskFormat> format = std::nullopt;  // absent: as the first bytes have it
+  CacheMode cache = CacheMode::kWriteback;
+  std::optional<uint32_t> version = std::nullopt;         // 2 or 3
+  std::optional<uint32_t> refcount_order = std::nullopt;  // 0 to 6; 4 with version 2
+  std::optional<bool> lazy_refcounts = std::nullopt;      // version 3
+};
+
+// Durable when it returns. kUnsupported for a raw image, and for what the image holds and the
+// version does not have: nothing is changed then.
+Task<Result<void>> amend_image(IoEngine& engine, AmendOptions options);
+
+}  // namespace hull::blockcore

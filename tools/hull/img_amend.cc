@@ -1,0 +1,134 @@
+// hull img amend -o OPTIONS [-p] [-q] [-f FMT] [-t CACHE] [--force] FILE
+#include <CLI/CLI.hpp>
+#include <bit>
+
+#include "blockcore/image/amend.h"
+#include "blockcore/image/resize.h"
+#include "tools/hull/img.h"
+#include "tools/hull/img_options.h"
+#include "tools/hull/img_progress.h"
+#include "tools/hull/suboptions.h"
+
+namespace hull::cli {
+namespace {
+
+using blockcore::AmendOptions;
+
+struct AmendCommand {
+  ImgCommon common;
+  ImgProgressOptions progress;
+  std::string file;
+  std::string format;
+  std::string cache = "writeback";
+  std::vector<std::string> options;
+};
+
+struct Amendment {
+  AmendOptions options;
+  std::optional<uint64_t> size_bytes;
+};
+
+Result<bool> on_or_off(const Suboption& option) {
+  if (option.value == "on" || option.value == "off") return option.value == "on";
+  return fail(ErrorKind::kUsage, "Parameter '{}' expects 'on' or 'off'", option.key);
+}
+
+Result<uint32_t> refcount_order(const Suboption& option) {
+  const uint64_t bits = TRY(parse_img_size(option.value));
+  if (!std::has_single_bit(bits) || bits > 64)
+    return fail(ErrorKind::kUsage,
+                "Refcount width must be a power of two and may not exceed 64 bits");
+  return static_cast<uint32_t>(std::countr_zero(bits));
+}
+
+// What an image keeps from its creation to its end.
+Result<void> refuse(const Suboption& option) {
+  const std::string& key = option.key;
+  if (key == "backing_file" || key == "backing_fmt")
+    return fail(ErrorKind::kUsage,
+                "Cannot amend the backing file\nYou can use 'hull img rebase' instead.");
+  if (key == "data_file")
+    return fail(ErrorKind::kUsage,
+                "data-file can only be set for images that use an external data file");
+  if (key == "data_file_raw") {
+    if (!TRY(on_or_off(option))) return {};
+    return fail(ErrorKind::kUsage, "data-file-raw cannot be set on existing images");
+  }
+  for (const char* of_creation :
+       {"cluster_size", "preallocation", "extended_l2", "compression_type", "encryption"})
+    if (key == of_creation)
+      return fail(ErrorKind::kUsage,
+                  "Invalid parameter '{}'\nThis option is only supported for image creation", key);
+  return fail(ErrorKind::kUsage, "Invalid parameter '{}'", key);
+}
+
+Result<void> set_option(const Suboption& option, Amendment& amendment) {
+  const std::string& key = option.key;
+  if (key == "compat") {
+    const bool old = option.value == "0.10" || option.value == "v2";
+    if (!old && option.value != "1.1" && option.value != "v3")
+      return fail(ErrorKind::kUsage, "Unknown compatibility level {}", option.value);
+    amendment.options.version = old ? 2 : 3;
+  } else if (key == "lazy_refcounts") {
+    amendment.options.lazy_refcounts = TRY(on_or_off(option));
+  } else if (key == "refcount_bits") {
+    amendment.options.refcount_order = TRY(refcount_order(option));
+  } else if (key == "size") {
+    amendment.size_bytes = TRY(parse_img_size(option.value));
+  } else {
+    return refuse(option);
+  }
+  return {};
+}
+
+Result<void> amend_now(AmendCommand& command) {
+  TRY(command.common.finish());
+  if (command.options.empty())
+    return fail(ErrorKind::kUsage,
+                "Must specify options (-o)\nTry 'hull img --help' for more information");
+  const ImgName name = TRY(parse_img_name(command.file, command.format, command.common.image_opts));
+  if (name.format == blockcore::DiskFormat::kRaw)
+    return fail(ErrorKind::kUnsupported, "Format driver 'raw' does not support option amendment");
+  Amendment amendment;
+  for (const std::string& words : command.options)
+    for (const Suboption& option : TRY(parse_suboptions(words, "")))
+      TRY(set_option(option, amendment));
+  amendment.options.path = name.path;
+  amendment.options.format = name.format;
+  amendment.options.cache = name.cache.value_or(TRY(parse_img_cache(command.cache)));
+  ImgProgress progress(command.progress, command.common.quiet);
+  progress.update(0, 1);
+  const auto engine = TRY(blockcore::IoEngine::create(blockcore::IoEngineKind::kThreads));
+  TRY(engine->run_until_done(blockcore::amend_image(*engine, amendment.options)));
+  if (amendment.size_bytes) {
+    blockcore::ResizeImageOptions resize{.path = name.path, .format = name.format};
+    resize.cache = amendment.options.cache;
+    resize.new_size = [size = *amendment.size_bytes](uint64_t) -> Result<uint64_t> { return size; };
+    (void)TRY(engine->run_until_done(blockcore::resize_image(*engine, std::move(resize))));
+  }
+  progress.finish();
+  return {};
+}
+
+}  // namespace
+
+int img_amend(Arguments arguments) {
+  AmendCommand command;
+  CLI::App app("Gives an existing image other features.", "hull img amend");
+  app.add_option("FILE", command.file, "the image")->required();
+  app.add_option("-o", command.options,
+                 "compat=0.10|1.1, lazy_refcounts=on|off, refcount_bits=N, size=SIZE")
+      ->take_all()
+      ->allow_extra_args(false);
+  app.add_option("-f", command.format, "its format; looks if absent");
+  app.add_option("-t", command.cache, "cache mode (writeback)");
+  bool force = false;
+  app.add_flag("--force", force, "accepted; nothing needs it");
+  command.progress.add_options(app);
+  command.common.add_options(app);
+  if (const auto done = parse_img_words(app, arguments)) return *done;
+  const auto done = amend_now(command);
+  return done ? 0 : img_fail(done.error());
+}
+
+}  // namespace hull::cli
