@@ -83,9 +83,14 @@ struct CompressedExtent {
   uint64_t bytes;  // up to the end of its last 512-byte sector; what is too much is to be ignored
 };
 
+constexpr uint32_t compressed_offset_bits(uint32_t cluster_bits) { return 62 - (cluster_bits - 8); }
+constexpr uint64_t compressed_offset_mask(uint32_t cluster_bits) {
+  return (uint64_t{1} << compressed_offset_bits(cluster_bits)) - 1;
+}
+
 inline CompressedExtent compressed_extent(L2Entry entry, uint32_t cluster_bits) {
-  const uint32_t offset_bits = 62 - (cluster_bits - 8);
-  const uint64_t offset = entry.value & ((uint64_t{1} << offset_bits) - 1);
+  const uint32_t offset_bits = compressed_offset_bits(cluster_bits);
+  const uint64_t offset = entry.value & compressed_offset_mask(cluster_bits);
   const uint64_t sectors =
       ((entry.value >> offset_bits) & ((uint64_t{1} << (62 - offset_bits)) - 1)) + 1;
   return {offset, sectors * 512 - offset % 512};

@@ -8,6 +8,7 @@
 
 #include "blockcore/qcow2/committer.h"
 #include "blockcore/qcow2/image.h"
+#include "blockcore/qcow2/packer.h"
 #include "blockcore/qcow2/reader.h"
 #include "blockcore/qcow2/writer.h"
 #include "blockcore/qcow2/zeroer.h"
@@ -21,6 +22,7 @@ struct Parts {
   Image image;
   Reader reader{image};
   Writer writer{image, reader};
+  Packer packer{image};
   Committer committer{image, reader};
   Zeroer zeroer{image, writer, committer};
   AsyncMutex clearing;  // the autoclear bits

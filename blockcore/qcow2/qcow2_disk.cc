@@ -133,6 +133,16 @@ Task<Result<void>> Qcow2Disk::write(uint64_t offset, std::span<const iovec> buff
   }(*this, offset, buffers);
 }
 
+Task<Result<void>> Qcow2Disk::write_compressed(std::span<const qcow2::CompressedCluster> clusters) {
+  const qcow2::Geometry& geometry = parts_->image.geometry;
+  for (const qcow2::CompressedCluster& one : clusters)
+    CHECK(!read_only_ && one.offset < size_bytes() && !one.stream.empty() &&
+          geometry.offset_in_cluster(one.offset) == 0 &&
+          one.stream.size() <= geometry.cluster_bytes());
+  CO_TRY_VOID(co_await prepare_change());
+  co_return co_await parts_->packer.write(clusters);
+}
+
 Task<Result<void>> Qcow2Disk::flush() {
   if (read_only_) co_return {};
   co_return co_await parts_->committer.commit();

@@ -10,6 +10,7 @@
 
 #include "blockcore/disk.h"
 #include "blockcore/file.h"
+#include "blockcore/qcow2/compressor.h"
 #include "blockcore/qcow2/header.h"
 #include "blockcore/secret.h"
 
@@ -65,6 +66,11 @@ class Qcow2Disk final : public Disk {
   Task<Result<void>> discard(uint64_t offset, uint64_t length) override;
   Task<Result<BlockStatus>> block_status(uint64_t offset, uint64_t length) override;
   Task<Result<void>> close() override;
+
+  // Whole clusters, ascending, as streams that Compressor or another image has made in this image's
+  // format; the last cluster of the disk is filled up with zeros. One call after the other makes
+  // the same image every time.
+  Task<Result<void>> write_compressed(std::span<const qcow2::CompressedCluster> clusters);
 
  private:
   Qcow2Disk(std::unique_ptr<qcow2::Parts> parts, bool read_only);

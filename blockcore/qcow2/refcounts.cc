@@ -36,6 +36,11 @@ Task<Result<void>> Refcounts::read_table() {
 
 Task<Result<Refcounts::Allocation>> Refcounts::allocate(uint64_t wanted) {
   const AsyncMutex::Guard guard = co_await allocating_.lock();
+  co_return co_await take_clusters(wanted);
+}
+
+// The caller holds allocating_.
+Task<Result<Refcounts::Allocation>> Refcounts::take_clusters(uint64_t wanted) {
   for (;;) {
     if (const std::optional<Allocation> reserved = take_reserved(wanted)) co_return *reserved;
     if (hint_ >= geometry().cluster_of(kMaxHostBytes))
@@ -107,6 +112,51 @@ Task<Result<void>> Refcounts::drop_reserve() {
   if (unused.first >= fresh_from_ && file_.size_bytes() == end)
     (void)file_.set_size(geometry().offset_of(unused.first));
   co_return {};
+}
+
+Task<Result<uint64_t>> Refcounts::allocate_bytes(uint64_t bytes) {
+  CHECK(bytes != 0 && bytes <= geometry().cluster_bytes());
+  const AsyncMutex::Guard guard = co_await allocating_.lock();
+  const uint64_t start = packed_end_;
+  const uint64_t cluster = geometry().cluster_of(start);
+  const bool fits =
+      start != 0 && geometry().offset_in_cluster(start) + bytes <= geometry().cluster_bytes();
+  std::optional<uint64_t> next;  // first byte of a new cluster
+  if (!fits) {
+    CO_TRY(const Allocation taken, co_await take_clusters(1));
+    next = geometry().offset_of(taken.run.first);
+  }
+  bool shares = start != 0 && (fits || *next == geometry().offset_of(cluster + 1));
+  if (shares) {
+    // A count that cannot be read is none that could be raised.
+    const Result<bool> shared = co_await share_packed();
+    shares = shared.value_or(false);
+  }
+  if (!shares && !next) {
+    CO_TRY(const Allocation taken, co_await take_clusters(1));
+    next = geometry().offset_of(taken.run.first);
+  }
+  const uint64_t place = shares ? start : *next;
+  packed_end_ = geometry().offset_in_cluster(place + bytes) == 0 ? 0 : place + bytes;
+  co_return place;
+}
+
+// Counts one more reference to the cluster in which packed_end_ lies; false if the count is full,
+// or if the cluster was freed meanwhile.
+Task<Result<bool>> Refcounts::share_packed() {
+  const uint64_t start = packed_end_;
+  const uint64_t cluster = geometry().cluster_of(start);
+  Slice* slice = nullptr;
+  while ((slice = cache_.find(cluster >> geometry().refcounts_per_slice_bits())) == nullptr)
+    CO_TRY_VOID(co_await load_slice(cluster));
+  const uint64_t index = cluster & (geometry().refcounts_per_slice() - 1);
+  const uint64_t references = get_refcount(slice->bytes(), geometry().refcount_order, index);
+  if (start == 0 || packed_end_ != start || references == 0 ||
+      references >= geometry().max_refcount())
+    co_return false;
+  set_refcount(slice->bytes(), geometry().refcount_order, index, references + 1);
+  cache_.mark_dirty(*slice);
+  co_return true;
 }
 
 // Moves hint_ past what it takes, or past the slice if nothing is free there.
@@ -200,6 +250,7 @@ Task<Result<void>> Refcounts::drop(HostRun run, std::vector<HostRun>& unreferenc
     set_refcount(slice->bytes(), order, cluster & mask, references - 1);
     cache_.mark_dirty(*slice);
     if (references == 1) {
+      if (cluster == geometry().cluster_of(packed_end_)) packed_end_ = 0;
       add_run(unreferenced, {cluster, 1});
       punching_.emplace(cluster, cluster + 1);
     }

@@ -47,6 +47,10 @@ class Refcounts {
   // Gives back what allocate() has counted ahead. Nothing else may be allocating.
   Task<Result<void>> drop_reserve();
 
+  // Room for `bytes`, at most a cluster, behind what this call gave out last, where that is
+  // possible; not aligned to anything. Each cluster that it touches counts one more.
+  Task<Result<uint64_t>> allocate_bytes(uint64_t bytes);
+
   // Drops one reference to each cluster (a cluster may be listed more than once). What nobody
   // refers to any more is given back to the host if `punch`, and only then can be allocated again.
   // What cannot be read stays allocated, which is a leak and no worse.
@@ -65,6 +69,8 @@ class Refcounts {
 
  private:
   Task<Result<void>> load_slice(uint64_t cluster);
+  Task<Result<Allocation>> take_clusters(uint64_t wanted);
+  Task<Result<bool>> share_packed();
   HostRun take_free(Slice& slice, uint64_t wanted);
   std::optional<Allocation> take_reserved(uint64_t wanted);
   void reserve_behind(Slice& slice);
@@ -109,6 +115,7 @@ class Refcounts {
   // allocations change no refcount, and their commit needs no flush between refcounts and mapping.
   // A crash leaks them.
   HostRun reserve_;
+  uint64_t packed_end_ = 0;  // of allocate_bytes(), inside a cluster that it began; 0: none
   std::map<uint64_t, uint64_t> punching_;  // first cluster → end: free, but not to be used yet
 };
 

@@ -1,0 +1,45 @@
+// Makes the streams of compressed clusters (compressed.h reads them): docs/interop/qcow2,
+// "Compressed Clusters Descriptor".
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+
+#include "blockcore/qcow2/format.h"
+
+struct libdeflate_compressor;
+struct ZSTD_CCtx_s;
+
+namespace hull::blockcore::qcow2 {
+
+// A cluster and its stream, as Qcow2Disk::write_compressed() takes them.
+struct CompressedCluster {
+  uint64_t offset;  // guest: of the cluster's first byte
+  std::span<const std::byte> stream;
+};
+
+// One thread at a time; makes the same stream of the same bytes every time.
+class Compressor {
+ public:
+  explicit Compressor(CompressionType type);
+  ~Compressor();
+  Compressor(Compressor&&) noexcept;
+  Compressor& operator=(Compressor&&) = delete;
+
+  // The length of the stream in `out`; 0 if it would be longer than `out`, which a cluster that
+  // does not get smaller by compression is.
+  size_t compress(std::span<const std::byte> cluster, std::span<std::byte> out);
+
+ private:
+  struct FreeDeflate {
+    void operator()(libdeflate_compressor* compressor) const;
+  };
+  struct FreeZstd {
+    void operator()(ZSTD_CCtx_s* context) const;
+  };
+  std::unique_ptr<libdeflate_compressor, FreeDeflate> deflate_;
+  std::unique_ptr<ZSTD_CCtx_s, FreeZstd> zstd_;
+};
+
+}  // namespace hull::blockcore::qcow2
