@@ -227,7 +227,7 @@ std::unique_ptr<Disk> apply_policy(std::unique_ptr<Disk> disk, const OpenOptions
 
 }  // namespace
 
-Task<Result<std::unique_ptr<Disk>>> open_disk(IoEngine& engine, OpenOptions options) {
+Task<Result<OpenedImage>> open_image(IoEngine& engine, OpenOptions options) {
   const bool transient = options.transient && !options.read_only;
   const bool top_writable = !options.read_only && !transient;
   if (options.shareable && top_writable && options.format != DiskFormat::kRaw)
@@ -235,11 +235,19 @@ Task<Result<std::unique_ptr<Disk>>> open_disk(IoEngine& engine, OpenOptions opti
                    "{}: only a raw image can be written by several programs", options.path);
   Chain chain;
   CO_TRY_VOID(co_await open_chain(engine, options, top_writable, chain));
-  std::unique_ptr<Disk> disk = assemble(std::move(chain));
+  OpenedImage image;
+  if (!transient && !chain.overlays.empty()) image.qcow2 = chain.overlays.front().get();
+  image.disk = assemble(std::move(chain));
   if (transient) {
-    CO_TRY(disk, co_await add_transient_overlay(engine, options, std::move(disk)));
+    CO_TRY(image.disk, co_await add_transient_overlay(engine, options, std::move(image.disk)));
   }
-  co_return apply_policy(std::move(disk), options);
+  image.disk = apply_policy(std::move(image.disk), options);
+  co_return image;
+}
+
+Task<Result<std::unique_ptr<Disk>>> open_disk(IoEngine& engine, OpenOptions options) {
+  CO_TRY(OpenedImage image, co_await open_image(engine, std::move(options)));
+  co_return std::move(image.disk);
 }
 
 }  // namespace hull::blockcore

@@ -18,6 +18,8 @@
 
 namespace hull::blockcore {
 
+class Qcow2Disk;
+
 enum class DiskFormat : uint8_t { kRaw, kQcow2 };
 // What writes of nothing but zeros become: themselves, write_zeroes, or write_zeroes that may unmap
 // (only with OpenOptions::unmap; else as kOn).
@@ -53,5 +55,13 @@ inline constexpr size_t kMaxChainLength = 32;
 // Errors name the file. The disk borrows `engine`; it is not used before the first operation, so
 // the disk may be opened on one thread (run_until_done) and used on the engine's.
 Task<Result<std::unique_ptr<Disk>>> open_disk(IoEngine& engine, OpenOptions options);
+
+// The same, and the top image itself if it is qcow2 (not with `transient`): for tools that do more
+// than a guest can.
+struct OpenedImage {
+  std::unique_ptr<Disk> disk;
+  Qcow2Disk* qcow2 = nullptr;  // part of `disk`
+};
+Task<Result<OpenedImage>> open_image(IoEngine& engine, OpenOptions options);
 
 }  // namespace hull::blockcore

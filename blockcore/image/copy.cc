@@ -1,0 +1,278 @@
+#include "blockcore/image/copy.h"
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "base/check.h"
+#include "base/checked.h"
+#include "blockcore/async_mutex.h"
+#include "blockcore/image/copy_chunk.h"
+#include "blockcore/qcow2/wait_list.h"
+#include "blockcore/worker_pool.h"
+
+namespace hull::blockcore {
+namespace {
+
+constexpr uint64_t kPlainChunkBytes = 2 << 20;
+constexpr uint64_t kPackedChunkBytes = 1 << 20;
+constexpr uint64_t kSalvageBytes = 512;
+constexpr size_t kBufferAlignment = 4096;  // for O_DIRECT without a bounce buffer
+constexpr unsigned kMaxThreads = 16;
+
+// What one of the chunks in flight needs.
+struct Workspace {
+  explicit Workspace(uint64_t bytes)
+      : memory(std::make_unique_for_overwrite<std::byte[]>(bytes + kBufferAlignment)) {
+    void* aligned = memory.get();
+    size_t room = bytes + kBufferAlignment;
+    data = static_cast<std::byte*>(std::align(kBufferAlignment, bytes, aligned, room));
+  }
+  std::unique_ptr<std::byte[]> memory;
+  std::byte* data;
+  PackedChunk packed;
+};
+
+class Copier {
+ public:
+  Copier(Disk& source, Disk& target, const CopyOptions& options, WorkerPool* pool)
+      : source_(source), target_(target), options_(options), pool_(pool) {
+    if (options.compress_into == nullptr) return;
+    const qcow2::Header& header = options.compress_into->header();
+    cluster_bytes_ = header.geometry.cluster_bytes();
+    chunk_bytes_ = std::max(kPackedChunkBytes, cluster_bytes_);
+    for (unsigned i = 0; i < pool->threads(); ++i) compressors_.emplace_back(header.compression);
+  }
+
+  Task<Result<void>> run() {
+    const uint64_t most = kCopyMemoryBytes / (chunk_bytes_ * (cluster_bytes_ != 0 ? 2 : 1));
+    const uint64_t wanted =
+        pool_ == nullptr ? options_.chunks_in_flight : 2 * uint64_t{pool_->threads()} + 2;
+    running_ = std::clamp<uint64_t>(wanted, 1, most);
+    for (uint64_t i = running_; i != 0; --i) start_detached(work());
+    while (running_ != 0) co_await finished_.wait();
+    co_return std::move(result_);
+  }
+
+ private:
+  struct Chunk {
+    uint64_t number = 0;
+    uint64_t position = 0;  // in the source
+    uint64_t length = 0;    // 0: there are no more
+    bool zero = false;
+  };
+
+  bool in_order() const { return options_.in_order || pool_ != nullptr; }
+  uint64_t end() const { return options_.source_offset + options_.length; }
+  uint64_t to_target(uint64_t position) const {
+    return position - options_.source_offset + options_.target_offset;
+  }
+  // Zeros, compressed clusters and what the target's backing file has count in these.
+  uint64_t unit() const {
+    return cluster_bytes_ != 0 ? cluster_bytes_ : std::max<uint64_t>(options_.target_unit_bytes, 1);
+  }
+  uint64_t unit_end(uint64_t position) const {
+    return align_down(to_target(position), unit()) + unit() - to_target(position) + position;
+  }
+
+  Task<void> work() {
+    Workspace space(chunk_bytes_);
+    while (result_) {
+      const Result<Chunk> chunk = co_await next();
+      if (!chunk) fail_with(chunk.error());
+      if (!chunk || chunk->length == 0) break;
+      auto copied = co_await copy(*chunk, space);
+      if (!copied) fail_with(copied.error());
+      // Also after a failure: others wait for their turn.
+      if (in_order()) {
+        while (turn_ != chunk->number) co_await turns_.wait();
+        ++turn_;
+        turns_.wake_all();
+      }
+      report(chunk->length);
+    }
+    if (--running_ == 0) finished_.wake_all();
+  }
+
+  void fail_with(const Error& error) {
+    if (result_) result_ = std::unexpected(error);
+  }
+
+  void report(uint64_t length) {
+    done_ += length;
+    if (options_.progress) options_.progress(done_);
+    if (options_.bytes_per_second == 0) return;
+    const auto due = std::chrono::duration<double>(static_cast<double>(done_) /
+                                                   static_cast<double>(options_.bytes_per_second));
+    std::this_thread::sleep_until(
+        began_ + std::chrono::duration_cast<std::chrono::steady_clock::duration>(due));
+  }
+
+  // The next chunk that is to be written, in the order of the source.
+  Task<Result<Chunk>> next() {
+    const AsyncMutex::Guard guard = co_await scanning_.lock();
+    Chunk chunk;
+    while (cursor_ < end()) {
+      Kind kind = Kind::kData;
+      uint64_t kind_end = end();
+      if (options_.sparse_bytes != 0) CO_TRY_VOID(co_await look(kind, kind_end));
+      if (chunk.length != 0 && kind != Kind::kData) break;
+      if (kind == Kind::kNothing) {
+        report(kind_end - cursor_);
+        cursor_ = kind_end;
+        continue;
+      }
+      if (chunk.length == 0)
+        chunk = {.number = chunks_, .position = cursor_, .zero = kind == Kind::kZero};
+      if (kind == Kind::kData) kind_end = std::min(kind_end, chunk_end(chunk.position));
+      cursor_ = kind_end;
+      chunk.length = cursor_ - chunk.position;
+      if (chunk.zero || cursor_ == chunk_end(chunk.position)) break;
+    }
+    if (chunk.length != 0) ++chunks_;
+    co_return chunk;
+  }
+
+  // Chunks end at multiples of their size in the target.
+  uint64_t chunk_end(uint64_t position) const {
+    const uint64_t into = to_target(position) & (chunk_bytes_ - 1);
+    return std::min(end(), position + chunk_bytes_ - into);
+  }
+
+  enum class Kind : uint8_t { kData, kZero, kNothing };
+
+  // What begins at the cursor, in whole units.
+  Task<Result<void>> look(Kind& kind, uint64_t& kind_end) {
+    CO_TRY(const BlockStatus status, co_await source_.block_status(cursor_, end() - cursor_));
+    const uint64_t alike_end = cursor_ + status.length;
+    if (status.depth >= options_.shared_depth)
+      kind = Kind::kNothing;
+    else if (status.zero || !status.data)
+      kind = options_.target_is_zero ? Kind::kNothing : Kind::kZero;
+    if (alike_end == end()) {
+      kind_end = end();
+      co_return {};
+    }
+    const uint64_t last_unit = to_target(alike_end) & (unit() - 1);
+    if (kind != Kind::kData && alike_end - cursor_ > last_unit) {
+      kind_end = alike_end - last_unit;
+    } else {
+      kind = Kind::kData;
+      kind_end = std::min(end(), last_unit == 0 ? alike_end : unit_end(alike_end));
+    }
+    co_return {};
+  }
+
+  Task<Result<void>> copy(const Chunk& chunk, Workspace& space) {
+    if (chunk.zero) {
+      if (in_order()) co_await my_turn(chunk);
+      co_return (co_await target_.write_zeroes(to_target(chunk.position), chunk.length, true))
+          .with_context(fmt::format("error while writing at byte {}", to_target(chunk.position)));
+    }
+    CO_TRY_VOID(co_await read(chunk, space));
+    if (pool_ != nullptr) co_return co_await write_packed(chunk, space);
+    if (in_order()) co_await my_turn(chunk);
+    co_return co_await write_plain(chunk.position, {space.data, chunk.length});
+  }
+
+  Task<void> my_turn(const Chunk& chunk) {
+    while (turn_ != chunk.number) co_await turns_.wait();
+  }
+
+  Task<Result<void>> read(const Chunk& chunk, Workspace& space) {
+    const iovec buffer{space.data, chunk.length};
+    auto got = co_await source_.read(chunk.position, {&buffer, 1});
+    if (got) co_return {};
+    if (!options_.salvage)
+      co_return std::move(got).with_context(
+          fmt::format("error while reading at byte {}", chunk.position));
+    for (uint64_t done = 0; done < chunk.length; done += kSalvageBytes) {
+      const uint64_t now = std::min(kSalvageBytes, chunk.length - done);
+      const iovec piece{space.data + done, now};
+      got = co_await source_.read(chunk.position + done, {&piece, 1});
+      if (got) continue;
+      std::fill_n(space.data + done, now, std::byte{});
+      if (options_.unreadable) options_.unreadable(chunk.position + done, got.error());
+    }
+    co_return {};
+  }
+
+  Task<Result<void>> write_plain(uint64_t position, std::span<std::byte> data) {
+    const uint64_t target = to_target(position);
+    std::vector<ChunkPart> parts{{.offset = 0, .length = data.size(), .zero = false}};
+    if (options_.sparse_bytes != 0)
+      parts = split_zeros(data, target, std::max(unit(), options_.sparse_bytes));
+    for (const ChunkPart& part : parts) {
+      if (part.zero && options_.target_is_zero) continue;
+      const iovec buffer{data.data() + part.offset, part.length};
+      auto written = part.zero
+                         ? co_await target_.write_zeroes(target + part.offset, part.length, true)
+                         : co_await target_.write(target + part.offset, {&buffer, 1});
+      if (!written)
+        co_return std::move(written).with_context(
+            fmt::format("error while writing at byte {}", target + part.offset));
+    }
+    co_return {};
+  }
+
+  Task<Result<void>> write_packed(const Chunk& chunk, Workspace& space) {
+    const uint64_t target = to_target(chunk.position);
+    space.packed.clear();
+    co_await pool_->run([this, &chunk, &space, target](unsigned worker) {
+      space.packed.pack(compressors_[worker], {space.data, chunk.length}, target, cluster_bytes_);
+    });
+    co_await my_turn(chunk);
+    auto written = co_await options_.compress_into->write_compressed(space.packed.streams());
+    for (const uint64_t offset : space.packed.incompressible()) {
+      if (!written) break;
+      const iovec cluster{space.data + (offset - target),
+                          std::min(cluster_bytes_, chunk.length - (offset - target))};
+      written = co_await target_.write(offset, {&cluster, 1});
+    }
+    for (const uint64_t offset : space.packed.zeros()) {
+      if (!written || options_.target_is_zero) break;
+      const uint64_t length = std::min(cluster_bytes_, chunk.length - (offset - target));
+      written = co_await target_.write_zeroes(offset, length, true);
+    }
+    co_return std::move(written).with_context(
+        fmt::format("error while writing at byte {}", target));
+  }
+
+  Disk& source_;
+  Disk& target_;
+  const CopyOptions& options_;
+  WorkerPool* const pool_;  // null: nothing is compressed
+  uint64_t chunk_bytes_ = kPlainChunkBytes;
+  uint64_t cluster_bytes_ = 0;                  // of the target, if it is compressed
+  std::vector<qcow2::Compressor> compressors_;  // one for each thread
+  const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
+
+  AsyncMutex scanning_;
+  uint64_t cursor_ = options_.source_offset;
+  uint64_t chunks_ = 0;
+  uint64_t turn_ = 0;
+  uint64_t done_ = 0;
+  uint64_t running_ = 0;
+  qcow2::WaitList turns_;
+  qcow2::WaitList finished_;
+  Result<void> result_;
+};
+
+}  // namespace
+
+Task<Result<void>> copy_disk(IoEngine& engine, Disk& source, Disk& target, CopyOptions options) {
+  CHECK(range_fits(options.source_offset, options.length, source.size_bytes()) &&
+        range_fits(options.target_offset, options.length, target.size_bytes()));
+  std::unique_ptr<WorkerPool> pool;
+  if (options.compress_into != nullptr) {
+    const unsigned threads =
+        options.threads != 0 ? options.threads : std::max(1U, std::thread::hardware_concurrency());
+    pool = std::make_unique<WorkerPool>(engine, std::min(threads, kMaxThreads));
+  }
+  Copier copier(source, target, options, pool.get());
+  co_return co_await copier.run();
+}
+
+}  // namespace hull::blockcore

@@ -1,0 +1,49 @@
+// Copies the contents of one disk into another, for `hull img convert` and `dd`.
+//
+// Several chunks are on their way at once: they are read ahead, looked at and compressed on a few
+// threads, and written in their order wherever the order decides what the target looks like, so
+// that the same source gives the same image every time. Memory is bounded by kCopyMemoryBytes.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <optional>
+
+#include "blockcore/disk.h"
+#include "blockcore/io_engine.h"
+#include "blockcore/qcow2/qcow2_disk.h"
+
+namespace hull::blockcore {
+
+inline constexpr uint64_t kCopyMemoryBytes = 32 << 20;
+
+struct CopyOptions {
+  uint64_t source_offset = 0;
+  uint64_t target_offset = 0;
+  uint64_t length = 0;  // inside both disks
+  // The target reads as zeros where nothing is written: zeros need no writing.
+  bool target_is_zero = false;
+  // What layers of the source at this depth or below hold, the target has from its backing file.
+  uint32_t shared_depth = std::numeric_limits<uint32_t>::max();
+  // Zeros of this many bytes in a row, aligned, are not written as data; 0: everything is data, and
+  // nothing is asked about the source.
+  uint64_t sparse_bytes = 4096;
+  // The smallest unit in which the target keeps zeros.
+  uint64_t target_unit_bytes = 4096;
+  Qcow2Disk* compress_into = nullptr;  // the same disk as the target: with -c
+  bool in_order = false;               // also plain data
+  unsigned chunks_in_flight = 8;
+  unsigned threads = 0;           // that compress; 0: one for each processor
+  bool salvage = false;           // what cannot be read becomes zeros
+  uint64_t bytes_per_second = 0;  // 0: no limit
+  // After each chunk: how much of `length` is done.
+  std::function<void(uint64_t done)> progress = {};
+  // With `salvage`: the places that could not be read.
+  std::function<void(uint64_t offset, const Error& error)> unreadable = {};
+};
+
+// The error says which side failed. The caller flushes and closes the target.
+Task<Result<void>> copy_disk(IoEngine& engine, Disk& source, Disk& target, CopyOptions options);
+
+}  // namespace hull::blockcore
