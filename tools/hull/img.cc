@@ -20,6 +20,11 @@ constexpr Verb kImgVerbs[] = {
     {"resize", "give an image another size", img_resize, nullptr},
     {"rebase", "give an overlay another backing file, or none", img_rebase, nullptr},
     {"commit", "write an overlay into its backing file", img_commit, nullptr},
+    {"compare", "say whether two images have the same contents", img_compare, nullptr},
+    {"measure", "say how large a new image would be", img_measure, nullptr},
+    {"convert", "copy an image into another format, or compress it", img_convert, nullptr},
+    {"dd", "copy a part of an image", img_dd, nullptr},
+    {"bench", "time requests to an image", img_bench, nullptr},
 };
 
 // What the user has called: set once, before anything else runs.

@@ -33,6 +33,11 @@ int img_map(Arguments arguments);
 int img_snapshot(Arguments arguments);
 int img_bitmap(Arguments arguments);
 int img_amend(Arguments arguments);
+int img_compare(Arguments arguments);
+int img_measure(Arguments arguments);
+int img_convert(Arguments arguments);
+int img_dd(Arguments arguments);
+int img_bench(Arguments arguments);
 
 // The program under the name hull-img: the same verbs, with that name in its messages.
 int img_program(Arguments arguments);

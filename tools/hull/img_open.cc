@@ -35,7 +35,9 @@ Result<ImgDisk> open_img(IoEngine& engine, const ImgCommon& common, const ImgNam
                       .lock = writable || !common.force_share};
   if (!how.backing) options.backing.emplace();
   if (!name.key_secret.empty()) options.secret = TRY(common.secrets.need(name.key_secret));
-  image.disk = TRY(engine.run_until_done(open_disk(engine, std::move(options))));
+  OpenedImage opened = TRY(engine.run_until_done(open_image(engine, std::move(options))));
+  image.disk = std::move(opened.disk);
+  image.qcow2 = opened.qcow2;
   return image;
 }
 

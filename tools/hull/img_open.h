@@ -5,6 +5,7 @@
 
 #include "blockcore/disk.h"
 #include "blockcore/io_engine.h"
+#include "blockcore/qcow2/qcow2_disk.h"
 #include "tools/hull/img_options.h"
 
 namespace hull::cli {
@@ -13,6 +14,7 @@ struct ImgDisk {
   std::string path;
   blockcore::DiskFormat format = blockcore::DiskFormat::kRaw;
   std::unique_ptr<blockcore::Disk> disk;
+  blockcore::Qcow2Disk* qcow2 = nullptr;  // the image itself, if it is one; part of `disk`
 };
 
 struct ImgOpen {

@@ -1,0 +1,137 @@
+// hull img convert and dd: what they write is read back by qemu-img.
+#include <random>
+
+#include "tests/support/img_fixture.h"
+
+namespace hull::cli {
+namespace {
+
+constexpr size_t kDiskBytes = (3 << 20) + 512;
+
+class ImgConvert : public testing::ImgFixture {
+ protected:
+  // Text-like data, noise, and holes.
+  void SetUp() override {
+    testing::Bytes bytes(kDiskBytes);
+    std::mt19937 random(7);
+    for (size_t i = 0; i < bytes.size(); ++i) {
+      const size_t cluster = i >> 16;
+      if (cluster % 5 == 0) continue;
+      if (cluster % 5 == 1 && i % 4096 < 64) bytes[i] = static_cast<uint8_t>(random());
+      if (cluster % 5 == 2) bytes[i] = static_cast<uint8_t>(random());
+      if (cluster % 5 > 2) bytes[i] = static_cast<uint8_t>("abcdefgh"[random() % 8]);
+    }
+    testing::save_file(directory_ / "src", bytes);
+  }
+  void expect_copy(const std::string& target) {
+    ASSERT_EQ(hull_img("compare -f raw @src " + target).exit_code, 0) << target;
+    if (!testing::have_qemu_img()) return;
+    EXPECT_EQ(qemu_img("compare -f raw @src " + target).exit_code, 0) << target;
+    EXPECT_NE(qemu_img("check " + target).exit_code, 2) << target;
+    EXPECT_NE(qemu_img("check " + target).exit_code, 3) << target;
+  }
+};
+
+class ImgConvertOptions : public ImgConvert, public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(ImgConvertOptions, TargetHoldsTheSource) {
+  ASSERT_EQ(hull_img(std::string("convert -f raw ") + GetParam() + " @src @new").exit_code, 0);
+  expect_copy("@new");
+  ASSERT_EQ(hull_img("convert @new @again").exit_code, 0);
+  EXPECT_EQ(testing::load_file(directory_ / "again"), testing::load_file(directory_ / "src"));
+}
+
+TEST_P(ImgConvertOptions, TargetIsTheSameEveryTime) {
+  const std::string convert = std::string("convert -f raw ") + GetParam() + " @src ";
+  ASSERT_EQ(hull_img(convert + "@one").exit_code, 0);
+  ASSERT_EQ(hull_img(convert + "-m 1 @two").exit_code, 0);
+  EXPECT_EQ(testing::load_file(directory_ / "one"), testing::load_file(directory_ / "two"));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Options, ImgConvertOptions,
+    ::testing::Values("-O raw", "-O qcow2", "-O raw -S 0", "-O qcow2 -S 0", "-O qcow2 -c",
+                      "-O qcow2 -c -o compression_type=zstd", "-O qcow2 -c -o cluster_size=512",
+                      "-O qcow2 -c -o cluster_size=2M", "-O qcow2 -c -o refcount_bits=1",
+                      "-O qcow2 -c -o refcount_bits=2,cluster_size=4k",
+                      "-O qcow2 -c -o compat=0.10",
+                      "-O qcow2 -c -o extended_l2=on,cluster_size=16k",
+                      "-O qcow2 -o extended_l2=on",
+                      "-O qcow2 -W -o preallocation=metadata,cluster_size=4k"));
+
+TEST_F(ImgConvert, HolesStayHoles) {
+  ASSERT_EQ(hull_img("convert -f raw -O qcow2 @src @new").exit_code, 0);
+  const auto map = nlohmann::json::parse(hull_img("map --output=json @new").output);
+  EXPECT_EQ(map[0]["length"], 65536);
+  EXPECT_EQ(map[0]["data"], false);
+  EXPECT_EQ(map[1]["data"], true);
+}
+
+TEST_F(ImgConvert, BackingFileIsNotCopied) {
+  ASSERT_EQ(hull_img("convert -f raw -O qcow2 @src @base").exit_code, 0);
+  ASSERT_EQ(hull_img("create -q -f qcow2 -b base -F qcow2 @top").exit_code, 0);
+  const testing::Bytes small(512, 0);
+  testing::save_file(directory_ / "zeros", small);
+  ASSERT_EQ(hull_img("convert -O qcow2 -B base -F qcow2 @top @copy").exit_code, 0);
+  EXPECT_EQ(hull_img("compare @top @copy").exit_code, 0);
+  EXPECT_LT(std::filesystem::file_size(directory_ / "copy"), 400000U);
+}
+
+TEST_F(ImgConvert, ExistingTargetIsOverwrittenWithoutCreation) {
+  testing::save_file(directory_ / "old", testing::Bytes(kDiskBytes + 512, 0x55));
+  ASSERT_EQ(hull_img("convert -f raw -n -O raw @src @old").exit_code, 0);
+  testing::Bytes expected = testing::load_file(directory_ / "src");
+  expected.resize(kDiskBytes + 512, 0x55);
+  EXPECT_EQ(testing::load_file(directory_ / "old"), expected);
+}
+
+TEST_F(ImgConvert, SeveralSourcesAreJoined) {
+  ASSERT_EQ(hull_img("convert -f raw -O qcow2 @src @src @new").exit_code, 0);
+  ASSERT_EQ(hull_img("convert @new @raw").exit_code, 0);
+  testing::Bytes expected = testing::load_file(directory_ / "src");
+  const testing::Bytes once = expected;
+  expected.insert(expected.end(), once.begin(), once.end());
+  EXPECT_EQ(testing::load_file(directory_ / "raw"), expected);
+}
+
+TEST_F(ImgConvert, ProgressIsThatOfQemu) {
+  const Outcome outcome = hull_img("convert -p -f raw -O qcow2 @src @new");
+  EXPECT_TRUE(outcome.output.starts_with("    (0.00/100%)\r")) << outcome.output;
+  EXPECT_TRUE(outcome.output.ends_with("    (100.00/100%)\r\n")) << outcome.output;
+}
+
+TEST_F(ImgConvert, MistakesFail) {
+  for (const char* line :
+       {"convert", "convert @src", "convert -f raw -c -O raw @src @x",
+        "convert -f raw -O vmdk @src @x", "convert -f raw -m 17 @src @x",
+        "convert -f raw -S 100 @src @x", "convert @nothing @x", "convert -f raw -t fast @src @x",
+        "convert -f raw --target-is-zero @src @x",
+        "convert -f raw -O qcow2 -c -o preallocation=full @src @x",
+        "convert -f raw -O qcow2 -B src @src @x", "convert -f raw -n -O raw @src @missing"})
+    EXPECT_EQ(hull_img(line).exit_code, 1) << line;
+}
+
+TEST_F(ImgConvert, DdCopiesTheBlocksThatAreAskedFor) {
+  ASSERT_EQ(hull_img("dd -f raw -O qcow2 bs=64k skip=3 count=20 if=@src of=@part").exit_code, 0);
+  ASSERT_EQ(hull_img("convert @part @raw").exit_code, 0);
+  const testing::Bytes source = testing::load_file(directory_ / "src");
+  const testing::Bytes expected(source.begin() + 3 * 65536, source.begin() + 23 * 65536);
+  EXPECT_EQ(testing::load_file(directory_ / "raw"), expected);
+}
+
+TEST_F(ImgConvert, DdBeyondTheEndCopiesNothing) {
+  ASSERT_EQ(hull_img("dd -f raw bs=1M skip=100 if=@src of=@part").exit_code, 0);
+  EXPECT_EQ(std::filesystem::file_size(directory_ / "part"), 0U);
+  ASSERT_EQ(hull_img("dd -f raw bs=1M skip=2 if=@src of=@part").exit_code, 0);
+  EXPECT_EQ(std::filesystem::file_size(directory_ / "part"), kDiskBytes - (2 << 20));
+}
+
+TEST_F(ImgConvert, DdRefusesBadOperands) {
+  for (const char* line :
+       {"dd if=@src", "dd of=@x", "dd bs=0 if=@src of=@x", "dd if=@src of=@x seek=1",
+        "dd bs=x if=@src of=@x", "dd if=@src of=@x count"})
+    EXPECT_EQ(hull_img(line).exit_code, 1) << line;
+}
+
+}  // namespace
+}  // namespace hull::cli

@@ -1,0 +1,209 @@
+// hull img convert [-c] [-n] [-f FMT] [-O FMT] [-o OPTIONS] [-B BASE -F FMT] FILE... OUTPUT
+#include <CLI/CLI.hpp>
+
+#include "tools/hull/img.h"
+#include "tools/hull/img_copy.h"
+#include "tools/hull/img_create_options.h"
+
+namespace hull::cli {
+namespace {
+
+using blockcore::CacheMode;
+using blockcore::CopyOptions;
+using blockcore::CreateImageOptions;
+using blockcore::DiskFormat;
+using blockcore::IoEngine;
+using blockcore::Preallocation;
+
+constexpr uint64_t kMaxCoroutines = 16;
+constexpr uint64_t kMaxSparseBytes = 2 << 20;
+
+struct ConvertCommand {
+  ImgCommon common;
+  ImgProgressOptions progress;
+  std::vector<std::string> files;  // the last is the target
+  std::string format;
+  std::string output_format;
+  std::string backing;
+  std::string backing_format;
+  std::vector<std::string> options;
+  std::string cache = "unsafe";
+  std::string source_cache = "writeback";
+  std::string sparse;
+  std::string coroutines = "8";
+  std::string rate;
+  bool compress = false;
+  bool no_create = false;
+  bool out_of_order = false;
+  bool salvage = false;
+  bool target_is_zero = false;
+  bool target_image_opts = false;
+};
+
+Result<void> check_command(const ConvertCommand& command) {
+  const bool has_backing = !command.backing.empty();
+  if (command.files.size() < 2)
+    return fail(ErrorKind::kUsage,
+                "Must specify image file name\nTry 'hull img --help' for more "
+                "information");
+  if (command.no_create && !command.options.empty())
+    return fail(ErrorKind::kUsage, "-o has no effect when skipping image creation");
+  if (command.target_is_zero && !command.no_create)
+    return fail(ErrorKind::kUsage, "--target-is-zero requires use of -n flag");
+  if (command.target_image_opts && !command.no_create)
+    return fail(ErrorKind::kUsage, "--target-image-opts requires use of -n flag");
+  if (command.target_is_zero && has_backing)
+    return fail(ErrorKind::kUsage,
+                "Cannot use --target-is-zero when the destination image has a backing file");
+  if (has_backing && command.files.size() > 2)
+    return fail(ErrorKind::kUsage,
+                "Having a backing file for the target makes no sense when "
+                "concatenating multiple input images");
+  return {};
+}
+
+Result<uint64_t> sparse_bytes(const ConvertCommand& command) {
+  if (command.sparse.empty()) return 4096;
+  const auto bytes = parse_img_size(command.sparse);
+  if (!bytes || *bytes % 512 != 0 || *bytes > kMaxSparseBytes)
+    return fail(ErrorKind::kUsage,
+                "Invalid buffer size for sparse output specified. Valid sizes are multiples of 512 "
+                "up to {}. Select 0 to disable sparse detection (fully allocates output).",
+                kMaxSparseBytes);
+  return *bytes == 0 ? 0 : std::bit_floor(*bytes);
+}
+
+Result<CreateImageOptions> create_options(const ConvertCommand& command, uint64_t size_bytes) {
+  CreateImageOptions create;
+  create.path = command.files.back();
+  create.format = TRY(
+      parse_img_format(create.path, command.output_format.empty() ? "raw" : command.output_format));
+  create.size_bytes = size_bytes;
+  TRY(set_create_options(command.options, create));
+  create.size_bytes = std::max(create.size_bytes.value_or(0), size_bytes);
+  if (!command.backing.empty()) create.qcow2.backing_name = command.backing;
+  if (!command.backing_format.empty()) create.qcow2.backing_format = command.backing_format;
+  if (create.qcow2.backing_name.empty()) return create;
+  if (create.format == DiskFormat::kRaw)
+    return fail(ErrorKind::kUsage, "{}: Backing file not supported for file format 'raw'",
+                create.path);
+  if (create.qcow2.backing_format.empty())
+    return fail(ErrorKind::kUsage, "{}: backing format must be specified with -F", create.path);
+  return create;
+}
+
+Result<ImgTarget> prepare_target(IoEngine& engine, const ConvertCommand& command,
+                                 uint64_t size_bytes, CacheMode cache, bool& has_backing) {
+  ImgTarget target;
+  if (command.no_create) {
+    const ImgName name = TRY(parse_img_name(command.files.back(),
+                                            command.target_image_opts       ? ""
+                                            : command.output_format.empty() ? "raw"
+                                                                            : command.output_format,
+                                            command.target_image_opts));
+    target = TRY(open_img_target(engine, command.common, name, cache));
+    target.is_zero = command.target_is_zero;
+    has_backing = !command.backing.empty();
+  } else {
+    const CreateImageOptions create = TRY(create_options(command, size_bytes));
+    has_backing = !create.qcow2.backing_name.empty();
+    if (command.compress && create.qcow2.preallocation != Preallocation::kOff)
+      return fail(ErrorKind::kUsage,
+                  "Compression and preallocation not supported at the same time");
+    if (command.compress && create.format == DiskFormat::kRaw)
+      return fail(ErrorKind::kUsage, "Compression not supported for this file format");
+    target = TRY(make_img_target(engine, command.common, create, cache));
+  }
+  if (command.compress && target.image.qcow2 == nullptr)
+    return fail(ErrorKind::kUsage, "Compression not supported for this file format");
+  if (target.image.disk->size_bytes() < size_bytes)
+    return fail(ErrorKind::kUsage, "output file is smaller than input file");
+  return target;
+}
+
+Result<void> convert_now(ConvertCommand& command) {
+  TRY(check_command(command));
+  TRY(command.common.finish());
+  const CacheMode cache = TRY(parse_img_cache(command.cache));
+  const CacheMode source_cache = TRY(parse_img_cache(command.source_cache));
+  CopyOptions copy;
+  copy.sparse_bytes = TRY(sparse_bytes(command));
+  copy.chunks_in_flight = static_cast<unsigned>(
+      TRY(parse_img_number(command.coroutines, "number of coroutines", 1, kMaxCoroutines)));
+  copy.salvage = command.salvage;
+  if (!command.rate.empty()) copy.bytes_per_second = TRY(parse_img_size(command.rate));
+
+  const auto engine = TRY(make_copy_engine(source_cache, cache));
+  std::vector<ImgDisk> sources;
+  uint64_t size_bytes = 0;
+  for (size_t i = 0; i + 1 < command.files.size(); ++i) {
+    const ImgName name =
+        TRY(parse_img_name(command.files[i], command.format, command.common.image_opts));
+    sources.push_back(TRY(open_img(*engine, command.common, name, {.cache = source_cache})));
+    size_bytes += sources.back().disk->size_bytes();
+  }
+  bool has_backing = false;
+  const ImgTarget target = TRY(prepare_target(*engine, command, size_bytes, cache, has_backing));
+  suit_target(target, copy);
+  // What the source has from its backing file, the target has from its own.
+  if (has_backing) copy.shared_depth = 1;
+  if (command.compress) copy.compress_into = target.image.qcow2;
+  ImgProgress progress(command.progress, command.common.quiet);
+  copy.unreadable = [&command](uint64_t offset, const Error& error) {
+    if (!command.common.quiet)
+      fmt::print(stderr, "hull img: warning: error while reading offset {}: {}\n", offset,
+                 error.message());
+  };
+  for (const ImgDisk& source : sources) {
+    copy.length = source.disk->size_bytes();
+    copy.progress = [&progress, &copy, size_bytes](uint64_t done) {
+      progress.update(copy.target_offset + done, size_bytes);
+    };
+    TRY(engine->run_until_done(
+        blockcore::copy_disk(*engine, *source.disk, *target.image.disk, copy)));
+    copy.target_offset += copy.length;
+  }
+  TRY(engine->run_until_done(target.image.disk->close()));
+  for (const ImgDisk& source : sources) TRY(engine->run_until_done(source.disk->close()));
+  progress.finish();
+  return {};
+}
+
+void add_options(CLI::App& app, ConvertCommand& command) {
+  app.add_option("FILE", command.files, "the images to read, one after the other, and the target")
+      ->required();
+  app.add_option("-f", command.format, "format of FILE: raw or qcow2; looks if absent");
+  app.add_option("-O", command.output_format, "format of the target: raw (default) or qcow2");
+  app.add_option("-B", command.backing,
+                 "backing file of the target, with the contents of that of FILE");
+  app.add_option("-F", command.backing_format, "format of the backing file");
+  app.add_option("-o", command.options, "KEY=VALUE,…: options of the target, as for create")
+      ->allow_extra_args(false);
+  app.add_flag("-c", command.compress, "compress (qcow2)");
+  app.add_flag("-n", command.no_create, "the target exists");
+  app.add_option("-S", command.sparse, "zeros of this many bytes are left out; 0: none (4k)");
+  app.add_option("-t", command.cache, "cache mode of the target (unsafe)");
+  app.add_option("-T", command.source_cache, "cache mode of FILE (writeback)");
+  app.add_option("-m", command.coroutines, "chunks in flight, 1 to 16 (8)");
+  app.add_flag("-W", command.out_of_order, "accepted; never needed for speed");
+  app.add_option("-r", command.rate, "at most this many bytes a second");
+  app.add_flag("--salvage", command.salvage, "go on after read errors, with zeros");
+  app.add_flag("--target-is-zero", command.target_is_zero, "with -n: the target holds zeros");
+  app.add_flag("--target-image-opts", command.target_image_opts,
+               "with -n: the target's name is node options");
+  command.common.add_options(app);
+  command.progress.add_options(app);
+}
+
+}  // namespace
+
+int img_convert(Arguments arguments) {
+  ConvertCommand command;
+  CLI::App app("Copies images into one of any format.", "hull img convert");
+  add_options(app, command);
+  if (const auto done = parse_img_words(app, arguments)) return *done;
+  const auto converted = convert_now(command);
+  return converted ? 0 : img_fail(converted.error());
+}
+
+}  // namespace hull::cli

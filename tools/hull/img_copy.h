@@ -1,0 +1,32 @@
+// What convert and dd share: a new (or existing) target, and contents copied into it.
+#pragma once
+
+#include "blockcore/image/copy.h"
+#include "blockcore/image/create.h"
+#include "tools/hull/img_open.h"
+#include "tools/hull/img_progress.h"
+
+namespace hull::cli {
+
+struct ImgTarget {
+  ImgDisk image;
+  bool is_zero = false;  // reads as zeros where nothing has been written
+};
+
+// Makes the image that `create` describes, with a size, and opens it.
+Result<ImgTarget> make_img_target(blockcore::IoEngine& engine, const ImgCommon& common,
+                                  blockcore::CreateImageOptions create, blockcore::CacheMode cache);
+
+// An existing image; zeros have to be written to it.
+Result<ImgTarget> open_img_target(blockcore::IoEngine& engine, const ImgCommon& common,
+                                  const ImgName& name, blockcore::CacheMode cache);
+
+// Fills in what follows from the target: target_is_zero, target_unit_bytes, in_order.
+void suit_target(const ImgTarget& target, blockcore::CopyOptions& options);
+
+// Buffered transfers cost processor time in the caller's thread: a pool of threads spreads it.
+// O_DIRECT is better served by io_uring.
+Result<std::unique_ptr<blockcore::IoEngine>> make_copy_engine(blockcore::CacheMode source,
+                                                              blockcore::CacheMode target);
+
+}  // namespace hull::cli
