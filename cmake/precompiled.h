@@ -1,5 +1,5 @@
-// What most sources include anyway, compiled once per library. Builds with g++ do without, so that
-// every file still has to include what it uses.
+// What most sources include anyway, compiled once per library. A file includes what it uses all the
+// same: -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON shows what it forgot.
 #pragma once
 
 #include <fmt/core.h>
