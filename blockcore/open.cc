@@ -169,7 +169,10 @@ Task<Result<void>> open_chain(IoEngine& engine, const OpenOptions& options, bool
       chain.bottom = std::make_unique<RawDisk>(std::move(file));
       co_return {};
     }
-    Qcow2Options how{.read_only = !writable, .secret = level->secret, .allow_data_file = true};
+    Qcow2Options how{.read_only = !writable,
+                     .l2_cache_bytes = options.l2_cache_bytes,
+                     .secret = level->secret,
+                     .allow_data_file = true};
     CO_TRY(std::unique_ptr<Qcow2Disk> image,
            co_await Qcow2Disk::open(std::move(file), std::move(how)));
     if (image->header().has_data_file())
@@ -210,8 +213,9 @@ Task<Result<std::unique_ptr<Disk>>> add_transient_overlay(IoEngine& engine,
          LocalFile::adopt(engine, std::move(fd), options.path + " (transient)", {.cache = cache}));
   Qcow2CreateOptions format{.size_bytes = below->size_bytes(), .extended_l2 = true};
   CO_TRY_VOID(co_await create_qcow2(*file, std::move(format)));
+  Qcow2Options how{.l2_cache_bytes = options.l2_cache_bytes};
   CO_TRY(std::unique_ptr<Qcow2Disk> overlay,
-         co_await Qcow2Disk::open(std::move(file), Qcow2Options()));
+         co_await Qcow2Disk::open(std::move(file), std::move(how)));
   overlay->set_backing(std::move(below));
   co_return overlay;
 }

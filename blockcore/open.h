@@ -47,6 +47,8 @@ struct OpenOptions {
   DetectZeroes detect_zeroes = DetectZeroes::kOff;
   bool lock = true;
   std::shared_ptr<const Secret> secret = nullptr;  // of an encrypted qcow2 image at `path`
+  // Of each qcow2 image of the chain: memory for L2 tables, allocated as it is used.
+  uint64_t l2_cache_bytes = uint64_t{8} << 20;
 };
 
 // Longest chain, the image itself included. Each level costs a descriptor and a metadata cache.

@@ -25,6 +25,11 @@ struct BackingLevel {
   DiskFormat format = DiskFormat::kRaw;
 };
 
+// The default maps 64 GiB in clusters of 64 KiB, and is allocated as it is used.
+inline constexpr uint64_t kDefaultMetadataCacheBytes = uint64_t{8} << 20;
+inline constexpr uint64_t kMinMetadataCacheBytes = uint64_t{64} << 10;
+inline constexpr uint64_t kMaxMetadataCacheBytes = uint64_t{4} << 30;
+
 struct DiskConfig {
   std::string target;  // "vda": unique; orders the disks
   std::string file;    // absolute path of a file or block device, or an NBD URL (network_source.h)
@@ -43,6 +48,8 @@ struct DiskConfig {
   unsigned queue_size = 256;
   uint32_t logical_block_size = 512;
   uint32_t physical_block_size = 512;
+  // Of each qcow2 level's L2 tables in memory; kMinMetadataCacheBytes to kMaxMetadataCacheBytes.
+  uint64_t metadata_cache_bytes = kDefaultMetadataCacheBytes;
 };
 
 enum class NetworkKind : uint8_t { kTap, kBridge, kUser, kNull };

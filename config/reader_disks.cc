@@ -118,6 +118,11 @@ void read_driver(const XmlElement& root, const XmlElement& disk, DiskConfig& con
   if (const auto size = read_number(*driver, "queue_size", 2, kMaxQueueSize, findings))
     config.queue_size = static_cast<unsigned>(*size);
   check_iothread(root, *driver, findings);
+  const XmlElement* metadata_cache = driver->child("metadata_cache");
+  if (metadata_cache == nullptr) return;
+  if (const XmlElement* size = metadata_cache->child("max_size"))
+    if (const auto bytes = read_size(*size, {}, "bytes", findings))
+      config.metadata_cache_bytes = *bytes;
 }
 
 void read_level(const XmlElement& store, std::vector<BackingLevel>& levels, Findings& findings) {

@@ -140,12 +140,12 @@ void read_clock(const XmlElement& root, Findings& findings) {
 
 }  // namespace
 
-std::optional<uint64_t> read_memory_size(const XmlElement& element, std::string_view attribute,
-                                         Findings& findings) {
+std::optional<uint64_t> read_size(const XmlElement& element, std::string_view attribute,
+                                  std::string_view default_unit, Findings& findings) {
   const std::string_view digits =
       attribute.empty() ? element.trimmed_text() : trim(element.value(attribute));
   const auto number = parse_number(digits);
-  const auto unit = bytes_per_unit(element.value("unit", "KiB"));
+  const auto unit = bytes_per_unit(element.value("unit", default_unit));
   if (!unit) {
     findings.invalid(element, "unit", "is not a unit such as KiB, MiB or GiB");
     return std::nullopt;
@@ -155,7 +155,13 @@ std::optional<uint64_t> read_memory_size(const XmlElement& element, std::string_
     findings.invalid(element, attribute, "is not a size, or too large a one");
     return std::nullopt;
   }
-  return align_up(*bytes, kKiB);
+  return bytes;
+}
+
+std::optional<uint64_t> read_memory_size(const XmlElement& element, std::string_view attribute,
+                                         Findings& findings) {
+  const auto bytes = read_size(element, attribute, "KiB", findings);
+  return bytes ? std::optional(align_up(*bytes, kKiB)) : std::nullopt;
 }
 
 std::optional<uint64_t> read_number(const XmlElement& element, std::string_view attribute,

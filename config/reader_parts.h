@@ -43,8 +43,11 @@ std::optional<uint64_t> read_number(const XmlElement& element, std::string_view 
 // The sum of the cells of <cpu><numa>, which may stand for <memory>; none if there are no cells.
 std::optional<uint64_t> numa_memory(const XmlElement& root, Findings& findings);
 
-// A size in bytes from a number and a unit (default KiB), rounded up to KiB; otherwise a finding
-// (about `attribute` if it is not empty).
+// A size in bytes from a number and a unit; otherwise a finding (about `attribute` if it is not
+// empty).
+std::optional<uint64_t> read_size(const XmlElement& element, std::string_view attribute,
+                                  std::string_view default_unit, Findings& findings);
+// The same with KiB as the default unit, rounded up to KiB.
 std::optional<uint64_t> read_memory_size(const XmlElement& element, std::string_view attribute,
                                          Findings& findings);
 

@@ -82,6 +82,10 @@ void check_disk_device(const DiskConfig& disk, Problems& problems) {
       disk.logical_block_size > kMaxBlockSize)
     problems.add("disk {}: logical block size {} is not a power of two in 512 to {}", disk.target,
                  disk.logical_block_size, kMaxBlockSize);
+  if (disk.metadata_cache_bytes < kMinMetadataCacheBytes ||
+      disk.metadata_cache_bytes > kMaxMetadataCacheBytes)
+    problems.add("disk {}: the metadata cache has {} bytes, not {} to {}", disk.target,
+                 disk.metadata_cache_bytes, kMinMetadataCacheBytes, kMaxMetadataCacheBytes);
   if (!std::has_single_bit(disk.physical_block_size) ||
       disk.physical_block_size < disk.logical_block_size ||
       disk.physical_block_size > kMaxPhysicalBlockSize)

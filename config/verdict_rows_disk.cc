@@ -73,7 +73,9 @@ constexpr VerdictRow kRows[] = {
      "the guest would read wrong data silently"},
     {"/domain/devices/disk/driver/@copy_on_read", "on", kWarn, "ignored"},
     {"/domain/devices/disk/driver/@copy_on_read", "", kSilent},
-    {"/domain/devices/disk/driver/metadata_cache", "", kSilent, "", kSubtree},
+    {"/domain/devices/disk/driver/metadata_cache", "", kHonour},
+    {"/domain/devices/disk/driver/metadata_cache/max_size", "", kHonour},
+    {"/domain/devices/disk/driver/metadata_cache/max_size/@unit", "", kHonour},
     {"/domain/devices/disk/driver/iothreads", "", kSilent, "", kSubtree},
     {"/domain/devices/disk/driver/statistics", "", kSilent, "", kSubtree},
 

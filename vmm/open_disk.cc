@@ -46,6 +46,7 @@ Result<std::unique_ptr<blockcore::Disk>> open_domain_disk(blockcore::IoEngine& e
       options.backing->push_back({level.file, to_format(level.format)});
   }
   options.cache = to_cache_mode(disk.cache);
+  options.l2_cache_bytes = disk.metadata_cache_bytes;
   options.read_only = disk.read_only;
   options.shareable = disk.shareable;
   options.transient = (disk.transient || ephemeral) && !disk.read_only;

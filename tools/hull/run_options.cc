@@ -35,6 +35,8 @@ Result<config::DiskConfig> parse_disk(const std::string& text, size_t index) {
       disk.cache = TRY(config::parse_cache_mode(option.value));
     else if (option.key == "discard")
       disk.discard = TRY(config::parse_discard(option.value));
+    else if (option.key == "l2-cache-size")
+      disk.metadata_cache_bytes = TRY(config::parse_size(option.value));
     else if (option.key == "target")
       disk.target = option.value;
     else
@@ -82,7 +84,8 @@ void describe_options(CLI::App& app, RunCommand& command) {
   app.add_option("--append", command.append, "kernel command line, passed as it is");
   app.add_option("--disk", command.disks,
                  "FILE|NBD-URL[,format=raw|qcow2][,readonly=on][,serial=S][,discard=unmap]"
-                 "[,cache=none|writeback|writethrough|directsync|unsafe]; may be repeated")
+                 "[,cache=none|writeback|writethrough|directsync|unsafe][,l2-cache-size=SIZE]; may "
+                 "be repeated")
       ->allow_extra_args(false);
   app.add_option("--net", command.networks,
                  "none | tap[,ifname=IF][,bridge=BR][,mac=MAC][,mtu=N]; may be repeated")

@@ -41,6 +41,17 @@ TEST(ReadDisks, DriverAttributesAreHonoured) {
   EXPECT_EQ(disk.queue_size, 512U);
 }
 
+TEST(ReadDisks, MetadataCacheIsInBytesUnlessSaid) {
+  const auto read = [](const std::string& size) {
+    const DomainReading reading =
+        read_disk("<driver type='qcow2'><metadata_cache>" + size + "</metadata_cache></driver>");
+    EXPECT_EQ(lines(reading.warnings) + lines(reading.refusals), "");
+    return reading.config.disks[0].metadata_cache_bytes;
+  };
+  EXPECT_EQ(read("<max_size>65536</max_size>"), 65536U);
+  EXPECT_EQ(read("<max_size unit='MiB'>32</max_size>"), uint64_t{32} << 20);
+}
+
 TEST(ReadDisks, FlagsSerialBootAndBlockSizesAreHonoured) {
   const DomainReading reading = read_disk(
       "<readonly/><transient/><serial> abc </serial><boot order='2'/>"
@@ -70,14 +81,26 @@ TEST(ReadDisks, SeveralQueuesBecomeOneAloud) {
 
 TEST(ReadDisks, SilentDataLossIsRefused) {
   for (const char* inside :
-       {"<driver error_policy='ignore'/>", "<driver rerror_policy='ignore'/>",
-        "<driver cache='wb'/>", "<encryption format='luks'/>", "<auth username='u'/>",
-        "<driver type='vmdk'/>", "<driver type='dir'/>",
-        "<iotune><group_name>g</group_name></iotune>", "<driver iothread='1'/>",
-        "<driver queues='0'/>", "<driver queues='99999999999999999999'/>",
-        "<driver queue_size='100'/>", "<serial>123456789012345678901</serial>",
-        "<backingStore type='network'/>", "<target dev='vdb'/>", "<source file='/other'/>",
-        "<shareable/><driver type='qcow2'/>", "<boot order='-1'/>"})
+       {"<driver error_policy='ignore'/>",
+        "<driver rerror_policy='ignore'/>",
+        "<driver cache='wb'/>",
+        "<encryption format='luks'/>",
+        "<auth username='u'/>",
+        "<driver type='vmdk'/>",
+        "<driver type='dir'/>",
+        "<iotune><group_name>g</group_name></iotune>",
+        "<driver iothread='1'/>",
+        "<driver queues='0'/>",
+        "<driver queues='99999999999999999999'/>",
+        "<driver queue_size='100'/>",
+        "<serial>123456789012345678901</serial>",
+        "<backingStore type='network'/>",
+        "<target dev='vdb'/>",
+        "<source file='/other'/>",
+        "<driver><metadata_cache><max_size unit='KiB'>x</max_size></metadata_cache></driver>",
+        "<driver><metadata_cache><max_size>1024</max_size></metadata_cache></driver>",
+        "<shareable/><driver type='qcow2'/>",
+        "<boot order='-1'/>"})
     EXPECT_FALSE(read_disk(inside).accepted()) << inside;
 }
 

@@ -133,7 +133,8 @@ TEST(Validate, DiskNumbersAreChecked) {
   config.disks[0].logical_block_size = 520;
   config.disks[0].physical_block_size = 256;
   config.disks[0].boot_order = 0;
-  EXPECT_EQ(validate(config).size(), 6U);
+  config.disks[0].metadata_cache_bytes = 1024;
+  EXPECT_EQ(validate(config).size(), 7U);
 }
 
 TEST(Validate, InterfaceRulesAreChecked) {
