@@ -112,7 +112,7 @@ Task<Result<void>> merge(Editor& editor, StoredBitmap& target, std::string sourc
   CO_TRY(const BitmapBits from_bits, co_await bits_of(source.disk, from));
   CO_TRY(BitmapBits bits, co_await bits_of(editor.disk, target));
   qcow2::merge_bits(bits, target.bitmap.granularity_bits, from_bits, from.bitmap.granularity_bits,
-             disk_bytes);
+                    disk_bytes);
   target.bits = std::move(bits);
   co_return {};
 }
