@@ -86,7 +86,9 @@ void expect_sound(File& file, bool leaks_allowed) {
   const auto checked = run_now(check_image(file, **header));
   ASSERT_TRUE(checked) << checked.error().message();
   EXPECT_EQ(checked->findings.corruptions, 0U) << checked->findings.messages.front();
-  if (!leaks_allowed) EXPECT_EQ(checked->leaks, 0U) << checked->findings.messages.front();
+  if (!leaks_allowed) {
+    EXPECT_EQ(checked->leaks, 0U) << checked->findings.messages.front();
+  }
 }
 
 TEST(Qcow2Bitmaps, WritesAreRecordedByThoseThatAreEnabled) {
