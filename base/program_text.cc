@@ -16,9 +16,11 @@ namespace hull {
 
 void drop_resident_text() {
   const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto start = reinterpret_cast<uintptr_t>(__executable_start) & ~(page - 1);
+  const auto start = reinterpret_cast<uintptr_t>(__executable_start);
   const auto end = reinterpret_cast<uintptr_t>(etext) & ~(page - 1);
-  if (start < end) ::madvise(reinterpret_cast<void*>(start), end - start, MADV_DONTNEED);
+  // The linker puts the first byte at the beginning of a page.
+  if (start % page == 0 && start < end)
+    ::madvise(const_cast<char*>(__executable_start), end - start, MADV_DONTNEED);
 }
 
 }  // namespace hull

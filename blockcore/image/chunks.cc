@@ -39,6 +39,7 @@ Task<Result<void>> for_each_chunk(uint64_t size_bytes, ChunkWork& work,
                                   const ProgressReport& progress) {
   Course course{.size = size_bytes, .work = work, .progress = progress};
   std::vector<Task<Result<void>>> takers;
+  takers.reserve(kChunksInFlight);
   for (size_t i = 0; i < kChunksInFlight; ++i) takers.push_back(take_chunks(course));
   co_return co_await run_all(std::move(takers));
 }
