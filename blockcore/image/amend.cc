@@ -78,8 +78,10 @@ Header with_version(const Header& header, uint32_t version) {
   return changed;
 }
 
-// Each step leaves a valid image: version 3 first, version 2 last.
-Task<Result<void>> amend_now(Parts& parts, AmendOptions options) {
+}  // namespace
+
+Task<Result<void>> amend_qcow2(Qcow2Disk& disk, AmendOptions options) {
+  Parts& parts = disk.parts();
   File& file = *parts.image.file;
   ImageHeader& header = parts.image.header;
   const uint32_t version = options.version.value_or(header->version);
@@ -99,15 +101,13 @@ Task<Result<void>> amend_now(Parts& parts, AmendOptions options) {
   co_return {};
 }
 
-}  // namespace
-
 Task<Result<void>> amend_image(IoEngine& engine, AmendOptions options) {
   SingleImageOptions single{.path = options.path, .format = options.format, .cache = options.cache};
   CO_TRY(const std::unique_ptr<Qcow2Disk> disk,
          co_await open_single_qcow2(engine, std::move(single)));
   const std::string path = options.path;
   // The disk is not used, so that there is nothing to write when it goes.
-  co_return (co_await amend_now(disk->parts(), std::move(options))).with_context(path);
+  co_return (co_await amend_qcow2(*disk, std::move(options))).with_context(path);
 }
 
 }  // namespace hull::blockcore

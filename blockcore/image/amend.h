@@ -8,6 +8,7 @@
 #include "blockcore/file.h"
 #include "blockcore/io_engine.h"
 #include "blockcore/open.h"
+#include "blockcore/qcow2/qcow2_disk.h"
 
 namespace hull::blockcore {
 
@@ -24,5 +25,9 @@ struct AmendOptions {
 // Durable when it returns. kUnsupported for a raw image, and for what the image holds and the
 // version does not have: nothing is changed then.
 Task<Result<void>> amend_image(IoEngine& engine, AmendOptions options);
+
+// The same of an image that was just opened and has not been used; it must be opened again before
+// it is. Each step leaves a valid image: version 3 comes first, version 2 last.
+Task<Result<void>> amend_qcow2(Qcow2Disk& disk, AmendOptions options);
 
 }  // namespace hull::blockcore

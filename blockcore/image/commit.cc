@@ -103,6 +103,20 @@ Task<Result<std::unique_ptr<Disk>>> open_large_base(IoEngine& engine, const Back
 
 }  // namespace
 
+Task<Result<void>> commit_into(Qcow2Disk& overlay, Disk& base, uint32_t depth,
+                               const ProgressReport& progress) {
+  Committing committing(overlay, base, depth);
+  CO_TRY_VOID(co_await for_each_chunk(overlay.size_bytes(), committing, progress));
+  co_return co_await base.flush();
+}
+
+Task<Result<void>> empty_overlay(Qcow2Disk& overlay) {
+  // As any first change does, this clears the autoclear bits that would not be true any more.
+  CO_TRY_VOID(co_await overlay.discard(0, 0));
+  CO_TRY_VOID(co_await qcow2::forget_clusters(overlay.parts(), 0));
+  co_return co_await qcow2::cut_tail(overlay.parts());
+}
+
 Task<Result<void>> commit_image(IoEngine& engine, CommitOptions options) {
   CO_TRY(const std::unique_ptr<Qcow2Disk> overlay,
          co_await open_single_qcow2(
@@ -118,15 +132,8 @@ Task<Result<void>> commit_image(IoEngine& engine, CommitOptions options) {
   }
   overlay->set_backing(std::move(below));
 
-  Committing committing(*overlay, base, depth);
-  CO_TRY_VOID(co_await for_each_chunk(overlay->size_bytes(), committing, options.progress));
-  CO_TRY_VOID(co_await base.flush());
-  if (!options.keep_overlay) {
-    // As any first change does, this clears the autoclear bits that would not be true any more.
-    CO_TRY_VOID(co_await overlay->discard(0, 0));
-    CO_TRY_VOID(co_await qcow2::forget_clusters(overlay->parts(), 0));
-    CO_TRY_VOID(co_await qcow2::cut_tail(overlay->parts()));
-  }
+  CO_TRY_VOID(co_await commit_into(*overlay, base, depth, options.progress));
+  if (!options.keep_overlay) CO_TRY_VOID(co_await empty_overlay(*overlay));
   co_return co_await overlay->close();
 }
 

@@ -7,8 +7,16 @@
 #include "blockcore/image/chunks.h"
 #include "blockcore/io_engine.h"
 #include "blockcore/open.h"
+#include "blockcore/qcow2/qcow2_disk.h"
 
 namespace hull::blockcore {
+
+// Writes to `base`, which lies `depth` levels below `overlay` and is no shorter, what is above it.
+// Durable in the base when it returns; the overlay is not changed and must not be.
+Task<Result<void>> commit_into(Qcow2Disk& overlay, Disk& base, uint32_t depth,
+                               const ProgressReport& progress);
+// After that: gives back all that the overlay holds, whose disk reads the same.
+Task<Result<void>> empty_overlay(Qcow2Disk& overlay);
 
 struct CommitOptions {
   std::string path;

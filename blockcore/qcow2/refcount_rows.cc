@@ -20,7 +20,9 @@ struct Refcounts::Row {
 void Refcounts::forget() {
   CHECK(!dirty());
   cache_.clear();
-  hint_ = 0;
+  hint_ = 1;
+  // The cluster may be somebody else's by now.
+  packed_end_ = 0;
 }
 
 bool Refcounts::is_described(uint64_t block) const {

@@ -58,7 +58,7 @@ class Refcounts {
 
   Task<Result<uint64_t>> count(uint64_t cluster);
 
-  // Somebody has changed counts in the file. Nothing may be dirty.
+  // Somebody has changed counts in the file, and may have freed any cluster. Nothing may be dirty.
   void forget();
 
   SliceCache& cache() { return cache_; }

@@ -36,15 +36,32 @@ DiskTrace::Operation DiskTrace::pick() {
     if (below(2) == 0) one.length = std::max<uint64_t>(one.length / 512 * 512, 512);
     if (below(8) == 0) one.length = size;
     one.length = std::min(one.length, size - one.offset);
-    if (overlaps(one.offset, one.length)) continue;
-    if (one.kind == Kind::kRead) one.data.assign(one.length, 0xee);
-    if (one.kind == Kind::kWrite) {
-      one.data.resize(one.length);
-      for (uint8_t& byte : one.data) byte = static_cast<uint8_t>(random_());
+    if (one.kind == Kind::kWrite && compressing_ != nullptr && below(5) == 0) {
+      const uint64_t cluster = compressing_->discard_granularity_bytes();
+      one.kind = Kind::kCompressed;
+      one.offset = one.offset / cluster * cluster;
+      one.length = std::min(cluster, size - one.offset);
     }
+    if (overlaps(one.offset, one.length)) continue;
+    fill(one);
     return one;
   }
   return {Kind::kFlush, 0, 0, {}};
+}
+
+void DiskTrace::fill(Operation& one) {
+  if (one.kind == Kind::kRead) one.data.assign(one.length, 0xee);
+  if (one.kind != Kind::kWrite && one.kind != Kind::kCompressed) return;
+  one.data.resize(one.length);
+  // What is to be compressed gets smaller by half or more.
+  const uint64_t noise = one.kind == Kind::kWrite ? one.length : below(one.length / 2);
+  uint64_t state = random_() | uint64_t{1} << 32;
+  for (uint64_t at = 0; at < noise; ++at) {
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    one.data[at] = static_cast<uint8_t>(state >> 11);
+  }
 }
 
 std::vector<uint8_t> DiskTrace::take_touched() {
@@ -78,9 +95,24 @@ blockcore::Task<Result<void>> DiskTrace::start(Operation& operation, const iovec
     case Kind::kZero: co_return co_await disk_.write_zeroes(offset, length, false);
     case Kind::kZeroUnmap: co_return co_await disk_.write_zeroes(offset, length, true);
     case Kind::kDiscard: co_return co_await disk_.discard(offset, length);
+    case Kind::kCompressed: co_return co_await write_compressed(operation);
     case Kind::kFlush: break;
   }
   co_return co_await disk_.flush();
+}
+
+blockcore::Task<Result<void>> DiskTrace::write_compressed(Operation& operation) {
+  std::vector<uint8_t> cluster = operation.data;
+  cluster.resize(compressing_->discard_granularity_bytes());
+  std::vector<std::byte> stream(cluster.size());
+  blockcore::qcow2::Compressor compressor(compressing_->header().compression);
+  stream.resize(compressor.compress(std::as_bytes(std::span(cluster)), stream));
+  if (stream.empty()) {
+    const iovec buffer{operation.data.data(), operation.data.size()};
+    co_return co_await disk_.write(operation.offset, {&buffer, 1});
+  }
+  const blockcore::qcow2::CompressedCluster one{operation.offset, stream};
+  co_return co_await compressing_->write_compressed({&one, 1});
 }
 
 blockcore::Task<void> DiskTrace::finish(Operation& operation, Result<void> result) {
@@ -99,7 +131,8 @@ blockcore::Task<void> DiskTrace::finish(Operation& operation, Result<void> resul
         trouble_ = fmt::format("read of {:#x} bytes at {:#x} gave other bytes", operation.length,
                                operation.offset);
       break;
-    case Kind::kWrite: std::ranges::copy(operation.data, at); break;
+    case Kind::kWrite:
+    case Kind::kCompressed: std::ranges::copy(operation.data, at); break;
     case Kind::kZero:
     case Kind::kZeroUnmap: std::fill_n(at, operation.length, uint8_t{0}); break;
     case Kind::kDiscard: {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "blockcore/disk.h"
+#include "blockcore/qcow2/qcow2_disk.h"
 #include "tests/support/shuffled_file.h"
 
 namespace hull::testing {
@@ -33,9 +34,11 @@ class DiskTrace {
   // the model takes what the disk gives. Number of failures so far.
   void allow_failures() { failures_allowed_ = true; }
   unsigned failures() const { return failures_; }
+  // Some writes go to compressed clusters of this, which is the disk.
+  void allow_compressed(blockcore::Qcow2Disk& disk) { compressing_ = &disk; }
 
  private:
-  enum class Kind : uint8_t { kRead, kWrite, kZero, kZeroUnmap, kDiscard, kFlush };
+  enum class Kind : uint8_t { kRead, kWrite, kZero, kZeroUnmap, kDiscard, kFlush, kCompressed };
   struct Operation {
     Kind kind;
     uint64_t offset;
@@ -44,6 +47,8 @@ class DiskTrace {
   };
 
   Operation pick();
+  void fill(Operation& operation);
+  blockcore::Task<Result<void>> write_compressed(Operation& operation);
   bool overlaps(uint64_t offset, uint64_t length) const;
   blockcore::Task<void> perform(std::list<Operation>::iterator operation);
   blockcore::Task<Result<void>> start(Operation& operation, const iovec& buffer);
@@ -58,6 +63,7 @@ class DiskTrace {
   std::list<Operation> in_flight_;
   std::vector<uint8_t> touched_;
   std::string trouble_;
+  blockcore::Qcow2Disk* compressing_ = nullptr;
   bool failures_allowed_ = false;
   unsigned failures_ = 0;
 };

@@ -26,6 +26,7 @@ struct FaultPlan {
     uint64_t offset = 0;  // kSetSize: the new size
     uint64_t length = 0;
     std::vector<uint8_t> data = {};
+    unsigned file = 0;
   };
 
   // Counted down by every changing operation (writes, zeroes, discards, allocations, sizes,
@@ -43,18 +44,21 @@ struct FaultPlan {
   bool fails_now() { return failing_ || reaches_zero(fail_at); }
   bool read_fails_now() { return reaches_zero(fail_read_at); }
 
-  std::vector<uint8_t> replay(std::vector<uint8_t> image, size_t count) const {
-    for (size_t i = 0; i < count; ++i) apply(image, log[i]);
+  // `file`: which of those that share the plan.
+  std::vector<uint8_t> replay(std::vector<uint8_t> image, size_t count, unsigned file = 0) const {
+    for (size_t i = 0; i < count; ++i)
+      if (log[i].file == file) apply(image, log[i]);
     return image;
   }
   // `keep(i)` decides for each operation that is not covered by a flush whether it was stored.
   template <class Keep>
-  std::vector<uint8_t> replay_reordered(std::vector<uint8_t> image, size_t count, Keep keep) const {
+  std::vector<uint8_t> replay_reordered(std::vector<uint8_t> image, size_t count, Keep keep,
+                                        unsigned file = 0) const {
     size_t durable = 0;
     for (size_t i = 0; i < count; ++i)
-      if (log[i].kind == Kind::kFlush) durable = i;
+      if (log[i].file == file && log[i].kind == Kind::kFlush) durable = i;
     for (size_t i = 0; i < count; ++i)
-      if (i < durable || keep(i)) apply(image, log[i]);
+      if (log[i].file == file && (i < durable || keep(i))) apply(image, log[i]);
     return image;
   }
 
@@ -84,8 +88,8 @@ struct FaultPlan {
 
 class FaultyFile : public blockcore::File {
  public:
-  FaultyFile(std::unique_ptr<blockcore::File> inner, FaultPlan& plan)
-      : inner_(std::move(inner)), plan_(plan) {}
+  FaultyFile(std::unique_ptr<blockcore::File> inner, FaultPlan& plan, unsigned file = 0)
+      : inner_(std::move(inner)), plan_(plan), file_(file) {}
 
   const std::string& path() const override { return inner_->path(); }
   bool read_only() const override { return inner_->read_only(); }
@@ -94,7 +98,7 @@ class FaultyFile : public blockcore::File {
   uint32_t alignment_bytes() const override { return inner_->alignment_bytes(); }
 
   blockcore::Task<Result<void>> write(uint64_t offset, std::span<const iovec> buffers) override {
-    FaultPlan::Entry entry{.kind = FaultPlan::Kind::kWrite, .offset = offset};
+    FaultPlan::Entry entry{.kind = FaultPlan::Kind::kWrite, .offset = offset, .file = file_};
     for (const iovec& buffer : buffers) {
       const auto* const memory = static_cast<const uint8_t*>(buffer.iov_base);
       entry.data.insert(entry.data.end(), memory, memory + buffer.iov_len);
@@ -114,7 +118,7 @@ class FaultyFile : public blockcore::File {
     if (change_fails()) co_return injected("flush");
     CO_TRY_VOID(co_await inner_->flush());
     plan_.log.insert(plan_.log.begin() + static_cast<ptrdiff_t>(covered),
-                     FaultPlan::Entry{.kind = FaultPlan::Kind::kFlush});
+                     FaultPlan::Entry{.kind = FaultPlan::Kind::kFlush, .file = file_});
     co_return {};
   }
   blockcore::Task<Result<void>> write_zeroes(uint64_t offset, uint64_t length,
@@ -162,7 +166,7 @@ class FaultyFile : public blockcore::File {
     return plan_.fails_now();
   }
   void record(FaultPlan::Kind kind, uint64_t offset, uint64_t length) {
-    plan_.log.push_back({.kind = kind, .offset = offset, .length = length});
+    plan_.log.push_back({.kind = kind, .offset = offset, .length = length, .file = file_});
   }
   blockcore::Task<void> tear(FaultPlan::Entry entry) {
     entry.data.resize(std::min(plan_.torn_bytes, entry.data.size()));
@@ -179,6 +183,7 @@ class FaultyFile : public blockcore::File {
 
   std::unique_ptr<blockcore::File> inner_;
   FaultPlan& plan_;
+  const unsigned file_;
 };
 
 }  // namespace hull::testing

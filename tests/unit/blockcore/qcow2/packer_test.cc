@@ -8,6 +8,7 @@
 
 #include "blockcore/qcow2/check.h"
 #include "blockcore/qcow2/image_header.h"
+#include "blockcore/qcow2/snapshots.h"
 #include "tests/support/faulty_file.h"
 #include "tests/support/qcow2_images.h"
 
@@ -102,6 +103,22 @@ TEST_P(Qcow2Pack, PackedClustersAreReadBackAndCounted) {
   expect_sound(memory.bytes(), true);
   const auto again = testing::open_qcow2(memory.bytes()).value();
   EXPECT_EQ(testing::read_disk(*again).value(), model_);
+}
+
+// A snapshot held the last of what was packed, and others have got the place since.
+TEST_P(Qcow2Pack, NothingIsAddedToAPlaceThatASnapshotGaveBack) {
+  const auto disk = testing::open_qcow2(image_).value();
+  ASSERT_TRUE(pack(*disk, 0, 3));
+  if (!run_now(create_snapshot(disk->parts(), {.name = "s"}))) return;  // refcounts of a bit
+  ASSERT_TRUE(run_now(disk->write_zeroes(0, 3 * cluster_bytes(), /*may_unmap=*/true)));
+  std::fill_n(model_.begin(), 3 * cluster_bytes(), uint8_t{0});
+  ASSERT_TRUE(run_now(delete_snapshot(disk->parts(), 0)));
+  const Bytes data(5 * cluster_bytes(), 0xaa);
+  ASSERT_TRUE(testing::write_disk(*disk, 10 * cluster_bytes(), data));
+  std::fill_n(model_.begin() + static_cast<ptrdiff_t>(10 * cluster_bytes()), data.size(),
+              uint8_t{0xaa});
+  ASSERT_TRUE(pack(*disk, 30, 5));
+  EXPECT_EQ(testing::read_disk(*disk).value(), model_);
 }
 
 // Writes, zeroes, discards and packed writes in any order: places are freed and used again.
