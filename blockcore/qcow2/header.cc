@@ -249,7 +249,7 @@ const HeaderExtension* Header::find_extension(uint32_t type) const {
   return found == extensions.end() ? nullptr : &*found;
 }
 
-Result<std::vector<std::byte>> encode_header(const Header& header) {
+Result<std::vector<std::byte>> encode_header(const Header& header, uint64_t named_bytes) {
   HeaderLayout raw = fixed_fields(header);
   const size_t fixed_bytes = header.version == 2 ? kHeaderLengthV2 : sizeof raw;
   std::vector<std::byte> area;
@@ -259,7 +259,9 @@ Result<std::vector<std::byte>> encode_header(const Header& header) {
     if (header.version >= 3)
       area.insert(area.end(), header.unknown_fields.begin(), header.unknown_fields.end());
     append_extensions(header, with_names && header.version >= 3, area);
-    if (area.size() + header.backing_name.size() <= header.geometry.cluster_bytes()) break;
+    if (area.size() + header.backing_name.size() <=
+        std::min(named_bytes, header.geometry.cluster_bytes()))
+      break;
   }
   if (header.backing_name.size() > kMaxBackingNameBytes ||
       area.size() + header.backing_name.size() > header.geometry.cluster_bytes())

@@ -77,7 +77,9 @@ Result<void> check_against_file(const Header& header, uint64_t file_bytes);
 Result<void> check_supported(const Header& header);
 
 // The header, its extensions and the backing name as they begin an image; kOutOfRange if they do
-// not fit into a cluster. Adds the feature name table that QEMU adds, where there is room for it.
-Result<std::vector<std::byte>> encode_header(const Header& header);
+// not fit into a cluster. Adds the feature name table that QEMU adds, where all is then no longer
+// than `named_bytes` and a cluster.
+Result<std::vector<std::byte>> encode_header(const Header& header,
+                                             uint64_t named_bytes = ~uint64_t{0});
 
 }  // namespace hull::blockcore::qcow2

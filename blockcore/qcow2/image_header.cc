@@ -123,16 +123,22 @@ Task<Result<void>> ImageHeader::write_fields(File& file, const Header& changed) 
   co_return {};
 }
 
+// One sector is never torn, and the names of features are not worth a second one. What does not
+// fit is in its place before the sector that refers to it.
 Task<Result<void>> ImageHeader::write_area(File& file, const Header& changed) {
-  CO_TRY(std::vector<std::byte> area, encode_header(changed));
+  CO_TRY(std::vector<std::byte> area, encode_header(changed, kHeaderSectorBytes));
   // What nobody could open is not written.
   CO_TRY(Header decoded, decode_header(area));
-  // A page is written as one by most devices; it also covers what stood there before.
-  const uint64_t cluster = changed.geometry.cluster_bytes();
-  area.resize(align_up<uint64_t>(area.size(), std::min<uint64_t>(cluster, kFirstHeaderRead)));
-  CO_TRY_VOID(co_await write_exactly(file, 0, area));
+  if (area.size() > kHeaderSectorBytes) {
+    const auto rest = std::span(area).subspan(kHeaderSectorBytes);
+    CO_TRY_VOID(co_await write_exactly(file, kHeaderSectorBytes, rest));
+    CO_TRY_VOID(co_await file.flush());
+  }
+  area.resize(std::max<size_t>(area.size(), kHeaderSectorBytes));
+  const auto sector = std::span(area).first(kHeaderSectorBytes);
+  CO_TRY_VOID(co_await write_exactly(file, 0, sector));
   CO_TRY_VOID(co_await file.flush());
-  std::memcpy(sector_.data(), area.data(), sector_.size());
+  std::ranges::copy(sector, sector_.begin());
   header_ = std::move(decoded);
   co_return {};
 }

@@ -18,11 +18,11 @@ class ImageHeader {
   const Header& operator*() const { return header_; }
   const Header* operator->() const { return &header_; }
 
-  // Makes the header what `changed` says: copy *this, change it, pass it. One write and one flush:
-  // of the first sector if nothing but fixed fields has changed (never torn), else of the whole
-  // area of header, extensions and backing name. Nothing is changed on failure, though the file may
-  // be. kOutOfRange if the area would not fit into the first cluster. The size of clusters and the
-  // kind of L2 entries stay.
+  // Makes the header what `changed` says: copy *this, change it, pass it. One write and one flush
+  // of the first sector, which is never torn; what lies behind it (long names, many extensions) is
+  // written before it. The table of feature names goes if that spares it. Nothing is changed on
+  // failure, though the file may be. kOutOfRange if the area would not fit into the first cluster.
+  // The size of clusters and the kind of L2 entries stay.
   Task<Result<void>> update(File& file, Header changed);
 
   // update() of what belongs together.

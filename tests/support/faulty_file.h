@@ -8,11 +8,13 @@
 //   for (size_t n = 0; n <= plan.log.size(); ++n) check(plan.replay(image, n));
 //
 // replay(image, n): the first n operations reached the disk. replay_reordered() also loses or keeps
-// each one that no later flush (among the first n) covers, as a host's power failure may.
+// each one that no later flush (among the first n) covers, as a host's power failure may;
+// replay_torn() also stores parts of writes.
 #pragma once
 
 #include <cerrno>
 #include <memory>
+#include <random>
 #include <vector>
 
 #include "tests/support/memory_file.h"
@@ -61,8 +63,36 @@ struct FaultPlan {
       if (log[i].file == file && (i < durable || keep(i))) apply(image, log[i]);
     return image;
   }
+  // As replay_reordered(); some writes are torn, too: each of their sectors is old or new.
+  std::vector<uint8_t> replay_torn(std::vector<uint8_t> image, size_t count, std::mt19937& random,
+                                   unsigned file = 0) const {
+    size_t durable = 0;
+    for (size_t i = 0; i < count; ++i)
+      if (log[i].file == file && log[i].kind == Kind::kFlush) durable = i;
+    for (size_t i = 0; i < count; ++i) {
+      const Entry& entry = log[i];
+      if (entry.file != file || (i >= durable && random() % 3 == 0)) continue;
+      if (i < durable || entry.kind != Kind::kWrite || random() % 2 == 0)
+        apply(image, entry);
+      else
+        apply_torn(image, entry, random);
+    }
+    return image;
+  }
 
  private:
+  static void apply_torn(std::vector<uint8_t>& image, const Entry& entry, std::mt19937& random) {
+    const uint64_t end = entry.offset + entry.length;
+    for (uint64_t at = entry.offset; at < end;) {
+      const uint64_t next = std::min(end, (at / 512 + 1) * 512);
+      if (random() % 2 == 0) {
+        if (image.size() < next) image.resize(next);
+        std::copy_n(entry.data.begin() + static_cast<ptrdiff_t>(at - entry.offset), next - at,
+                    image.begin() + static_cast<ptrdiff_t>(at));
+      }
+      at = next;
+    }
+  }
   bool reaches_zero(unsigned& counter) {
     if (counter == 0 || --counter != 0) return false;
     failing_ = sticky;

@@ -113,13 +113,6 @@ std::string trouble_in_image(const Bytes& image, bool leaks_allowed) {
   return "";
 }
 
-SubjectFiles OpenSubject::files() const {
-  SubjectFiles files;
-  for (unsigned i = 0; i < kSubjectFiles; ++i)
-    if (memory[i] != nullptr) files[i] = memory[i]->bytes();
-  return files;
-}
-
 Result<OpenSubject> open_subject(const SubjectGeometry& geometry, const SubjectFiles& files,
                                  ShuffleQueue& queue, FaultPlan* plan) {
   OpenSubject subject;
@@ -211,10 +204,15 @@ std::string Qcow2Subject::verify() {
 
 std::string Qcow2Subject::flush() { return done("flush", run(disk().flush())); }
 
-SubjectFiles Qcow2Subject::abandon() {
-  SubjectFiles files = open_.files();
+SubjectFiles Qcow2Subject::current_files() const {
+  SubjectFiles files = files_;
   for (unsigned i = 0; i < kSubjectFiles; ++i)
-    if (open_.memory[i] != nullptr) files_[i] = std::move(files[i]);
+    if (open_.memory[i] != nullptr) files[i] = open_.memory[i]->bytes();
+  return files;
+}
+
+SubjectFiles Qcow2Subject::abandon() {
+  files_ = current_files();
   open_ = {};
   return files_;
 }
@@ -223,9 +221,9 @@ std::string Qcow2Subject::close() {
   std::string trouble = done("close", run(disk().close()));
   (void)abandon();
   if (!trouble.empty() || failed_) return trouble;
-  trouble = trouble_in_image(files_[kImageFile], /*leaks_allowed=*/false);
+  trouble = trouble_in_image(files_[kImageFile], /*leaks_allowed=*/failures_allowed_);
   if (trouble.empty() && geometry_.backing == Backing::kQcow2)
-    trouble = trouble_in_image(files_[kBaseFile], /*leaks_allowed=*/false);
+    trouble = trouble_in_image(files_[kBaseFile], /*leaks_allowed=*/failures_allowed_);
   return trouble.empty() ? verify_bitmaps() : trouble;
 }
 

@@ -57,8 +57,6 @@ struct SubjectState {
 struct OpenSubject {
   std::unique_ptr<blockcore::Qcow2Disk> disk;
   std::array<MemoryFile*, kSubjectFiles> memory{};
-
-  SubjectFiles files() const;
 };
 
 class Qcow2Subject {
@@ -83,7 +81,9 @@ class Qcow2Subject {
   std::string verify_snapshots();
 
   const SubjectState& state() const { return state_; }
-  const SubjectFiles& files() const { return files_; }  // while closed
+  const SubjectFiles& files() const { return files_; }  // as they were opened, or closed
+  // As they are now.
+  SubjectFiles current_files() const;
   const SubjectGeometry& geometry() const { return geometry_; }
   // What the last operation gave, if it failed and failures are allowed.
   void allow_failures() { failures_allowed_ = true; }
@@ -136,6 +136,11 @@ T run_queue(ShuffleQueue& queue, blockcore::Task<T> task) {
 
 Result<OpenSubject> open_subject(const SubjectGeometry& geometry, const SubjectFiles& files,
                                  ShuffleQueue& queue, FaultPlan* plan);
+// What is wrong with the files that a crash or a failure in the midst of a change has left: they
+// must open and hold what was there before the change or what is there after it, and go on to do so
+// when the disk is written to; "" if nothing is wrong.
+std::string judge_survivor(const SubjectGeometry& geometry, const SubjectFiles& files,
+                           const SubjectState& before, const SubjectState& after);
 // What check finds; leaks count if they are not allowed.
 std::string trouble_in_image(const Bytes& image, bool leaks_allowed);
 void fill_random(std::mt19937& random, std::span<uint8_t> bytes);
