@@ -151,6 +151,7 @@ Task<Result<void>> save_bitmaps(Parts& parts, std::vector<StoredBitmap> bitmaps)
   CO_TRY(std::vector<HostRun> unused, co_await collect_unused(parts, bitmaps));
   MetadataEdit edit(parts);
   auto saved = co_await save_now(parts, edit, bitmaps);
+  if (saved) saved = co_await parts.image.guard.read_places();
   if (!saved) unused = edit.take_added();
   (void)co_await parts.image.refcounts.release(std::move(unused), true);
   auto committed = co_await parts.committer.commit_all();

@@ -90,8 +90,9 @@ Task<Result<void>> ImageHeader::set_features(File& file, uint64_t incompatible,
 Task<Result<void>> ImageHeader::set_mapping(File& file, uint64_t size_bytes, uint64_t l1_offset,
                                             uint32_t l1_entries) {
   Header changed = header_;
-  // They would cover another disk.
-  if (size_bytes != header_.size_bytes) changed.autoclear &= ~kAutoclearBitmaps;
+  // Bitmaps would cover another disk; what else vouches for the old one is not known.
+  changed.autoclear &=
+      kAutoclearRawData | (size_bytes == header_.size_bytes ? kAutoclearBitmaps : 0);
   changed.size_bytes = size_bytes;
   changed.l1_offset = l1_offset;
   changed.l1_entries = l1_entries;

@@ -29,7 +29,8 @@ class ImageHeader {
   Task<Result<void>> set_refcount_table(File& file, uint64_t offset, uint32_t clusters,
                                         bool clear_dirty = false);
   Task<Result<void>> set_features(File& file, uint64_t incompatible, uint64_t autoclear);
-  // With another size the image's bitmaps are no longer valid.
+  // With another size the image's bitmaps are no longer valid; autoclear bits that hull does not
+  // know are cleared.
   Task<Result<void>> set_mapping(File& file, uint64_t size_bytes, uint64_t l1_offset,
                                  uint32_t l1_entries);
   Task<Result<void>> set_snapshots(File& file, uint64_t offset, uint32_t count);

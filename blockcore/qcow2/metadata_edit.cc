@@ -124,7 +124,7 @@ Task<Result<void>> MetadataEdit::finish(std::vector<HostRun> unused) {
     image.refcounts.forget();
     parts_.reader.forget_compressed();
     CO_TRY_VOID(co_await image.map.reload());
-    CO_TRY_VOID(co_await image.guard.read_snapshots());
+    CO_TRY_VOID(co_await image.guard.read_places());
   }
   if (unused.empty()) co_return {};
   // What cannot be given back leaks.

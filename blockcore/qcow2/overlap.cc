@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "blockcore/qcow2/bitmap_directory.h"
+#include "blockcore/qcow2/encryption.h"
 #include "blockcore/qcow2/snapshot_table.h"
 
 namespace hull::blockcore::qcow2 {
@@ -23,34 +25,64 @@ std::string_view structure_name(Structure structure) {
     case Structure::kRefcountTable: return "the refcount table";
     case Structure::kRefcountBlock: return "a refcount block";
     case Structure::kSnapshots: return "a table of snapshots";
+    case Structure::kBitmaps: return "a table of bitmaps";
+    case Structure::kEncryption: return "the LUKS header";
   }
   return "";
 }
 
-Task<Result<void>> OverlapGuard::read_snapshots() {
-  snapshots_.clear();
+Task<Result<void>> OverlapGuard::add_snapshots(std::vector<Place>& places) {
   if (header_->snapshot_count == 0) co_return {};
   CO_TRY(const SnapshotTable table, co_await read_snapshot_table(file_, *header_));
-  std::vector<Range> ranges;
-  ranges.push_back({header_->snapshots_offset, header_->snapshots_offset + table.bytes});
+  const auto add = [&places](uint64_t offset, uint64_t bytes) {
+    places.push_back({offset, offset + bytes, Structure::kSnapshots});
+  };
+  add(header_->snapshots_offset, table.bytes);
   for (const Snapshot& snapshot : table.snapshots)
-    if (snapshot.l1_entries != 0)
-      ranges.push_back(
-          {snapshot.l1_offset, snapshot.l1_offset + uint64_t{snapshot.l1_entries} * 8});
-  std::ranges::sort(ranges, {}, &Range::begin);
-  for (const Range& range : ranges) {
-    if (snapshots_.empty() || snapshots_.back().end < range.begin)
-      snapshots_.push_back(range);
-    else
-      snapshots_.back().end = std::max(snapshots_.back().end, range.end);
+    if (snapshot.l1_entries != 0) add(snapshot.l1_offset, uint64_t{snapshot.l1_entries} * 8);
+  co_return {};
+}
+
+Task<Result<void>> OverlapGuard::add_bitmaps(std::vector<Place>& places) {
+  const auto directory = co_await read_bitmap_directory(file_, *header_);
+  // One that makes no sense is given up, and says so, where bitmaps are used.
+  if (!directory && directory.error().kind() == ErrorKind::kIo)
+    co_return std::unexpected(directory.error());
+  if (!directory || directory->bytes == 0) co_return {};
+  const auto add = [&places](uint64_t offset, uint64_t bytes) {
+    places.push_back({offset, offset + bytes, Structure::kBitmaps});
+  };
+  add(directory->offset, directory->bytes);
+  for (const Bitmap& bitmap : directory->bitmaps)
+    if (bitmap.table_entries != 0) add(bitmap.table_offset, uint64_t{bitmap.table_entries} * 8);
+  co_return {};
+}
+
+Task<Result<void>> OverlapGuard::read_places() {
+  places_.clear();
+  std::vector<Place> places;
+  CO_TRY_VOID(co_await add_snapshots(places));
+  CO_TRY_VOID(co_await add_bitmaps(places));
+  CO_TRY(const std::optional<EncryptionArea> encryption, find_encryption_area(*header_));
+  if (encryption)
+    places.push_back(
+        {encryption->offset, encryption->offset + encryption->length, Structure::kEncryption});
+  std::ranges::sort(places, {}, &Place::begin);
+  uint64_t end = 0;
+  for (Place place : places) {
+    place.begin = std::max(place.begin, end);
+    if (place.begin >= place.end) continue;
+    end = place.end;
+    places_.push_back(place);
   }
   co_return {};
 }
 
-bool OverlapGuard::touches_snapshots(uint64_t offset, uint64_t bytes) const {
-  if (snapshots_.empty()) return false;
-  const auto after = std::ranges::lower_bound(snapshots_, offset + bytes, {}, &Range::begin);
-  return after != snapshots_.begin() && std::prev(after)->end > offset;
+std::optional<Structure> OverlapGuard::find_in_places(uint64_t offset, uint64_t bytes) const {
+  if (places_.empty()) return std::nullopt;
+  const auto after = std::ranges::lower_bound(places_, offset + bytes, {}, &Place::begin);
+  if (after == places_.begin() || std::prev(after)->end <= offset) return std::nullopt;
+  return std::prev(after)->structure;
 }
 
 std::optional<Structure> OverlapGuard::find(uint64_t offset, uint64_t bytes, Structure own) const {
@@ -64,7 +96,7 @@ std::optional<Structure> OverlapGuard::find(uint64_t offset, uint64_t bytes, Str
       overlaps(offset, bytes, header.refcount_table_offset,
                geometry.offset_of(header.refcount_table_clusters)))
     return Structure::kRefcountTable;
-  if (touches_snapshots(offset, bytes)) return Structure::kSnapshots;
+  if (const auto place = find_in_places(offset, bytes)) return place;
   return find_in_tables(offset, bytes, own);
 }
 

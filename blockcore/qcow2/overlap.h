@@ -1,8 +1,9 @@
 // Keeps the image's structures from being written over each other, whatever a damaged image says:
 // each write of metadata, each write of guest data and each allocation is held against the places
 // of all structures that are known without reading: the header, the active L1 and L2 tables, the
-// refcount table and its blocks, the snapshot table and the L1 tables of snapshots. L2 tables of
-// snapshots are not looked at, as in QEMU's default.
+// refcount table and its blocks, the snapshot table and the L1 tables of snapshots, the directory
+// and the tables of bitmaps, the LUKS header. L2 tables of snapshots and the bitmaps' own data are
+// not looked at, as in QEMU's default.
 //
 // A violation marks the image corrupt (docs/interop/qcow2, incompatible feature bit 1), durably
 // where the version has the bit; from then on everything that would write is refused. One thread.
@@ -27,7 +28,9 @@ enum class Structure : uint8_t {
   kActiveL2,
   kRefcountTable,
   kRefcountBlock,
-  kSnapshots,  // their table, and their L1 tables
+  kSnapshots,   // their table, and their L1 tables
+  kBitmaps,     // their directory, and their tables
+  kEncryption,  // LUKS header and key material
 };
 std::string_view structure_name(Structure structure);
 
@@ -39,8 +42,9 @@ class OverlapGuard {
     l1_ = &l1;
     refcount_table_ = &refcount_table;
   }
-  // Where snapshots have their tables: before the first write, and after each change of them.
-  Task<Result<void>> read_snapshots();
+  // Where snapshots, bitmaps and encryption have theirs: before the first write, and after each
+  // change of them, before what they no longer use is freed.
+  Task<Result<void>> read_places();
 
   // What a write of `own` at host [offset, offset + bytes) (not empty) would hit.
   std::optional<Structure> find(uint64_t offset, uint64_t bytes, Structure own) const;
@@ -55,17 +59,20 @@ class OverlapGuard {
 
  private:
   std::optional<Structure> find_in_tables(uint64_t offset, uint64_t bytes, Structure own) const;
-  bool touches_snapshots(uint64_t offset, uint64_t bytes) const;
+  std::optional<Structure> find_in_places(uint64_t offset, uint64_t bytes) const;
 
-  struct Range {
+  struct Place {
     uint64_t begin;
     uint64_t end;
+    Structure structure;
   };
+  Task<Result<void>> add_snapshots(std::vector<Place>& places);
+  Task<Result<void>> add_bitmaps(std::vector<Place>& places);
   File& file_;
   ImageHeader& header_;
   const HostTable* l1_ = nullptr;
   const HostTable* refcount_table_ = nullptr;
-  std::vector<Range> snapshots_;  // sorted, disjoint
+  std::vector<Place> places_;  // sorted, disjoint
   bool corrupt_ = false;
 };
 

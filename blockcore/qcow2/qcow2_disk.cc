@@ -1,5 +1,7 @@
 #include "blockcore/qcow2/qcow2_disk.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "base/checked.h"
 #include "blockcore/iovecs.h"
@@ -71,7 +73,7 @@ Task<Result<std::unique_ptr<Qcow2Disk>>> Qcow2Disk::open(std::unique_ptr<File> f
   CO_TRY_VOID((co_await parts->image.map.read_l1()).with_context("L1 table"));
   if (!read_only) {
     CO_TRY_VOID((co_await parts->image.refcounts.read_table()).with_context("refcount table"));
-    CO_TRY_VOID((co_await parts->image.guard.read_snapshots()).with_context(path));
+    CO_TRY_VOID((co_await parts->image.guard.read_places()).with_context(path));
   }
   co_return std::unique_ptr<Qcow2Disk>(new Qcow2Disk(std::move(parts), read_only));
 }
@@ -140,6 +142,9 @@ Task<Result<void>> Qcow2Disk::write_compressed(std::span<const qcow2::Compressed
           geometry.offset_in_cluster(one.offset) == 0 &&
           one.stream.size() <= geometry.cluster_bytes());
   CO_TRY_VOID(co_await prepare_change());
+  for (const qcow2::CompressedCluster& one : clusters)
+    bitmaps_->mark(one.offset,
+                   std::min<uint64_t>(geometry.cluster_bytes(), size_bytes() - one.offset));
   co_return co_await parts_->packer.write(clusters);
 }
 

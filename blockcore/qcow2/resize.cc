@@ -38,12 +38,14 @@ Task<Result<void>> move_l1(Parts& parts, uint32_t entries) {
   // Counted before it is referred to.
   if (moved) moved = co_await parts.committer.commit_all();
   if (moved) moved = co_await image.file->flush();
-  if (moved)
-    moved = co_await image.header.set_mapping(*image.file, image.size_bytes(), offset, entries);
-  std::vector<HostRun> unused{moved ? old : place};
-  if (unused.front().count != 0)
-    (void)co_await image.refcounts.release(std::move(unused), /*punch=*/true);
-  co_return std::move(moved);
+  if (!moved) {
+    (void)co_await image.refcounts.release({place}, /*punch=*/true);
+    co_return std::move(moved);
+  }
+  // If this fails, nobody knows which of the two tables the file's header names: both stay.
+  CO_TRY_VOID(co_await image.header.set_mapping(*image.file, image.size_bytes(), offset, entries));
+  if (old.count != 0) (void)co_await image.refcounts.release({old}, /*punch=*/true);
+  co_return {};
 }
 
 Task<Result<void>> write_zeros(Parts& parts, uint64_t offset, uint64_t end) {

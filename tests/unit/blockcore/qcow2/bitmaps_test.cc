@@ -4,6 +4,7 @@
 
 #include "blockcore/qcow2/bitmap_store.h"
 #include "blockcore/qcow2/check.h"
+#include "blockcore/qcow2/compressor.h"
 #include "tests/support/faulty_file.h"
 #include "tests/support/qcow2_images.h"
 
@@ -89,6 +90,20 @@ void expect_sound(File& file, bool leaks_allowed) {
   if (!leaks_allowed) {
     EXPECT_EQ(checked->leaks, 0U) << checked->findings.messages.front();
   }
+}
+
+TEST(Qcow2Bitmaps, CompressedWritesAreRecorded) {
+  const Opened opened = open_memory(image_with_bitmaps());
+  Compressor compressor(CompressionType::kZlib);
+  std::vector<std::byte> stream(65536);
+  const size_t length = compressor.compress(std::vector<std::byte>(65536, std::byte{7}), stream);
+  const std::vector<CompressedCluster> clusters{{65536 * 3, std::span(stream).first(length)}};
+  ASSERT_TRUE(run_now(opened.disk->write_compressed(clusters)));
+  ASSERT_TRUE(run_now(opened.disk->close()));
+  const std::vector<Bitmap> bitmaps = bitmaps_of(*opened.memory);
+  EXPECT_EQ(count_of(*opened.memory, bitmaps.at(0)), 16U);
+  EXPECT_EQ(count_of(*opened.memory, bitmaps.at(1)), 0U);
+  EXPECT_EQ(count_of(*opened.memory, bitmaps.at(2)), 1U);
 }
 
 TEST(Qcow2Bitmaps, WritesAreRecordedByThoseThatAreEnabled) {

@@ -7,7 +7,9 @@
 #include <cstring>
 
 #include "base/endian.h"
+#include "blockcore/qcow2/bitmap_store.h"
 #include "blockcore/qcow2/check.h"
+#include "blockcore/qcow2/encryption.h"
 #include "blockcore/qcow2/snapshots.h"
 #include "tests/support/qcow2_images.h"
 
@@ -104,6 +106,55 @@ TEST(Qcow2Overlap, DataInTheL1TableIsNotWritten) {
   Bytes image = make_image();
   store(image, l2_table(image, 0), load(image, 40) | qcow2::kCopiedFlag);
   expect_refused(image, 0);
+}
+
+TEST(Qcow2Overlap, DataInTheLuksHeaderIsNotWritten) {
+  const std::byte passphrase{'s'};
+  const auto secret = std::make_shared<const Secret>(Secret::copy({&passphrase, 1}).value());
+  const Bytes image =
+      testing::make_qcow2({.size_bytes = kSize,
+                           .cluster_bits = 12,
+                           .encryption = Qcow2Encryption{{.iteration_milliseconds = 1}, secret}});
+  MemoryFile original(image);
+  const auto header = run_now(qcow2::ImageHeader::read(original)).value();
+  const auto area = qcow2::find_encryption_area(*header).value().value();
+  auto memory = std::make_unique<MemoryFile>(image);
+  MemoryFile& file = *memory;
+  auto disk = open_qcow2(std::move(memory), {.secret = secret}).value();
+  ASSERT_TRUE(write_disk(*disk, 0, Bytes(kCluster, 1)));
+  ASSERT_TRUE(run_now(disk->close()));
+  Bytes damaged = file.bytes();
+  const uint64_t key_material = area.offset + kCluster * 2;
+  store(damaged, l2_table(damaged, 0), key_material | qcow2::kCopiedFlag);
+
+  disk = open_qcow2(std::make_unique<MemoryFile>(damaged), {.secret = secret}).value();
+  auto written = write_disk(*disk, 0, Bytes(kCluster, 2));
+  if (written) written = run_now(disk->flush());
+
+  ASSERT_FALSE(written);
+  EXPECT_NE(written.error().message().find("the LUKS header"), std::string::npos)
+      << written.error().message();
+}
+
+TEST(Qcow2Overlap, DataInTheTableOfABitmapIsNotWritten) {
+  Bytes image = make_image();
+  {
+    Opened opened(image);
+    std::vector<qcow2::StoredBitmap> bitmaps(1);
+    bitmaps[0].bitmap = {.name = "b", .granularity_bits = 16};
+    bitmaps[0].bits.emplace(qcow2::bitmap_bytes(kSize, 16));
+    ASSERT_TRUE(run_now(qcow2::save_bitmaps(opened.disk->parts(), std::move(bitmaps))));
+    ASSERT_TRUE(run_now(opened.disk->close()));
+    image = opened.file->bytes();
+  }
+  MemoryFile file(image);
+  const auto header = run_now(qcow2::ImageHeader::read(file)).value();
+  const auto directory = run_now(qcow2::read_bitmap_directory(file, *header)).value();
+  for (const uint64_t place : {directory.offset, directory.bitmaps.at(0).table_offset}) {
+    Bytes damaged = image;
+    store(damaged, l2_table(damaged, 0), place | qcow2::kCopiedFlag);
+    expect_refused(damaged, 0);
+  }
 }
 
 TEST(Qcow2Overlap, KeptZeroClusterInAnL2TableIsNotWritten) {

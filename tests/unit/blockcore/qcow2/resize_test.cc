@@ -204,6 +204,48 @@ INSTANTIATE_TEST_SUITE_P(Images, Qcow2Resize,
                                            ResizeCase{"v3_16k_extended_backing", 3, 14, 4, true,
                                                       true}));
 
+// Each I/O in turn fails while the L1 table moves; above all the flush of the header that names the
+// new table, after which the file may hold either name.
+TEST(Qcow2ResizeRules, FailureAnywhereKeepsWhatTheFileMayName) {
+  const Bytes data(4096, 0x5a);
+  Bytes image = testing::make_qcow2({.size_bytes = 1 << 20, .cluster_bits = 12});
+  {
+    auto file = std::make_unique<MemoryFile>(image);
+    MemoryFile& memory = *file;
+    const auto disk = testing::open_qcow2(std::move(file)).value();
+    ASSERT_TRUE(testing::write_disk(*disk, 8192, data));
+    ASSERT_TRUE(run_now(disk->close()));
+    image = memory.bytes();
+  }
+  bool finished = false;
+  for (unsigned at = 1; !finished; ++at) {
+    SCOPED_TRACE(at);
+    FaultPlan plan;
+    auto memory = std::make_unique<MemoryFile>(image);
+    MemoryFile& file = *memory;
+    const auto disk =
+        testing::open_qcow2(std::make_unique<FaultyFile>(std::move(memory), plan)).value();
+    plan.fail_at = at;
+    finished = run_now(qcow2::resize(disk->parts(), {.size_bytes = uint64_t{2} << 30})).has_value();
+    const Bytes left = file.bytes();
+    expect_consistent(left, /*leaks_allowed=*/true);
+    const auto after = testing::open_qcow2(left);
+    ASSERT_TRUE(after) << after.error().message();
+    EXPECT_EQ(testing::read_disk(**after, 8192, 4096).value(), data);
+  }
+}
+
+TEST(Qcow2ResizeRules, UnknownAutoclearBitIsCleared) {
+  Bytes image = testing::make_qcow2({.size_bytes = 1 << 20});
+  image[88] = 0x80;  // autoclear_features, bit 63
+  auto file = std::make_unique<MemoryFile>(image);
+  MemoryFile& memory = *file;
+  const auto disk = testing::open_qcow2(std::move(file)).value();
+  ASSERT_TRUE(run_now(qcow2::resize(disk->parts(), {.size_bytes = 2 << 20})));
+  ASSERT_TRUE(run_now(disk->close()));
+  EXPECT_EQ(memory.bytes()[88], 0);
+}
+
 TEST(Qcow2ResizeRules, VersionTwoWithSnapshotsIsRefused) {
   if (!testing::have_qemu_img()) GTEST_SKIP() << "there is no qemu-img";
   const testing::TemporaryDirectory directory;
