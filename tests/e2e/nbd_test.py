@@ -72,6 +72,18 @@ class Tools(NbdTest):
         depth = [line.split() for line in tool("nbdinfo", "--map=qemu:allocation-depth", self.uri).splitlines()]
         self.assertEqual([int(flags) for _, _, flags, *_ in depth], [0, 1, 0, 1, 0])
 
+    def test_dirty_bitmap_is_shown(self):
+        disk = self.qcow2()
+        qemu_img("bitmap", "--add", "-g", "65536", disk.path, "b0")
+        tool("qemu-io", "-f", "qcow2", "-c", "write -P 5 1M 100k", disk.path)
+        self.serve(disk, "-r", "-B", "b0")
+        lines = [line.split() for line in tool("nbdinfo", "--map=qemu:dirty-bitmap:b0", self.uri).splitlines()]
+        self.assertEqual([(int(start), int(length), int(flags)) for start, length, flags, *_ in lines],
+                         [(0, MIB, 0), (MIB, 131072, 1), (MIB + 131072, 3 * MIB - 131072, 0)])
+        self.stop()
+        self.expect_error(self.hull("nbd", "-r", "-B", "absent", "-f", "qcow2", "-k", self.socket, disk.path), REFUSED, "absent")
+        self.expect_error(self.hull("nbd", "-B", "b0", "-f", "qcow2", "-k", self.socket, disk.path), USAGE, "--read-only")
+
     def test_map_agrees_with_qemu_img(self):
         base = self.raw("base.raw", data=pattern(0, 1024, 1))
         disk = self.qcow2("top.qcow2", backing=base)

@@ -6,8 +6,11 @@
 #include <csignal>
 
 #include "base/log.h"
+#include "blockcore/image/single_image.h"
+#include "blockcore/nbd/bitmap_context.h"
 #include "blockcore/nbd/listener.h"
 #include "blockcore/nbd/meta_contexts.h"
+#include "blockcore/qcow2/bitmap_store.h"
 #include "config/pid_file.h"
 #include "tools/hull/daemon.h"
 #include "tools/hull/exit_code.h"
@@ -19,6 +22,7 @@ namespace {
 
 using blockcore::Disk;
 using blockcore::IoEngine;
+using blockcore::nbd::DirtyBitmap;
 using blockcore::nbd::Export;
 using blockcore::nbd::listen_tcp;
 using blockcore::nbd::Server;
@@ -61,7 +65,31 @@ Result<Listener> make_listener(const NbdCommand& command) {
                               tcp.port, command.export_name)};
 }
 
-Export make_export(const NbdCommand& command, Disk& disk) {
+blockcore::Task<Result<DirtyBitmap>> read_bitmap(blockcore::Qcow2Disk& image, std::string name) {
+  blockcore::File& file = *image.parts().image.file;
+  CO_TRY(blockcore::qcow2::BitmapDirectory directory,
+         co_await read_bitmap_directory(file, image.header()));
+  for (const blockcore::qcow2::Bitmap& bitmap : directory.bitmaps) {
+    if (bitmap.name != name) continue;
+    CO_TRY(std::vector<std::byte> bits, co_await load_bits(file, image.header(), bitmap));
+    co_return DirtyBitmap{
+        .name = name, .bits = std::move(bits), .granularity_bits = bitmap.granularity_bits};
+  }
+  co_return fail(ErrorKind::kInvalidConfig, "{}: there is no bitmap '{}'", file.path(), name);
+}
+
+// Of the image itself, which nobody changes while it is served.
+Result<std::vector<DirtyBitmap>> read_bitmaps(const NbdCommand& command, IoEngine& engine) {
+  std::vector<DirtyBitmap> bitmaps;
+  if (command.bitmaps.empty()) return bitmaps;
+  const auto image = TRY(engine.run_until_done(blockcore::open_single_qcow2(
+      engine, {.path = command.image.path, .format = command.image.format, .read_only = true})));
+  for (const std::string& name : command.bitmaps)
+    bitmaps.push_back(TRY(engine.run_until_done(read_bitmap(*image, name))));
+  return bitmaps;
+}
+
+Export make_export(const NbdCommand& command, Disk& disk, std::vector<DirtyBitmap> bitmaps) {
   Export offer{.name = command.export_name,
                .description = command.description,
                .disk = &disk,
@@ -70,6 +98,8 @@ Export make_export(const NbdCommand& command, Disk& disk) {
                .contexts = {}};
   offer.contexts.push_back(blockcore::nbd::make_allocation_context(disk));
   if (command.allocation_depth) offer.contexts.push_back(blockcore::nbd::make_depth_context(disk));
+  for (DirtyBitmap& bitmap : bitmaps)
+    offer.contexts.push_back(blockcore::nbd::make_bitmap_context(std::move(bitmap)));
   return offer;
 }
 
@@ -81,6 +111,7 @@ blockcore::Task<void> end_service(Server& server, IoEngine& engine) {
 // Returns when everybody is gone.
 Result<void> serve_disk(const NbdCommand& command, IoEngine& engine, Disk& disk, int signals,
                         std::optional<config::PidFile>& pid_file, Readiness ready) {
+  std::vector<DirtyBitmap> bitmaps = TRY(read_bitmaps(command, engine));
   Listener listener = TRY(make_listener(command));
   Server* running = nullptr;
   const auto end = [&running, &engine] {
@@ -89,7 +120,8 @@ Result<void> serve_disk(const NbdCommand& command, IoEngine& engine, Disk& disk,
   };
   blockcore::nbd::ServerOptions options{.max_connections = command.clients};
   if (!command.persistent) options.last_client_left = end;
-  const auto server = TRY(Server::create(engine, make_export(command, disk), std::move(options)));
+  const auto server = TRY(
+      Server::create(engine, make_export(command, disk, std::move(bitmaps)), std::move(options)));
   running = server.get();
   TRY(server->listen(std::move(listener.socket)));
   if (pid_file) TRY(pid_file->publish(::getpid()));

@@ -40,6 +40,9 @@ void describe_options(CLI::App& app, NbdCommand& command, Words& words) {
   app.add_flag("-t,--persistent", command.persistent, "go on when the last client has left");
   app.add_flag("-A,--allocation-depth", command.allocation_depth,
                "offer the metadata context qemu:allocation-depth");
+  app.add_option("-B,--bitmap", command.bitmaps,
+                 "offer a persistent dirty bitmap as qemu:dirty-bitmap:NAME; may be repeated")
+      ->allow_extra_args(false);
   app.add_option("--cache", words.cache,
                  "writeback (default), none, writethrough, directsync or unsafe");
   app.add_flag("-n,--nocache", words.no_cache, "the same as --cache=none");
@@ -88,6 +91,10 @@ Result<void> read_image_words(const Words& words, NbdCommand& command) {
   command.image.unmap = TRY(choose("--discard", words.discard, kDiscards));
   command.image.detect_zeroes = TRY(choose("--detect-zeroes", words.detect_zeroes, kDetections));
   if (!words.aio.empty()) command.engine = TRY(choose("--aio", words.aio, kEngines));
+  if (!command.bitmaps.empty() &&
+      (!command.image.read_only || command.image.format != blockcore::DiskFormat::kQcow2))
+    return fail(ErrorKind::kUsage,
+                "nbd: --bitmap goes with --read-only and -f qcow2: it shows the bitmap as it is");
   if (command.image.detect_zeroes == DetectZeroes::kUnmap && !command.image.unmap)
     return fail(ErrorKind::kUsage, "nbd: --detect-zeroes=unmap goes with --discard=unmap");
   return {};

@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "blockcore/io_engine.h"
 #include "blockcore/nbd/server.h"
@@ -19,6 +20,7 @@ struct NbdCommand {
   uint16_t port = 0;
   std::string export_name;
   std::string description;
+  std::vector<std::string> bitmaps;
   bool allocation_depth = false;
   unsigned clients = 1;
   bool persistent = false;
