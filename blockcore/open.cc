@@ -172,7 +172,8 @@ Task<Result<void>> open_chain(IoEngine& engine, const OpenOptions& options, bool
     Qcow2Options how{.read_only = !writable,
                      .l2_cache_bytes = options.l2_cache_bytes,
                      .secret = level->secret,
-                     .allow_data_file = true};
+                     .allow_data_file = true,
+                     .workers = options.workers};
     CO_TRY(std::unique_ptr<Qcow2Disk> image,
            co_await Qcow2Disk::open(std::move(file), std::move(how)));
     if (image->header().has_data_file())

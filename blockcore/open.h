@@ -19,6 +19,7 @@
 namespace hull::blockcore {
 
 class Qcow2Disk;
+class WorkerPool;
 
 enum class DiskFormat : uint8_t { kRaw, kQcow2 };
 // What writes of nothing but zeros become: themselves, write_zeroes, or write_zeroes that may unmap
@@ -49,6 +50,9 @@ struct OpenOptions {
   std::shared_ptr<const Secret> secret = nullptr;  // of an encrypted qcow2 image at `path`
   // Of each qcow2 image of the chain: memory for L2 tables, allocated as it is used.
   uint64_t l2_cache_bytes = uint64_t{8} << 20;
+  // Where large reads of compressed clusters compute; outlives the disk. Absent: the engine's
+  // thread.
+  WorkerPool* workers = nullptr;
 };
 
 // Longest chain, the image itself included. Each level costs a descriptor and a metadata cache.

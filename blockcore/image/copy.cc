@@ -20,7 +20,13 @@ constexpr uint64_t kPlainChunkBytes = 2 << 20;
 constexpr uint64_t kPackedChunkBytes = 1 << 20;
 constexpr uint64_t kSalvageBytes = 512;
 constexpr size_t kBufferAlignment = 4096;  // for O_DIRECT without a bounce buffer
-constexpr unsigned kMaxThreads = 16;
+
+// A stretch of a chunk on its way into a compressed image.
+struct PackPiece {
+  uint64_t offset;               // in the chunk
+  uint64_t length;               // bytes
+  qcow2::CompressedBatch batch;  // empty: the data in the workspace is to be compressed
+};
 
 // What one of the chunks in flight needs.
 struct Workspace {
@@ -32,18 +38,30 @@ struct Workspace {
   }
   std::unique_ptr<std::byte[]> memory;
   std::byte* data;
+  std::vector<PackPiece> pieces;
   PackedChunk packed;
 };
 
 class Copier {
  public:
-  Copier(Disk& source, Disk& target, const CopyOptions& options, WorkerPool* pool)
-      : source_(source), target_(target), options_(options), pool_(pool) {
-    if (options.compress_into == nullptr) return;
+  Copier(Disk& source, Disk& target, const CopyOptions& options)
+      : source_(source),
+        target_(target),
+        options_(options),
+        pool_(options.compress_into == nullptr ? nullptr : options.workers) {
+    if (pool_ == nullptr) return;
     const qcow2::Header& header = options.compress_into->header();
     cluster_bytes_ = header.geometry.cluster_bytes();
     chunk_bytes_ = std::max(kPackedChunkBytes, cluster_bytes_);
-    for (unsigned i = 0; i < pool->threads(); ++i) compressors_.emplace_back(header.compression);
+    for (unsigned i = 0; i < pool_->threads(); ++i) {
+      compressors_.emplace_back(header.compression);
+      decompressors_.emplace_back(header.compression);
+    }
+    format_ = {header.geometry.cluster_bits, header.compression};
+    takes_streams_ = options.streams_from != nullptr &&
+                     options.streams_from->header().compression == format_.type &&
+                     options.streams_from->header().geometry.cluster_bits == format_.cluster_bits &&
+                     (to_target(0) & (cluster_bytes_ - 1)) == 0;
   }
 
   Task<Result<void>> run() {
@@ -171,8 +189,12 @@ class Copier {
       co_return (co_await target_.write_zeroes(to_target(chunk.position), chunk.length, true))
           .with_context(fmt::format("error while writing at byte {}", to_target(chunk.position)));
     }
-    CO_TRY_VOID(co_await read(chunk, space));
-    if (pool_ != nullptr) co_return co_await write_packed(chunk, space);
+    if (pool_ != nullptr) {
+      CO_TRY_VOID(co_await pack(chunk, space));
+      co_await my_turn(chunk);
+      co_return co_await write_packed(chunk, space);
+    }
+    CO_TRY_VOID(co_await read(chunk.position, {space.data, chunk.length}));
     if (in_order()) co_await my_turn(chunk);
     co_return co_await write_plain(chunk.position, {space.data, chunk.length});
   }
@@ -181,20 +203,20 @@ class Copier {
     while (turn_ != chunk.number) co_await turns_.wait();
   }
 
-  Task<Result<void>> read(const Chunk& chunk, Workspace& space) {
-    const iovec buffer{space.data, chunk.length};
-    auto got = co_await source_.read(chunk.position, {&buffer, 1});
+  Task<Result<void>> read(uint64_t position, std::span<std::byte> data) {
+    const iovec buffer{data.data(), data.size()};
+    auto got = co_await source_.read(position, {&buffer, 1});
     if (got) co_return {};
     if (!options_.salvage)
       co_return std::move(got).with_context(
-          fmt::format("error while reading at byte {}", chunk.position));
-    for (uint64_t done = 0; done < chunk.length; done += kSalvageBytes) {
-      const uint64_t now = std::min(kSalvageBytes, chunk.length - done);
-      const iovec piece{space.data + done, now};
-      got = co_await source_.read(chunk.position + done, {&piece, 1});
+          fmt::format("error while reading at byte {}", position));
+    for (uint64_t done = 0; done < data.size(); done += kSalvageBytes) {
+      const uint64_t now = std::min(kSalvageBytes, data.size() - done);
+      const iovec piece{data.data() + done, now};
+      got = co_await source_.read(position + done, {&piece, 1});
       if (got) continue;
-      std::fill_n(space.data + done, now, std::byte{});
-      if (options_.unreadable) options_.unreadable(chunk.position + done, got.error());
+      std::fill_n(data.data() + done, now, std::byte{});
+      if (options_.unreadable) options_.unreadable(position + done, got.error());
     }
     co_return {};
   }
@@ -217,13 +239,70 @@ class Copier {
     co_return {};
   }
 
+  // What the chunk is made of, as streams.
+  Task<Result<void>> pack(const Chunk& chunk, Workspace& space) {
+    space.pieces.clear();
+    for (uint64_t done = 0; done < chunk.length; done += space.pieces.back().length)
+      CO_TRY_VOID(co_await read_piece(chunk, done, space));
+    if (co_await pack_pieces(chunk, space)) co_return {};
+    // A stream that cannot be taken is read as any other data, and what is wrong is said there.
+    space.pieces.clear();
+    CO_TRY_VOID(co_await read(chunk.position, {space.data, chunk.length}));
+    space.pieces.push_back({.offset = 0, .length = chunk.length, .batch = {}});
+    (void)co_await pack_pieces(chunk, space);
+    co_return {};
+  }
+
+  Task<Result<void>> read_piece(const Chunk& chunk, uint64_t offset, Workspace& space) {
+    const uint64_t position = chunk.position + offset;
+    const uint64_t rest = chunk.length - offset;
+    PackPiece piece{.offset = offset, .length = rest, .batch = {}};
+    if (takes_streams_) {
+      CO_TRY(piece.batch, co_await options_.streams_from->load_compressed(position, rest, format_));
+      piece.length = piece.batch.clusters.size() * cluster_bytes_;
+      if (piece.length == 0) {
+        CO_TRY(piece.length, co_await plain_length(position, rest));
+      }
+    }
+    if (piece.batch.clusters.empty())
+      CO_TRY_VOID(co_await read(position, {space.data + offset, piece.length}));
+    space.pieces.push_back(std::move(piece));
+    co_return {};
+  }
+
+  // A cluster, and what follows it as far as it is not compressed.
+  Task<Result<uint64_t>> plain_length(uint64_t position, uint64_t most) {
+    uint64_t length = std::min(cluster_bytes_, most);
+    while (length < most) {
+      CO_TRY(const BlockStatus status,
+             co_await source_.block_status(position + length, most - length));
+      if (status.compressed) break;
+      length = std::min(align_up(length + status.length, cluster_bytes_), most);
+    }
+    co_return length;
+  }
+
+  // False: one of the source's streams cannot be taken.
+  Task<bool> pack_pieces(const Chunk& chunk, Workspace& space) {
+    const uint64_t target = to_target(chunk.position);
+    bool packed = true;
+    co_await pool_->run([this, &chunk, &space, target, &packed](unsigned worker) {
+      space.packed.clear(align_up(chunk.length, cluster_bytes_));
+      for (const PackPiece& piece : space.pieces) {
+        const uint64_t position = target + piece.offset;
+        if (piece.batch.clusters.empty())
+          space.packed.pack(compressors_[worker], {space.data + piece.offset, piece.length},
+                            position, cluster_bytes_);
+        else
+          packed = packed &&
+                   space.packed.take(decompressors_[worker], piece.batch, position, cluster_bytes_);
+      }
+    });
+    co_return packed;
+  }
+
   Task<Result<void>> write_packed(const Chunk& chunk, Workspace& space) {
     const uint64_t target = to_target(chunk.position);
-    space.packed.clear();
-    co_await pool_->run([this, &chunk, &space, target](unsigned worker) {
-      space.packed.pack(compressors_[worker], {space.data, chunk.length}, target, cluster_bytes_);
-    });
-    co_await my_turn(chunk);
     auto written = co_await options_.compress_into->write_compressed(space.packed.streams());
     for (const uint64_t offset : space.packed.incompressible()) {
       if (!written) break;
@@ -245,8 +324,11 @@ class Copier {
   const CopyOptions& options_;
   WorkerPool* const pool_;  // null: nothing is compressed
   uint64_t chunk_bytes_ = kPlainChunkBytes;
-  uint64_t cluster_bytes_ = 0;                  // of the target, if it is compressed
-  std::vector<qcow2::Compressor> compressors_;  // one for each thread
+  uint64_t cluster_bytes_ = 0;  // of the target, if it is compressed
+  bool takes_streams_ = false;
+  qcow2::StreamFormat format_{};                    // of the target, if it is compressed
+  std::vector<qcow2::Compressor> compressors_;      // one for each thread
+  std::vector<qcow2::Decompressor> decompressors_;  // the same
   const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
 
   AsyncMutex scanning_;
@@ -262,16 +344,11 @@ class Copier {
 
 }  // namespace
 
-Task<Result<void>> copy_disk(IoEngine& engine, Disk& source, Disk& target, CopyOptions options) {
+Task<Result<void>> copy_disk(Disk& source, Disk& target, CopyOptions options) {
   CHECK(range_fits(options.source_offset, options.length, source.size_bytes()) &&
         range_fits(options.target_offset, options.length, target.size_bytes()));
-  std::unique_ptr<WorkerPool> pool;
-  if (options.compress_into != nullptr) {
-    const unsigned threads =
-        options.threads != 0 ? options.threads : std::max(1U, std::thread::hardware_concurrency());
-    pool = std::make_unique<WorkerPool>(engine, std::min(threads, kMaxThreads));
-  }
-  Copier copier(source, target, options, pool.get());
+  CHECK(options.compress_into == nullptr || options.workers != nullptr);
+  Copier copier(source, target, options);
   co_return co_await copier.run();
 }
 

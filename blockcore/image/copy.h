@@ -11,10 +11,11 @@
 #include <optional>
 
 #include "blockcore/disk.h"
-#include "blockcore/io_engine.h"
 #include "blockcore/qcow2/qcow2_disk.h"
 
 namespace hull::blockcore {
+
+class WorkerPool;
 
 inline constexpr uint64_t kCopyMemoryBytes = 32 << 20;
 
@@ -32,9 +33,12 @@ struct CopyOptions {
   // The smallest unit in which the target keeps zeros.
   uint64_t target_unit_bytes = 4096;
   Qcow2Disk* compress_into = nullptr;  // the same disk as the target: with -c
-  bool in_order = false;               // also plain data
-  unsigned chunks_in_flight = 8;
-  unsigned threads = 0;           // that compress; 0: one for each processor
+  // The same disk as the source: with `compress_into` its compressed clusters are copied as they
+  // are where both images have clusters of one size and one compression type.
+  Qcow2Disk* streams_from = nullptr;
+  WorkerPool* workers = nullptr;  // with `compress_into`: where it computes
+  bool in_order = false;          // also plain data
+  unsigned chunks_in_flight = 0;  // at least 1
   bool salvage = false;           // what cannot be read becomes zeros
   uint64_t bytes_per_second = 0;  // 0: no limit
   // After each chunk: how much of `length` is done.
@@ -44,6 +48,6 @@ struct CopyOptions {
 };
 
 // The error says which side failed. The caller flushes and closes the target.
-Task<Result<void>> copy_disk(IoEngine& engine, Disk& source, Disk& target, CopyOptions options);
+Task<Result<void>> copy_disk(Disk& source, Disk& target, CopyOptions options);
 
 }  // namespace hull::blockcore

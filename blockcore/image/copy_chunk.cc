@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "base/checked.h"
 #include "blockcore/iovecs.h"
 
@@ -31,7 +32,12 @@ std::vector<ChunkPart> split_zeros(std::span<const std::byte> data, uint64_t pos
   return parts;
 }
 
-void PackedChunk::clear() {
+void PackedChunk::clear(uint64_t data_bytes) {
+  if (buffer_bytes_ < data_bytes) {
+    buffer_ = std::make_unique_for_overwrite<std::byte[]>(data_bytes);
+    buffer_bytes_ = data_bytes;
+  }
+  used_ = 0;
   streams_.clear();
   zeros_.clear();
   incompressible_.clear();
@@ -39,12 +45,6 @@ void PackedChunk::clear() {
 
 void PackedChunk::pack(qcow2::Compressor& compressor, std::span<const std::byte> data,
                        uint64_t position, uint64_t cluster_bytes) {
-  const uint64_t needed = align_up<uint64_t>(data.size(), cluster_bytes);
-  if (buffer_bytes_ < needed) {
-    buffer_ = std::make_unique_for_overwrite<std::byte[]>(needed);
-    buffer_bytes_ = needed;
-  }
-  uint64_t used = 0;
   for (uint64_t offset = 0; offset < data.size(); offset += cluster_bytes) {
     std::span<const std::byte> cluster =
         data.subspan(offset, std::min<uint64_t>(cluster_bytes, data.size() - offset));
@@ -53,20 +53,37 @@ void PackedChunk::pack(qcow2::Compressor& compressor, std::span<const std::byte>
       continue;
     }
     if (cluster.size() < cluster_bytes) {
-      last_.assign(cluster.begin(), cluster.end());
-      last_.resize(cluster_bytes);
-      cluster = last_;
+      cluster_.assign(cluster.begin(), cluster.end());
+      cluster_.resize(cluster_bytes);
+      cluster = cluster_;
     }
+    CHECK(used_ + cluster_bytes <= buffer_bytes_);
     // One byte less than the cluster: a stream of its size would gain nothing.
-    const std::span<std::byte> out(buffer_.get() + used, cluster_bytes - 1);
+    const std::span<std::byte> out(buffer_.get() + used_, cluster_bytes - 1);
     const size_t length = compressor.compress(cluster, out);
     if (length == 0) {
       incompressible_.push_back(position + offset);
     } else {
       streams_.push_back({position + offset, out.first(length)});
-      used += length;
+      used_ += length;
     }
   }
+}
+
+bool PackedChunk::take(qcow2::Decompressor& decompressor, const qcow2::CompressedBatch& batch,
+                       uint64_t position, uint64_t cluster_bytes) {
+  cluster_.resize(cluster_bytes);
+  for (const qcow2::CompressedBatch::Cluster& one : batch.clusters) {
+    const std::span<const std::byte> stream = batch.stream(one);
+    const auto length = decompressor.decompress(stream, cluster_);
+    if (!length || *length > cluster_bytes) return false;
+    if (all_zero(cluster_))
+      zeros_.push_back(position);
+    else
+      streams_.push_back({position, stream.first(*length)});
+    position += cluster_bytes;
+  }
+  return true;
 }
 
 }  // namespace hull::blockcore

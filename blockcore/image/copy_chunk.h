@@ -7,6 +7,8 @@
 #include <span>
 #include <vector>
 
+#include "blockcore/qcow2/compressed.h"
+#include "blockcore/qcow2/compressed_batch.h"
 #include "blockcore/qcow2/compressor.h"
 
 namespace hull::blockcore {
@@ -23,14 +25,19 @@ struct ChunkPart {
 std::vector<ChunkPart> split_zeros(std::span<const std::byte> data, uint64_t position,
                                    uint64_t unit);
 
-// The clusters of a chunk as streams, in one buffer.
+// The clusters of a chunk as streams.
 class PackedChunk {
  public:
-  void clear();
+  // Empties it, with room for the streams of so many bytes of data, in whole clusters.
+  void clear(uint64_t data_bytes);
   // Compresses the clusters of `data`, the last of which may be short; clusters of zeros are left
   // out. `position` is a cluster's first byte.
   void pack(qcow2::Compressor& compressor, std::span<const std::byte> data, uint64_t position,
             uint64_t cluster_bytes);
+  // Takes streams as they are, without copying them, after a look at what they hold: clusters of
+  // zeros are left out, and what follows a stream is cut off. False: one of them cannot be taken.
+  bool take(qcow2::Decompressor& decompressor, const qcow2::CompressedBatch& batch,
+            uint64_t position, uint64_t cluster_bytes);
   const std::vector<qcow2::CompressedCluster>& streams() const { return streams_; }
   // Offsets in the disk of clusters of zeros.
   const std::vector<uint64_t>& zeros() const { return zeros_; }
@@ -40,10 +47,11 @@ class PackedChunk {
  private:
   std::unique_ptr<std::byte[]> buffer_;
   uint64_t buffer_bytes_ = 0;
+  uint64_t used_ = 0;
   std::vector<qcow2::CompressedCluster> streams_;
   std::vector<uint64_t> zeros_;
   std::vector<uint64_t> incompressible_;
-  std::vector<std::byte> last_;  // a short cluster, filled up with zeros
+  std::vector<std::byte> cluster_;  // a short one, filled up with zeros; or one that is looked at
 };
 
 }  // namespace hull::blockcore

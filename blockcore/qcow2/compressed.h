@@ -11,12 +11,33 @@
 #include "base/result.h"
 #include "blockcore/qcow2/format.h"
 
+struct libdeflate_decompressor;
+struct ZSTD_DCtx_s;
+
 namespace hull::blockcore::qcow2 {
 
-// Fills `cluster` from the beginning of `stream`; what follows in the stream is ignored. kCorrupt
-// if the stream is damaged or gives less.
-Result<void> decompress(CompressionType type, std::span<const std::byte> stream,
-                        std::span<std::byte> cluster);
+// One thread at a time.
+class Decompressor {
+ public:
+  explicit Decompressor(CompressionType type);
+  ~Decompressor();
+  Decompressor(Decompressor&&) noexcept;
+  Decompressor& operator=(Decompressor&&) = delete;
+
+  // Fills `cluster` from the beginning of `stream`; what follows in the stream is ignored. Returns
+  // how many bytes of `stream` that takes. kCorrupt if the stream is damaged or gives less.
+  Result<size_t> decompress(std::span<const std::byte> stream, std::span<std::byte> cluster);
+
+ private:
+  struct FreeInflate {
+    void operator()(libdeflate_decompressor* decompressor) const;
+  };
+  struct FreeZstd {
+    void operator()(ZSTD_DCtx_s* context) const;
+  };
+  std::unique_ptr<libdeflate_decompressor, FreeInflate> inflate_;
+  std::unique_ptr<ZSTD_DCtx_s, FreeZstd> zstd_;
+};
 
 // The clusters that were decompressed last, so that a guest that reads one in small pieces pays
 // once. Keyed by the L2 entry.

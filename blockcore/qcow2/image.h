@@ -14,7 +14,12 @@
 #include "blockcore/qcow2/overlap.h"
 #include "blockcore/qcow2/refcounts.h"
 
-namespace hull::blockcore::qcow2 {
+namespace hull::blockcore {
+
+class Qcow2Disk;
+class WorkerPool;
+
+namespace qcow2 {
 
 struct CacheSizes {
   // 8 MiB of L2 tables map 64 GiB in clusters of 64 KiB. Allocated as it is used.
@@ -61,7 +66,9 @@ struct Image {
   ClusterMap map;
   Claims claims;
   std::unique_ptr<Disk> backing;
+  Qcow2Disk* backing_image = nullptr;        // the same, if it is a qcow2 image
   std::unique_ptr<EncryptedFile> encrypted;  // of an image that is
+  WorkerPool* workers = nullptr;  // where many compressed clusters are decompressed at once
 };
 
 // image.map.load() for an operation that will change the mapping: an L1 entry that cannot be true
@@ -73,4 +80,5 @@ inline Task<Result<void>> load_for_change(Image& image, uint64_t offset) {
   co_return std::move(loaded);
 }
 
-}  // namespace hull::blockcore::qcow2
+}  // namespace qcow2
+}  // namespace hull::blockcore

@@ -67,6 +67,7 @@ Task<Result<std::unique_ptr<Qcow2Disk>>> Qcow2Disk::open(std::unique_ptr<File> f
   auto parts = std::make_unique<qcow2::Parts>(
       std::move(file), *std::move(header),
       qcow2::CacheSizes{options.l2_cache_bytes, options.refcount_cache_bytes});
+  parts->image.workers = options.workers;
   if ((*parts->image.header).encryption_method != qcow2::kEncryptionNone)
     parts->image.encrypted =
         std::make_unique<qcow2::EncryptedFile>(*parts->image.file, *std::move(cipher));
@@ -86,6 +87,7 @@ void Qcow2Disk::set_data_file(std::unique_ptr<File> data_file) {
   parts_->image.data_file = std::move(data_file);
 }
 void Qcow2Disk::set_backing(std::unique_ptr<Disk> backing) {
+  parts_->image.backing_image = dynamic_cast<Qcow2Disk*>(backing.get());
   parts_->image.backing = std::move(backing);
 }
 
@@ -133,6 +135,27 @@ Task<Result<void>> Qcow2Disk::write(uint64_t offset, std::span<const iovec> buff
     disk.bitmaps_->mark(at, total_bytes(from));
     co_return co_await disk.parts_->writer.write(at, from);
   }(*this, offset, buffers);
+}
+
+Task<Result<qcow2::CompressedBatch>> Qcow2Disk::load_compressed(uint64_t offset, uint64_t length,
+                                                                const qcow2::StreamFormat& format) {
+  qcow2::Image& image = parts_->image;
+  const uint64_t cluster_bytes = image.geometry.cluster_bytes();
+  // What follows the end of the disk in its last cluster is nobody's business.
+  length = offset < size_bytes() ? std::min(length, size_bytes() - offset) : 0;
+  if (length < cluster_bytes ||
+      format != qcow2::StreamFormat{image.geometry.cluster_bits, image.header->compression})
+    co_return qcow2::CompressedBatch{};
+  std::optional<qcow2::Extent> extent = image.map.find(offset, length);
+  while (!extent) {
+    CO_TRY_VOID(co_await image.map.load(offset));
+    extent = image.map.find(offset, length);
+  }
+  if (extent->kind == qcow2::ClusterKind::kCompressed)
+    co_return co_await parts_->reader.load_compressed(offset, length);
+  if (extent->kind != qcow2::ClusterKind::kUnallocated || image.backing_image == nullptr)
+    co_return qcow2::CompressedBatch{};
+  co_return co_await image.backing_image->load_compressed(offset, extent->length, format);
 }
 
 Task<Result<void>> Qcow2Disk::write_compressed(std::span<const qcow2::CompressedCluster> clusters) {

@@ -16,9 +16,13 @@
 
 namespace hull::blockcore {
 
+class WorkerPool;
+
 namespace qcow2 {
 class BitmapTracker;
+struct CompressedBatch;
 struct Parts;
+struct StreamFormat;
 }  // namespace qcow2
 
 struct Qcow2Options {
@@ -31,6 +35,9 @@ struct Qcow2Options {
   bool metadata_only = false;
   // set_data_file() will follow if header().has_data_file(). Else such an image is kUnsupported.
   bool allow_data_file = false;
+  // Where large reads of compressed clusters compute; outlives the disk. Absent: the engine's
+  // thread.
+  WorkerPool* workers = nullptr;
 };
 
 class Qcow2Disk final : public Disk {
@@ -67,6 +74,11 @@ class Qcow2Disk final : public Disk {
   Task<Result<BlockStatus>> block_status(uint64_t offset, uint64_t length) override;
   Task<Result<void>> close() override;
 
+  // The streams of the whole clusters that [offset, offset + length) begins with, as they are
+  // stored here or in a backing image; none if what is stored there is not of that format, or not
+  // compressed. `offset` is a cluster's first byte.
+  Task<Result<qcow2::CompressedBatch>> load_compressed(uint64_t offset, uint64_t length,
+                                                       const qcow2::StreamFormat& format);
   // Whole clusters, ascending, as streams that Compressor or another image has made in this image's
   // format; the last cluster of the disk is filled up with zeros. One call after the other makes
   // the same image every time.

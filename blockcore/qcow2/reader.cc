@@ -18,6 +18,13 @@ Task<Result<void>> Reader::read(uint64_t offset, std::span<const iovec> buffers)
     if (extent->kind == ClusterKind::kNormal && extent->length == total) {
       co_return co_await read_data(offset + done, extent->host_offset, buffers);
     }
+    if (extent->kind == ClusterKind::kCompressed) {
+      const IovecPart rest(buffers, done, total - done);
+      CO_TRY(const uint64_t length,
+             co_await compressed_.read(offset + done, *extent, rest.buffers()));
+      done += length;
+      continue;
+    }
     const IovecPart part(buffers, done, extent->length);
     CO_TRY_VOID(co_await read_extent(offset + done, *extent, part.buffers()));
     done += extent->length;
@@ -32,7 +39,6 @@ Task<Result<void>> Reader::read_extent(uint64_t offset, const Extent& extent,
     case ClusterKind::kUnallocated: co_return co_await read_backing(offset, buffers);
     case ClusterKind::kZero: zero_iovecs(buffers, 0, extent.length); co_return {};
     case ClusterKind::kCompressed:
-      co_return co_await read_compressed(offset, extent.entry, buffers);
     case ClusterKind::kInvalid: break;
   }
   co_return std::unexpected(image_.map.invalid_entry(offset, extent));
@@ -57,36 +63,6 @@ Task<Result<void>> Reader::read_backing(uint64_t offset, std::span<const iovec> 
   if (inside == total) co_return co_await image_.backing->read(offset, buffers);
   const IovecPart part(buffers, 0, inside);
   co_return co_await image_.backing->read(offset, part.buffers());
-}
-
-Task<Result<void>> Reader::read_compressed(uint64_t offset, L2Entry entry,
-                                           std::span<const iovec> buffers) {
-  const Geometry& geometry = image_.geometry;
-  const uint64_t in_cluster = geometry.offset_in_cluster(offset);
-  const uint64_t length = total_bytes(buffers);
-  const std::byte* bytes = decompressed_.find(entry.value);
-  if (bytes == nullptr) {
-    const CompressedExtent extent = compressed_extent(entry, geometry.cluster_bits);
-    if (extent.host_offset >= kMaxHostBytes)
-      co_return fail(ErrorKind::kCorrupt, "{}: the L2 entry of guest offset {:#x} is {:#x}",
-                     image_.file->path(), offset, entry.value);
-    auto stream = std::make_unique_for_overwrite<std::byte[]>(extent.bytes);
-    {
-      const InUse::Hold hold(image_.in_use);
-      const iovec buffer{stream.get(), extent.bytes};
-      CO_TRY_VOID(co_await image_.file->read_or_zero(extent.host_offset, {&buffer, 1}));
-    }
-    auto cluster = std::make_unique_for_overwrite<std::byte[]>(geometry.cluster_bytes());
-    CO_TRY_VOID(
-        decompress(image_.header->compression, {stream.get(), extent.bytes},
-                   {cluster.get(), geometry.cluster_bytes()})
-            .with_context(fmt::format("{}: guest offset {:#x}", image_.file->path(), offset)));
-    copy_to_iovecs(buffers, 0, {cluster.get() + in_cluster, length});
-    decompressed_.insert(entry.value, std::move(cluster));
-    co_return {};
-  }
-  copy_to_iovecs(buffers, 0, {bytes + in_cluster, length});
-  co_return {};
 }
 
 Task<Result<void>> Reader::read_for_copy(uint64_t offset, std::span<std::byte> data) {

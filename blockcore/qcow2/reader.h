@@ -4,14 +4,14 @@
 #include <cstdint>
 #include <span>
 
-#include "blockcore/qcow2/compressed.h"
+#include "blockcore/qcow2/compressed_reader.h"
 #include "blockcore/qcow2/image.h"
 
 namespace hull::blockcore::qcow2 {
 
 class Reader {
  public:
-  explicit Reader(Image& image) : image_(image), decompressed_(image.geometry.cluster_bytes()) {}
+  explicit Reader(Image& image) : image_(image), compressed_(image) {}
 
   // Inside the disk (Disk::read).
   Task<Result<void>> read(uint64_t offset, std::span<const iovec> buffers);
@@ -19,7 +19,11 @@ class Reader {
   Task<Result<void>> read_for_copy(uint64_t offset, std::span<std::byte> data);
 
   // Compressed clusters were freed: their places may hold something else soon.
-  void forget_compressed() { decompressed_.clear(); }
+  void forget_compressed() { compressed_.forget(); }
+  // CompressedReader::load().
+  Task<Result<CompressedBatch>> load_compressed(uint64_t offset, uint64_t length) {
+    return compressed_.load(offset, length);
+  }
 
  private:
   Task<Result<void>> read_extent(uint64_t offset, const Extent& extent,
@@ -27,11 +31,9 @@ class Reader {
   Task<Result<void>> read_data(uint64_t offset, uint64_t host_offset,
                                std::span<const iovec> buffers);
   Task<Result<void>> read_backing(uint64_t offset, std::span<const iovec> buffers);
-  Task<Result<void>> read_compressed(uint64_t offset, L2Entry entry,
-                                     std::span<const iovec> buffers);
 
   Image& image_;
-  DecompressedClusters decompressed_;
+  CompressedReader compressed_;
 };
 
 }  // namespace hull::blockcore::qcow2

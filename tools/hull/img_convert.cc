@@ -30,7 +30,7 @@ struct ConvertCommand {
   std::string cache = "unsafe";
   std::string source_cache = "writeback";
   std::string sparse;
-  std::string coroutines = "8";
+  std::string coroutines;
   std::string rate;
   bool compress = false;
   bool no_create = false;
@@ -128,18 +128,22 @@ Result<void> convert_now(ConvertCommand& command) {
   const CacheMode source_cache = TRY(parse_img_cache(command.source_cache));
   CopyOptions copy;
   copy.sparse_bytes = TRY(sparse_bytes(command));
-  copy.chunks_in_flight = static_cast<unsigned>(
-      TRY(parse_img_number(command.coroutines, "number of coroutines", 1, kMaxCoroutines)));
+  if (!command.coroutines.empty())
+    copy.chunks_in_flight = static_cast<unsigned>(
+        TRY(parse_img_number(command.coroutines, "number of coroutines", 1, kMaxCoroutines)));
   copy.salvage = command.salvage;
   if (!command.rate.empty()) copy.bytes_per_second = TRY(parse_img_size(command.rate));
 
   const auto engine = TRY(make_copy_engine(source_cache, cache));
+  const auto workers = make_copy_workers(*engine);
+  copy.workers = workers.get();
   std::vector<ImgDisk> sources;
   uint64_t size_bytes = 0;
   for (size_t i = 0; i + 1 < command.files.size(); ++i) {
     const ImgName name =
         TRY(parse_img_name(command.files[i], command.format, command.common.image_opts));
-    sources.push_back(TRY(open_img(*engine, command.common, name, {.cache = source_cache})));
+    sources.push_back(TRY(open_img(*engine, command.common, name,
+                                   {.cache = source_cache, .workers = workers.get()})));
     size_bytes += sources.back().disk->size_bytes();
   }
   bool has_backing = false;
@@ -156,11 +160,11 @@ Result<void> convert_now(ConvertCommand& command) {
   };
   for (const ImgDisk& source : sources) {
     copy.length = source.disk->size_bytes();
+    copy.streams_from = source.qcow2;
     copy.progress = [&progress, &copy, size_bytes](uint64_t done) {
       progress.update(copy.target_offset + done, size_bytes);
     };
-    TRY(engine->run_until_done(
-        blockcore::copy_disk(*engine, *source.disk, *target.image.disk, copy)));
+    TRY(engine->run_until_done(blockcore::copy_disk(*source.disk, *target.image.disk, copy)));
     copy.target_offset += copy.length;
   }
   TRY(engine->run_until_done(target.image.disk->close()));
@@ -184,7 +188,7 @@ void add_options(CLI::App& app, ConvertCommand& command) {
   app.add_option("-S", command.sparse, "zeros of this many bytes are left out; 0: none (4k)");
   app.add_option("-t", command.cache, "cache mode of the target (unsafe)");
   app.add_option("-T", command.source_cache, "cache mode of FILE (writeback)");
-  app.add_option("-m", command.coroutines, "chunks in flight, 1 to 16 (8)");
+  app.add_option("-m", command.coroutines, "chunks in flight, 1 to 16");
   app.add_flag("-W", command.out_of_order, "accepted; never needed for speed");
   app.add_option("-r", command.rate, "at most this many bytes a second");
   app.add_flag("--salvage", command.salvage, "go on after read errors, with zeros");

@@ -2,9 +2,26 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <thread>
+
 namespace hull::cli {
 
 using namespace blockcore;
+
+namespace {
+
+constexpr unsigned kMaxWorkers = 16;
+// Behind the page cache more would only fill the processor's caches.
+constexpr unsigned kBufferedChunks = 4;
+constexpr unsigned kOtherChunks = 8;
+
+bool is_regular_file(const std::string& path) {
+  struct stat facts{};
+  return ::stat(path.c_str(), &facts) == 0 && S_ISREG(facts.st_mode);
+}
+
+}  // namespace
 
 Result<ImgTarget> make_img_target(IoEngine& engine, const ImgCommon& common,
                                   CreateImageOptions create, CacheMode cache) {
@@ -13,9 +30,8 @@ Result<ImgTarget> make_img_target(IoEngine& engine, const ImgCommon& common,
   const bool has_backing = !create.qcow2.backing_name.empty();
   (void)TRY(engine.run_until_done(create_image(engine, std::move(create))));
   ImgTarget target = TRY(open_img_target(engine, common, name, cache));
-  struct stat facts{};
-  const bool is_device = ::stat(name.path.c_str(), &facts) == 0 && S_ISBLK(facts.st_mode);
-  target.is_zero = !has_backing && (target.image.format == DiskFormat::kQcow2 || !is_device);
+  target.is_zero =
+      !has_backing && (target.image.format == DiskFormat::kQcow2 || is_regular_file(name.path));
   return target;
 }
 
@@ -23,11 +39,16 @@ Result<ImgTarget> open_img_target(IoEngine& engine, const ImgCommon& common, con
                                   CacheMode cache) {
   ImgTarget target;
   target.image = TRY(open_img(engine, common, name, {.cache = cache, .writable = true}));
+  target.is_buffered_file = target.image.disk->alignment_bytes() == 1 && is_regular_file(name.path);
   return target;
 }
 
 void suit_target(const ImgTarget& target, CopyOptions& options) {
   options.target_is_zero = options.target_is_zero || target.is_zero;
+  // The kernel lets one buffered write to a file run at a time; the others would only contend.
+  options.in_order = target.is_buffered_file;
+  if (options.chunks_in_flight == 0)
+    options.chunks_in_flight = target.is_buffered_file ? kBufferedChunks : kOtherChunks;
   if (target.image.qcow2 == nullptr) return;
   const qcow2::Geometry& geometry = target.image.qcow2->header().geometry;
   options.target_unit_bytes = geometry.granule_bytes();
@@ -41,6 +62,11 @@ Result<std::unique_ptr<IoEngine>> make_copy_engine(CacheMode source, CacheMode t
   };
   return IoEngine::create(is_direct(source) && is_direct(target) ? IoEngineKind::kAutomatic
                                                                  : IoEngineKind::kThreads);
+}
+
+std::unique_ptr<WorkerPool> make_copy_workers(IoEngine& engine) {
+  return std::make_unique<WorkerPool>(
+      engine, std::clamp(std::thread::hardware_concurrency(), 1U, kMaxWorkers));
 }
 
 }  // namespace hull::cli

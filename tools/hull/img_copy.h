@@ -3,6 +3,7 @@
 
 #include "blockcore/image/copy.h"
 #include "blockcore/image/create.h"
+#include "blockcore/worker_pool.h"
 #include "tools/hull/img_open.h"
 #include "tools/hull/img_progress.h"
 
@@ -10,7 +11,8 @@ namespace hull::cli {
 
 struct ImgTarget {
   ImgDisk image;
-  bool is_zero = false;  // reads as zeros where nothing has been written
+  bool is_zero = false;           // reads as zeros where nothing has been written
+  bool is_buffered_file = false;  // a regular file behind the page cache
 };
 
 // Makes the image that `create` describes, with a size, and opens it.
@@ -21,12 +23,16 @@ Result<ImgTarget> make_img_target(blockcore::IoEngine& engine, const ImgCommon& 
 Result<ImgTarget> open_img_target(blockcore::IoEngine& engine, const ImgCommon& common,
                                   const ImgName& name, blockcore::CacheMode cache);
 
-// Fills in what follows from the target: target_is_zero, target_unit_bytes, in_order.
+// Fills in what follows from the target: target_is_zero, target_unit_bytes, in_order,
+// chunks_in_flight unless it is given.
 void suit_target(const ImgTarget& target, blockcore::CopyOptions& options);
 
 // Buffered transfers cost processor time in the caller's thread: a pool of threads spreads it.
 // O_DIRECT is better served by io_uring.
 Result<std::unique_ptr<blockcore::IoEngine>> make_copy_engine(blockcore::CacheMode source,
                                                               blockcore::CacheMode target);
+
+// A thread for each processor, for codecs. Outlives the disks that are opened with it.
+std::unique_ptr<blockcore::WorkerPool> make_copy_workers(blockcore::IoEngine& engine);
 
 }  // namespace hull::cli

@@ -71,7 +71,8 @@ Result<void> dd_now(DdCommand& command) {
   const ImgName name =
       TRY(parse_img_name(operands.input, command.format, command.common.image_opts));
   const auto engine = TRY(make_copy_engine(CacheMode::kWriteback, CacheMode::kWriteback));
-  const ImgDisk source = TRY(open_img(*engine, command.common, name, {}));
+  const auto workers = make_copy_workers(*engine);
+  const ImgDisk source = TRY(open_img(*engine, command.common, name, {.workers = workers.get()}));
   const uint64_t size = source.disk->size_bytes();
   blockcore::CopyOptions copy;
   copy.source_offset = std::min(size, blocks(operands.skip, operands.block_bytes));
@@ -80,8 +81,7 @@ Result<void> dd_now(DdCommand& command) {
   const ImgTarget target =
       TRY(make_img_target(*engine, command.common, create, CacheMode::kWriteback));
   suit_target(target, copy);
-  TRY(engine->run_until_done(
-      blockcore::copy_disk(*engine, *source.disk, *target.image.disk, copy)));
+  TRY(engine->run_until_done(blockcore::copy_disk(*source.disk, *target.image.disk, copy)));
   TRY(engine->run_until_done(target.image.disk->close()));
   return engine->run_until_done(source.disk->close());
 }

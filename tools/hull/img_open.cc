@@ -32,7 +32,8 @@ Result<ImgDisk> open_img(IoEngine& engine, const ImgCommon& common, const ImgNam
                       .cache = name.cache.value_or(how.cache),
                       .read_only = !writable,
                       .unmap = writable,
-                      .lock = writable || !common.force_share};
+                      .lock = writable || !common.force_share,
+                      .workers = how.workers};
   if (!how.backing) options.backing.emplace();
   if (!name.key_secret.empty()) options.secret = TRY(common.secrets.need(name.key_secret));
   OpenedImage opened = TRY(engine.run_until_done(open_image(engine, std::move(options))));

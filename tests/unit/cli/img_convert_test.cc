@@ -77,6 +77,64 @@ TEST_F(ImgConvert, BackingFileIsNotCopied) {
   EXPECT_LT(std::filesystem::file_size(directory_ / "copy"), 400000U);
 }
 
+TEST_F(ImgConvert, StreamsOfOneKindAreCopiedAsTheyAre) {
+  if (!testing::have_qemu_img()) GTEST_SKIP() << "no qemu-img";
+  ASSERT_EQ(hull_img("convert -f raw -c -O qcow2 @src @ours").exit_code, 0);
+  // Another program's streams are other bytes for the same data.
+  ASSERT_EQ(qemu_img("convert -f raw -c -O qcow2 @src @theirs").exit_code, 0);
+  ASSERT_EQ(hull_img("convert -c -O qcow2 @theirs @copy").exit_code, 0);
+  expect_copy("@copy");
+  EXPECT_NE(testing::load_file(directory_ / "copy"), testing::load_file(directory_ / "ours"));
+  EXPECT_LE(std::filesystem::file_size(directory_ / "copy"),
+            std::filesystem::file_size(directory_ / "theirs"));
+  ASSERT_EQ(hull_img("convert -c -O qcow2 @copy @again").exit_code, 0);
+  EXPECT_EQ(testing::load_file(directory_ / "again"), testing::load_file(directory_ / "copy"));
+}
+
+TEST_F(ImgConvert, StreamsOfAnotherKindAreMadeAnew) {
+  for (const char* options : {"compression_type=zstd", "cluster_size=32k", "compat=0.10"}) {
+    ASSERT_EQ(
+        hull_img(std::string("convert -f raw -c -O qcow2 -o ") + options + " @src @a").exit_code,
+        0);
+    ASSERT_EQ(hull_img("convert -c -O qcow2 @a @b").exit_code, 0);
+    expect_copy("@b");
+  }
+}
+
+TEST_F(ImgConvert, StreamsBelowAnOverlayAreCopied) {
+  ASSERT_EQ(hull_img("convert -f raw -c -O qcow2 @src @base").exit_code, 0);
+  ASSERT_EQ(hull_img("create -q -f qcow2 -b base -F qcow2 @top 4M").exit_code, 0);
+  testing::save_file(directory_ / "patch", testing::Bytes(100000, 0x5a));
+  ASSERT_EQ(hull_img("convert -f raw -n -O qcow2 @patch @top").exit_code, 0);
+  ASSERT_EQ(hull_img("convert -c -O qcow2 @top @flat").exit_code, 0);
+  EXPECT_EQ(hull_img("compare @top @flat").exit_code, 0);
+  if (testing::have_qemu_img()) EXPECT_EQ(qemu_img("compare @top @flat").exit_code, 0);
+}
+
+TEST_F(ImgConvert, StreamsThatDoNotMeetTheTargetsClustersAreMadeAnew) {
+  ASSERT_EQ(hull_img("convert -f raw -c -O qcow2 @src @one").exit_code, 0);
+  ASSERT_EQ(hull_img("convert -c -O qcow2 @one @one @two").exit_code, 0);
+  ASSERT_EQ(hull_img("convert @two @raw").exit_code, 0);
+  testing::Bytes expected = testing::load_file(directory_ / "src");
+  const testing::Bytes once = expected;
+  expected.insert(expected.end(), once.begin(), once.end());
+  EXPECT_EQ(testing::load_file(directory_ / "raw"), expected);
+}
+
+TEST_F(ImgConvert, DamagedStreamIsAnErrorUnlessSalvaged) {
+  testing::Bytes letters(2 << 20);
+  std::mt19937 random(3);
+  for (uint8_t& byte : letters) byte = static_cast<uint8_t>("abcdefgh"[random() % 8]);
+  testing::save_file(directory_ / "letters", letters);
+  ASSERT_EQ(hull_img("convert -f raw -c -O qcow2 @letters @one").exit_code, 0);
+  testing::Bytes image = testing::load_file(directory_ / "one");
+  std::fill(image.end() - 20000, image.end() - 600, uint8_t{0xff});
+  testing::save_file(directory_ / "one", image);
+  EXPECT_EQ(hull_img("convert -c -O qcow2 @one @two").exit_code, 1);
+  EXPECT_EQ(hull_img("convert @one @two").exit_code, 1);
+  EXPECT_EQ(hull_img("convert -q --salvage -c -O qcow2 @one @two").exit_code, 0);
+}
+
 TEST_F(ImgConvert, ExistingTargetIsOverwrittenWithoutCreation) {
   testing::save_file(directory_ / "old", testing::Bytes(kDiskBytes + 512, 0x55));
   ASSERT_EQ(hull_img("convert -f raw -n -O raw @src @old").exit_code, 0);
