@@ -61,6 +61,10 @@ class ClusterMap {
   // cluster held and what the host cluster holds until then are both zeros.
   void set_entry(uint64_t cluster, L2Entry entry, bool unordered = false);
 
+  // Copies the table of that L1 entry, which is the active image's alone, to a cluster before
+  // `limit`; false if none is free there.
+  Task<Result<bool>> move_table(uint64_t l1_index, uint64_t limit);
+
   // The L2 tables from that L1 entry on, which are empty in the file as well, are unlinked. Nothing
   // may be dirty, and no operation in flight.
   void drop_tables(uint64_t first_l1_index);
@@ -85,6 +89,7 @@ class ClusterMap {
   void unlink(L2Entry entry);
   Task<Result<void>> add_table(uint64_t cluster);
   Task<Result<void>> copy_table(uint64_t l1_index);
+  Task<Result<void>> copy_table_to(uint64_t l1_index, HostRun place);
   Task<Result<void>> write_copy(uint64_t old_offset, uint64_t new_offset);
 
   File& file_;

@@ -41,19 +41,40 @@ Task<Result<void>> ClusterMap::add_table(uint64_t cluster) {
 }
 
 Task<Result<void>> ClusterMap::copy_table(uint64_t l1_index) {
-  CO_TRY(const uint64_t old_offset, table_offset(l1_index));
   CO_TRY(const Refcounts::Allocation allocation, co_await refcounts_.allocate(1));
-  const uint64_t new_offset = geometry_.offset_of(allocation.run.first);
-  auto copied = co_await write_copy(old_offset, new_offset);
-  if (!copied) {
+  co_return co_await copy_table_to(l1_index, allocation.run);
+}
+
+Task<Result<bool>> ClusterMap::move_table(uint64_t l1_index, uint64_t limit) {
+  const AsyncMutex::Guard guard = co_await changing_tables_.lock();
+  CHECK((l1_[l1_index] & kCopiedFlag) != 0);
+  CO_TRY(const Refcounts::Allocation allocation, co_await refcounts_.allocate(1));
+  if (allocation.run.first >= limit) {
     std::vector<HostRun> unused{allocation.run};
+    (void)co_await refcounts_.release(std::move(unused), false);
+    co_return false;
+  }
+  CO_TRY_VOID(co_await copy_table_to(l1_index, allocation.run));
+  co_return true;
+}
+
+// Slices of the old table that are cached are now those of the copy: what they say about sharing is
+// the same. Those that are dirty are written to the copy by the next commit, before the L1 table.
+Task<Result<void>> ClusterMap::copy_table_to(uint64_t l1_index, HostRun place) {
+  auto old_offset = table_offset(l1_index);
+  const uint64_t new_offset = geometry_.offset_of(place.first);
+  Result<void> copied;
+  if (old_offset)
+    copied = co_await write_copy(*old_offset, new_offset);
+  else
+    copied = std::unexpected(std::move(old_offset).error());
+  if (!copied) {
+    std::vector<HostRun> unused{place};
     (void)co_await refcounts_.release(std::move(unused), false);
     co_return std::move(copied);
   }
-  // Slices of the shared table that are cached are clean, and now those of the copy; what they say
-  // about sharing is the same.
   l1_.set(l1_index, new_offset | kCopiedFlag);
-  add_run(unlinked_, {geometry_.cluster_of(old_offset), 1});
+  add_run(unlinked_, {geometry_.cluster_of(*old_offset), 1});
   co_return {};
 }
 

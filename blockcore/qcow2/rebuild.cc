@@ -13,17 +13,20 @@
 namespace hull::blockcore::qcow2 {
 namespace {
 
-// Where the new structures go: table, then blocks, past everything that is used.
+// Where the new structures go: table, then blocks.
 struct NewRefcounts {
   uint64_t first_cluster = 0;
   uint64_t table_clusters = 1;
   uint64_t blocks = 1;
+  uint64_t used_end = 0;  // everything else lies before it
   uint64_t end() const { return first_cluster + table_clusters + blocks; }
+  uint64_t counted() const { return std::max(used_end, end()); }
+  bool holds(uint64_t cluster) const { return cluster >= first_cluster && cluster < end(); }
 };
 
 void grow_to_fit(NewRefcounts& plan, const Geometry& geometry) {
   for (;;) {
-    const uint64_t blocks = divide_up(plan.end(), geometry.refcounts_per_block());
+    const uint64_t blocks = divide_up(plan.counted(), geometry.refcounts_per_block());
     const uint64_t tables = geometry.clusters_for(blocks * 8);
     if (blocks <= plan.blocks && tables <= plan.table_clusters) return;
     plan.blocks = std::max(plan.blocks, blocks);
@@ -55,11 +58,10 @@ Result<NewRefcounts> plan(const References& references, const Geometry& geometry
 Result<void> fill_block(const NewRefcounts& plan, const References& references,
                         const Geometry& geometry, uint64_t first, std::span<std::byte> block) {
   std::ranges::fill(block, std::byte{});
-  const uint64_t end = std::min(plan.end(), first + geometry.refcounts_per_block());
+  const uint64_t end = std::min(plan.counted(), first + geometry.refcounts_per_block());
   for (uint64_t cluster = first; cluster < end; ++cluster) {
     uint64_t count = 1;
-    if (cluster < plan.first_cluster)
-      count = cluster < references.clusters() ? references[cluster] : 0;
+    if (!plan.holds(cluster)) count = cluster < references.clusters() ? references[cluster] : 0;
     if (count > geometry.max_refcount())
       return fail(ErrorKind::kCorrupt, "host cluster {:#x} has {} references, too many for {} bits",
                   geometry.offset_of(cluster), count, geometry.refcount_bits());
@@ -83,7 +85,82 @@ Task<Result<void>> write_structures(File& file, const Geometry& geometry, const 
   co_return co_await file.flush();
 }
 
+// Sorted.
+Task<Result<std::vector<uint64_t>>> clusters_of_structures(File& file, const Header& header) {
+  const Geometry& geometry = header.geometry;
+  CO_TRY(const std::vector<uint64_t> table,
+         co_await read_table(file, header.refcount_table_offset,
+                             geometry.offset_of(header.refcount_table_clusters) / 8));
+  std::vector<uint64_t> clusters;
+  clusters.reserve(header.refcount_table_clusters + table.size());
+  for (uint64_t i = 0; i < header.refcount_table_clusters; ++i)
+    clusters.push_back(geometry.cluster_of(header.refcount_table_offset) + i);
+  for (const uint64_t entry : table)
+    if ((entry & kRefcountOffsetMask) != 0)
+      clusters.push_back(geometry.cluster_of(entry & kRefcountOffsetMask));
+  std::ranges::sort(clusters);
+  co_return clusters;
+}
+
+// The first row of free clusters, where the old structures are not either: until the header says
+// otherwise, they count.
+NewRefcounts find_place(const References& references, const std::vector<uint64_t>& old,
+                        uint64_t used_end, const Geometry& geometry) {
+  NewRefcounts place{.first_cluster = 1, .used_end = used_end};
+  for (uint64_t next = 1;; ++next) {
+    grow_to_fit(place, geometry);
+    if (next >= place.end()) return place;
+    if ((next < references.clusters() && references[next] != 0) ||
+        std::ranges::binary_search(old, next))
+      place.first_cluster = next + 1;
+  }
+}
+
+// Returns how many clusters before `end` are free, after giving them back.
+Task<Result<uint64_t>> give_back_holes(File& file, const References& references,
+                                       const std::vector<uint64_t>& structures, uint64_t end,
+                                       const Geometry& geometry) {
+  uint64_t holes = 0;
+  uint64_t first = 0;  // of a row of free clusters
+  for (uint64_t cluster = 0; cluster <= end; ++cluster) {
+    if (cluster < end && cluster < references.clusters() && references[cluster] == 0 &&
+        !std::ranges::binary_search(structures, cluster))
+      continue;
+    // A hint to the host: if it fails, nothing is lost.
+    if (cluster > first)
+      (void)co_await file.discard(geometry.offset_of(first), geometry.offset_of(cluster - first));
+    holes += cluster - first;
+    first = cluster + 1;
+  }
+  co_return holes;
+}
+
 }  // namespace
+
+Task<Result<uint64_t>> pack_refcounts(File& file, ImageHeader& header) {
+  const Geometry geometry = header->geometry;
+  CO_TRY(References references, References::create(file.size_bytes(), geometry));
+  Findings findings;
+  CO_TRY_VOID(co_await count_references(file, *header, references, findings));
+  if (findings.corruptions != 0)
+    co_return fail(ErrorKind::kCorrupt, "cannot shorten the file: {}", findings.messages.front());
+  CO_TRY(std::vector<uint64_t> structures, co_await clusters_of_structures(file, *header));
+  uint64_t used_end = references.clusters();
+  while (used_end != 0 && references[used_end - 1] == 0) --used_end;
+  const NewRefcounts place = find_place(references, structures, used_end, geometry);
+  if (place.counted() < structures.back() + 1) {
+    CO_TRY_VOID(co_await write_structures(file, geometry, place, references));
+    CO_TRY_VOID(co_await header.set_refcount_table(file, geometry.offset_of(place.first_cluster),
+                                                   static_cast<uint32_t>(place.table_clusters)));
+    CO_TRY(structures, co_await clusters_of_structures(file, *header));
+  }
+  const uint64_t end = std::max(used_end, structures.back() + 1);
+  if (!file.is_block_device() && geometry.offset_of(end) < file.size_bytes()) {
+    CO_TRY_VOID(file.set_size(geometry.offset_of(end)));
+    CO_TRY_VOID(co_await file.flush());
+  }
+  co_return co_await give_back_holes(file, references, structures, end, geometry);
+}
 
 Task<Result<void>> write_new_refcounts(File& file, ImageHeader& header,
                                        const References& references, bool clear_dirty) {

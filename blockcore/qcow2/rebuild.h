@@ -17,4 +17,10 @@ Task<Result<void>> write_new_refcounts(File& file, ImageHeader& header,
 // Whoever has the image open opens it again.
 Task<Result<void>> change_refcount_width(File& file, ImageHeader& header, uint32_t refcount_order);
 
+// Shortens the file as far as what lies in it allows: new refcount structures, as small as they can
+// be, go into the first free clusters, if the old ones are in the way; then what is behind the last
+// cluster in use is cut off, and free clusters before it are given back to the host. Returns how
+// many those are. kCorrupt if the image has errors. Whoever has the image open opens it again.
+Task<Result<uint64_t>> pack_refcounts(File& file, ImageHeader& header);
+
 }  // namespace hull::blockcore::qcow2

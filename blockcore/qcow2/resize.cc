@@ -21,33 +21,6 @@ Result<void> check_resizable(const Header& header) {
   return {};
 }
 
-// Copies the L1 table to where it has room for `entries`.
-Task<Result<void>> move_l1(Parts& parts, uint32_t entries) {
-  Image& image = parts.image;
-  const Geometry& geometry = image.geometry;
-  const HostRun old{geometry.cluster_of(image.header->l1_offset),
-                    geometry.clusters_for(uint64_t{image.header->l1_entries} * 8)};
-  std::vector<std::byte> table(uint64_t{image.header->l1_entries} * 8);
-  if (!table.empty())
-    CO_TRY_VOID(co_await read_exactly(*image.file, image.header->l1_offset, table));
-  table.resize(align_up<uint64_t>(uint64_t{entries} * 8, geometry.cluster_bytes()));
-  CO_TRY(const HostRun place,
-         co_await image.refcounts.allocate_row(geometry.cluster_of(table.size())));
-  const uint64_t offset = geometry.offset_of(place.first);
-  auto moved = co_await write_exactly(*image.file, offset, table);
-  // Counted before it is referred to.
-  if (moved) moved = co_await parts.committer.commit_all();
-  if (moved) moved = co_await image.file->flush();
-  if (!moved) {
-    (void)co_await image.refcounts.release({place}, /*punch=*/true);
-    co_return std::move(moved);
-  }
-  // If this fails, nobody knows which of the two tables the file's header names: both stay.
-  CO_TRY_VOID(co_await image.header.set_mapping(*image.file, image.size_bytes(), offset, entries));
-  if (old.count != 0) (void)co_await image.refcounts.release({old}, /*punch=*/true);
-  co_return {};
-}
-
 Task<Result<void>> write_zeros(Parts& parts, uint64_t offset, uint64_t end) {
   while (offset < end) {
     const iovec buffer{zeros.data(), std::min<uint64_t>(end - offset, zeros.size())};
@@ -183,6 +156,32 @@ Task<Result<void>> shrink(Parts& parts, uint64_t size_bytes) {
 }
 
 }  // namespace
+
+Task<Result<void>> move_l1(Parts& parts, uint32_t entries) {
+  Image& image = parts.image;
+  const Geometry& geometry = image.geometry;
+  const HostRun old{geometry.cluster_of(image.header->l1_offset),
+                    geometry.clusters_for(uint64_t{image.header->l1_entries} * 8)};
+  std::vector<std::byte> table(uint64_t{image.header->l1_entries} * 8);
+  if (!table.empty())
+    CO_TRY_VOID(co_await read_exactly(*image.file, image.header->l1_offset, table));
+  table.resize(align_up<uint64_t>(uint64_t{entries} * 8, geometry.cluster_bytes()));
+  CO_TRY(const HostRun place,
+         co_await image.refcounts.allocate_row(geometry.cluster_of(table.size())));
+  const uint64_t offset = geometry.offset_of(place.first);
+  auto moved = co_await write_exactly(*image.file, offset, table);
+  // Counted before it is referred to.
+  if (moved) moved = co_await parts.committer.commit_all();
+  if (moved) moved = co_await image.file->flush();
+  if (!moved) {
+    (void)co_await image.refcounts.release({place}, /*punch=*/true);
+    co_return std::move(moved);
+  }
+  // If this fails, nobody knows which of the two tables the file's header names: both stay.
+  CO_TRY_VOID(co_await image.header.set_mapping(*image.file, image.size_bytes(), offset, entries));
+  if (old.count != 0) (void)co_await image.refcounts.release({old}, /*punch=*/true);
+  co_return {};
+}
 
 Task<Result<void>> resize(Parts& parts, ResizeOptions options) {
   CO_TRY_VOID(check_resizable(*parts.image.header));

@@ -23,4 +23,8 @@ struct ResizeOptions {
 // the L1 table would be too large.
 Task<Result<void>> resize(Parts& parts, ResizeOptions options);
 
+// Copies the L1 table to the first place that has room for `entries`, no fewer than it has, and
+// frees the old one. The map has to be reloaded.
+Task<Result<void>> move_l1(Parts& parts, uint32_t entries);
+
 }  // namespace hull::blockcore::qcow2

@@ -20,6 +20,7 @@ constexpr Verb kImgVerbs[] = {
     {"resize", "give an image another size", img_resize, nullptr},
     {"rebase", "give an overlay another backing file, or none", img_rebase, nullptr},
     {"commit", "write an overlay into its backing file", img_commit, nullptr},
+    {"compact", "give back the space that an image does not need", img_compact, nullptr},
     {"compare", "say whether two images have the same contents", img_compare, nullptr},
     {"measure", "say how large a new image would be", img_measure, nullptr},
     {"convert", "copy an image into another format, or compress it", img_convert, nullptr},

@@ -33,6 +33,7 @@ int img_map(Arguments arguments);
 int img_snapshot(Arguments arguments);
 int img_bitmap(Arguments arguments);
 int img_amend(Arguments arguments);
+int img_compact(Arguments arguments);
 int img_compare(Arguments arguments);
 int img_measure(Arguments arguments);
 int img_convert(Arguments arguments);
