@@ -1,6 +1,10 @@
 #include "blockcore/image/measure.h"
 
+#include <vector>
+
 #include "base/checked.h"
+#include "blockcore/qcow2/bitmap_directory.h"
+#include "blockcore/qcow2/parts.h"
 
 namespace hull::blockcore {
 namespace {
@@ -61,6 +65,22 @@ Task<Result<uint64_t>> count_data(Disk& source, uint64_t cluster_bytes) {
   co_return bytes;
 }
 
+// What copies of the source's bitmaps take at most: data, tables and the directory.
+Task<Result<uint64_t>> measure_bitmaps(Qcow2Disk& source, const Geometry& geometry) {
+  CO_TRY(const qcow2::BitmapDirectory directory,
+         co_await qcow2::read_bitmap_directory(*source.parts().image.file, source.header()));
+  uint64_t bytes = 0;
+  std::vector<qcow2::Bitmap> entries;
+  for (const qcow2::Bitmap& bitmap : directory.bitmaps) {
+    const uint64_t clusters =
+        geometry.clusters_for(qcow2::bitmap_bytes(source.size_bytes(), bitmap.granularity_bits));
+    bytes += geometry.offset_of(clusters + geometry.clusters_for(clusters * sizeof(uint64_t)));
+    entries.push_back({.name = bitmap.name});
+  }
+  CO_TRY(const std::vector<std::byte> encoded, qcow2::encode_bitmap_directory(entries));
+  co_return bytes + geometry.offset_of(geometry.clusters_for(encoded.size()));
+}
+
 }  // namespace
 
 Result<ImageMeasure> measure_image(const CreateImageOptions& options, uint64_t size_bytes) {
@@ -79,8 +99,9 @@ Task<Result<ImageMeasure>> measure_copy(CreateImageOptions options, Disk& source
     CO_TRY(data, co_await count_data(source, geometry.cluster_bytes()));
   }
   CO_TRY(ImageMeasure measure, measure_qcow2(options, source.size_bytes(), data));
-  if (qcow2 != nullptr && qcow2->header().version >= 3 && options.qcow2.version >= 3)
-    measure.bitmap_bytes = 0;
+  if (qcow2 != nullptr && qcow2->header().version >= 3 && options.qcow2.version >= 3) {
+    CO_TRY(measure.bitmap_bytes, co_await measure_bitmaps(*qcow2, geometry));
+  }
   co_return measure;
 }
 

@@ -55,6 +55,11 @@ int img_fail(const Error& error) {
 }
 
 std::optional<int> parse_img_words(CLI::App& app, Arguments arguments) {
+  // Of an option that is given twice the last counts, as with getopt.
+  for (CLI::Option* option : app.get_options())
+    if (!option->get_positional() && option->get_expected_max() <= 1 &&
+        option->get_multi_option_policy() == CLI::MultiOptionPolicy::Throw)
+      option->take_last();
   // CLI11 wants them reversed.
   std::vector<std::string> words(arguments.rbegin(), arguments.rend());
   try {
