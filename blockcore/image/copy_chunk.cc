@@ -60,7 +60,8 @@ void PackedChunk::pack(qcow2::Compressor& compressor, std::span<const std::byte>
     CHECK(used_ + cluster_bytes <= buffer_bytes_);
     // One byte less than the cluster: a stream of its size would gain nothing.
     const std::span<std::byte> out(buffer_.get() + used_, cluster_bytes - 1);
-    const size_t length = compressor.compress(cluster, out);
+    const size_t length = compressor.compress(
+        cluster, out, qcow2::Compressor::effort_for((position + offset) / cluster_bytes));
     if (length == 0) {
       incompressible_.push_back(position + offset);
     } else {

@@ -27,9 +27,17 @@ class Compressor {
   Compressor(Compressor&&) noexcept;
   Compressor& operator=(Compressor&&) = delete;
 
+  // Two levels: one is quick, the other makes smaller streams. By turns they are as fast as can be
+  // for images no larger than those of others.
+  enum class Effort : uint8_t { kQuick, kSmall };
+  static Effort effort_for(uint64_t cluster) {
+    return cluster % 2 == 0 ? Effort::kSmall : Effort::kQuick;
+  }
+
   // The length of the stream in `out`; 0 if it would be longer than `out`, which a cluster that
   // does not get smaller by compression is.
-  size_t compress(std::span<const std::byte> cluster, std::span<std::byte> out);
+  size_t compress(std::span<const std::byte> cluster, std::span<std::byte> out,
+                  Effort effort = Effort::kSmall);
 
  private:
   struct FreeDeflate {
@@ -39,6 +47,7 @@ class Compressor {
     void operator()(ZSTD_CCtx_s* context) const;
   };
   std::unique_ptr<libdeflate_compressor, FreeDeflate> deflate_;
+  std::unique_ptr<libdeflate_compressor, FreeDeflate> quick_deflate_;
   std::unique_ptr<ZSTD_CCtx_s, FreeZstd> zstd_;
 };
 
