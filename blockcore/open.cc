@@ -174,6 +174,7 @@ Task<Result<void>> open_chain(IoEngine& engine, const OpenOptions& options, bool
                      .secret = level->secret,
                      .allow_data_file = true,
                      .workers = options.workers};
+    if (depth == 1) how.snapshot = options.snapshot;
     CO_TRY(std::unique_ptr<Qcow2Disk> image,
            co_await Qcow2Disk::open(std::move(file), std::move(how)));
     if (image->header().has_data_file())

@@ -15,6 +15,7 @@
 #include "blockcore/file.h"
 #include "blockcore/io_engine.h"
 #include "blockcore/secret.h"
+#include "blockcore/snapshot_choice.h"
 
 namespace hull::blockcore {
 
@@ -50,6 +51,8 @@ struct OpenOptions {
   std::shared_ptr<const Secret> secret = nullptr;  // of an encrypted qcow2 image at `path`
   // Of each qcow2 image of the chain: memory for L2 tables, allocated as it is used.
   uint64_t l2_cache_bytes = uint64_t{8} << 20;
+  // Of the image at `path`, if it is qcow2: what it was at that snapshot; read-only.
+  std::optional<SnapshotChoice> snapshot = std::nullopt;
   // Where large reads of compressed clusters compute; outlives the disk. Absent: the engine's
   // thread.
   WorkerPool* workers = nullptr;

@@ -224,7 +224,7 @@ class Copier {
   Task<Result<void>> write_plain(uint64_t position, std::span<std::byte> data) {
     const uint64_t target = to_target(position);
     std::vector<ChunkPart> parts{{.offset = 0, .length = data.size(), .zero = false}};
-    if (options_.sparse_bytes != 0)
+    if (options_.sparse_bytes != 0 && options_.look_for_zeros)
       parts = split_zeros(data, target, std::max(unit(), options_.sparse_bytes));
     for (const ChunkPart& part : parts) {
       if (part.zero && options_.target_is_zero) continue;

@@ -30,6 +30,8 @@ struct CopyOptions {
   // Zeros of this many bytes in a row, aligned, are not written as data; 0: everything is data, and
   // nothing is asked about the source.
   uint64_t sparse_bytes = 4096;
+  // Whether data is looked at, too.
+  bool look_for_zeros = true;
   // The smallest unit in which the target keeps zeros.
   uint64_t target_unit_bytes = 4096;
   Qcow2Disk* compress_into = nullptr;  // the same disk as the target: with -c

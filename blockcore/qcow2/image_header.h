@@ -7,6 +7,7 @@
 
 #include "blockcore/file.h"
 #include "blockcore/qcow2/header.h"
+#include "blockcore/qcow2/snapshot_table.h"
 
 namespace hull::blockcore::qcow2 {
 
@@ -24,6 +25,14 @@ class ImageHeader {
   // failure, though the file may be. kOutOfRange if the area would not fit into the first cluster.
   // The size of clusters and the kind of L2 entries stay.
   Task<Result<void>> update(File& file, Header changed);
+
+  // In memory alone, for a disk that is only read: the mapping of a snapshot in place of the active
+  // one.
+  void show(const Snapshot& snapshot) {
+    header_.size_bytes = snapshot.disk_bytes;
+    header_.l1_offset = snapshot.l1_offset;
+    header_.l1_entries = snapshot.l1_entries;
+  }
 
   // update() of what belongs together.
   Task<Result<void>> set_refcount_table(File& file, uint64_t offset, uint32_t clusters,

@@ -53,6 +53,12 @@ Task<Result<std::unique_ptr<Qcow2Disk>>> Qcow2Disk::open(std::unique_ptr<File> f
     co_return fail(ErrorKind::kUnsupported,
                    "{}: has an external data file, with which hull cannot do this", path);
   const bool read_only = options.read_only || file->read_only();
+  if (options.snapshot) {
+    CHECK(read_only);
+    CO_TRY(const qcow2::Snapshot snapshot,
+           co_await qcow2::find_snapshot(*file, **header, *options.snapshot));
+    header->show(snapshot);
+  }
   auto cipher = (co_await unlock_data(*file, **header, options, read_only)).with_context(path);
   if (!cipher) co_return std::unexpected(std::move(cipher).error());
   if (!read_only && (*header)->corrupt())

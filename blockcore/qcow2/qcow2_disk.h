@@ -7,12 +7,14 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "blockcore/disk.h"
 #include "blockcore/file.h"
 #include "blockcore/qcow2/compressor.h"
 #include "blockcore/qcow2/header.h"
 #include "blockcore/secret.h"
+#include "blockcore/snapshot_choice.h"
 
 namespace hull::blockcore {
 
@@ -35,6 +37,8 @@ struct Qcow2Options {
   bool metadata_only = false;
   // set_data_file() will follow if header().has_data_file(). Else such an image is kUnsupported.
   bool allow_data_file = false;
+  // What it was at that snapshot; read-only.
+  std::optional<SnapshotChoice> snapshot = std::nullopt;
   // Where large reads of compressed clusters compute; outlives the disk. Absent: the engine's
   // thread.
   WorkerPool* workers = nullptr;

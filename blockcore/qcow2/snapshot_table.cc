@@ -131,4 +131,24 @@ Task<Result<SnapshotTable>> read_snapshot_table(File& file, const Header& header
   co_return table;
 }
 
+Task<Result<Snapshot>> find_snapshot(File& file, const Header& header,
+                                     const SnapshotChoice& choice) {
+  CO_TRY(const SnapshotTable table, co_await read_snapshot_table(file, header));
+  const auto& all = table.snapshots;
+  const auto fits = [&choice](const Snapshot& one) {
+    return (!choice.id || one.id == *choice.id) && (!choice.name || one.name == *choice.name);
+  };
+  auto found = choice.any ? std::ranges::find(all, *choice.any, &Snapshot::id)
+                          : std::ranges::find_if(all, fits);
+  if (found == all.end() && choice.any)
+    found = std::ranges::find(all, *choice.any, &Snapshot::name);
+  if (found == all.end())
+    co_return fail(ErrorKind::kInvalidConfig, "Failed to load snapshot: Can't find snapshot");
+  const uint64_t needed = header.geometry.l1_entries_for(found->disk_bytes);
+  if (found->disk_bytes > kMaxGuestBytes || needed * 8 > kMaxL1Bytes || needed > found->l1_entries)
+    co_return fail(ErrorKind::kCorrupt, "snapshot table: the disk of '{}' has {:#x} bytes",
+                   found->name, found->disk_bytes);
+  co_return *found;
+}
+
 }  // namespace hull::blockcore::qcow2

@@ -8,6 +8,7 @@
 
 #include "blockcore/file.h"
 #include "blockcore/qcow2/header.h"
+#include "blockcore/snapshot_choice.h"
 
 namespace hull::blockcore::qcow2 {
 
@@ -35,5 +36,9 @@ Result<std::vector<std::byte>> encode_snapshot_table(const std::vector<Snapshot>
 
 // Every field is checked: an error names the snapshot by its index.
 Task<Result<SnapshotTable>> read_snapshot_table(File& file, const Header& header);
+
+// kInvalidConfig if there is none; kCorrupt if its disk cannot be.
+Task<Result<Snapshot>> find_snapshot(File& file, const Header& header,
+                                     const SnapshotChoice& choice);
 
 }  // namespace hull::blockcore::qcow2

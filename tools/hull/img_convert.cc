@@ -1,6 +1,7 @@
 // hull img convert [-c] [-n] [-f FMT] [-O FMT] [-o OPTIONS] [-B BASE -F FMT] FILE... OUTPUT
 #include <CLI/CLI.hpp>
 
+#include "blockcore/image/copy_bitmaps.h"
 #include "tools/hull/img.h"
 #include "tools/hull/img_copy.h"
 #include "tools/hull/img_create_options.h"
@@ -32,12 +33,16 @@ struct ConvertCommand {
   std::string sparse;
   std::string coroutines;
   std::string rate;
+  std::optional<std::string> snapshot;
   bool compress = false;
   bool no_create = false;
   bool out_of_order = false;
   bool salvage = false;
   bool target_is_zero = false;
   bool target_image_opts = false;
+  bool bitmaps = false;
+  bool skip_broken_bitmaps = false;
+  bool offload = false;
 };
 
 Result<void> check_command(const ConvertCommand& command) {
@@ -55,6 +60,16 @@ Result<void> check_command(const ConvertCommand& command) {
   if (command.target_is_zero && has_backing)
     return fail(ErrorKind::kUsage,
                 "Cannot use --target-is-zero when the destination image has a backing file");
+  if (command.snapshot && command.files.size() > 2)
+    return fail(ErrorKind::kUsage, "No support for concatenating multiple snapshot");
+  if (command.offload && !command.sparse.empty())
+    return fail(ErrorKind::kUsage, "Cannot enable copy offloading when -S is used");
+  if (command.offload && command.compress)
+    return fail(ErrorKind::kUsage, "Cannot enable copy offloading when -c is used");
+  if (command.skip_broken_bitmaps && !command.bitmaps)
+    return fail(ErrorKind::kUsage, "Use of --skip-broken-bitmaps requires --bitmaps");
+  if (command.bitmaps && command.files.size() > 2)
+    return fail(ErrorKind::kUsage, "Copying bitmaps only possible with single source");
   if (has_backing && command.files.size() > 2)
     return fail(ErrorKind::kUsage,
                 "Having a backing file for the target makes no sense when "
@@ -116,9 +131,36 @@ Result<ImgTarget> prepare_target(IoEngine& engine, const ConvertCommand& command
   }
   if (command.compress && target.image.qcow2 == nullptr)
     return fail(ErrorKind::kUsage, "Compression not supported for this file format");
+  if (command.bitmaps &&
+      (target.image.qcow2 == nullptr || target.image.qcow2->header().version < 3))
+    return fail(ErrorKind::kUnsupported, "Format driver '{}' does not support bitmaps",
+                img_format_name(target.image.format));
   if (target.image.disk->size_bytes() < size_bytes)
     return fail(ErrorKind::kUsage, "output file is smaller than input file");
   return target;
+}
+
+// Called for inconsistent bitmaps; empty if they are errors.
+blockcore::SkippedBitmap skipped_bitmap(const ConvertCommand& command) {
+  if (!command.skip_broken_bitmaps) return {};
+  return [](const std::string& name) {
+    fmt::print(stderr, "hull img: warning: Skipping inconsistent bitmap '{}'\n", name);
+  };
+}
+
+Result<std::vector<ImgDisk>> open_sources(IoEngine& engine, const ConvertCommand& command,
+                                          const ImgOpen& how) {
+  std::vector<ImgDisk> sources;
+  for (size_t i = 0; i + 1 < command.files.size(); ++i) {
+    const ImgName name =
+        TRY(parse_img_name(command.files[i], command.format, command.common.image_opts));
+    sources.push_back(TRY(open_img(engine, command.common, name, how)));
+  }
+  if (!command.bitmaps) return sources;
+  if (sources[0].qcow2 == nullptr)
+    return fail(ErrorKind::kUnsupported, "Source lacks bitmap support");
+  TRY(engine.run_until_done(blockcore::check_bitmaps(*sources[0].qcow2, skipped_bitmap(command))));
+  return sources;
 }
 
 Result<void> convert_now(ConvertCommand& command) {
@@ -132,20 +174,17 @@ Result<void> convert_now(ConvertCommand& command) {
     copy.chunks_in_flight = static_cast<unsigned>(
         TRY(parse_img_number(command.coroutines, "number of coroutines", 1, kMaxCoroutines)));
   copy.salvage = command.salvage;
+  copy.look_for_zeros = !command.offload;
   if (!command.rate.empty()) copy.bytes_per_second = TRY(parse_img_size(command.rate));
 
   const auto engine = TRY(make_copy_engine(source_cache, cache));
   const auto workers = make_copy_workers(*engine);
   copy.workers = workers.get();
-  std::vector<ImgDisk> sources;
+  ImgOpen how{.cache = source_cache, .workers = workers.get()};
+  if (command.snapshot) how.snapshot = TRY(parse_img_snapshot(*command.snapshot));
+  const std::vector<ImgDisk> sources = TRY(open_sources(*engine, command, how));
   uint64_t size_bytes = 0;
-  for (size_t i = 0; i + 1 < command.files.size(); ++i) {
-    const ImgName name =
-        TRY(parse_img_name(command.files[i], command.format, command.common.image_opts));
-    sources.push_back(TRY(open_img(*engine, command.common, name,
-                                   {.cache = source_cache, .workers = workers.get()})));
-    size_bytes += sources.back().disk->size_bytes();
-  }
+  for (const ImgDisk& source : sources) size_bytes += source.disk->size_bytes();
   bool has_backing = false;
   const ImgTarget target = TRY(prepare_target(*engine, command, size_bytes, cache, has_backing));
   suit_target(target, copy);
@@ -167,6 +206,9 @@ Result<void> convert_now(ConvertCommand& command) {
     TRY(engine->run_until_done(blockcore::copy_disk(*source.disk, *target.image.disk, copy)));
     copy.target_offset += copy.length;
   }
+  if (command.bitmaps)
+    TRY(engine->run_until_done(
+        blockcore::copy_bitmaps(*sources[0].qcow2, *target.image.qcow2, skipped_bitmap(command))));
   TRY(engine->run_until_done(target.image.disk->close()));
   for (const ImgDisk& source : sources) TRY(engine->run_until_done(source.disk->close()));
   progress.finish();
@@ -185,6 +227,12 @@ void add_options(CLI::App& app, ConvertCommand& command) {
       ->allow_extra_args(false);
   app.add_flag("-c", command.compress, "compress (qcow2)");
   app.add_flag("-n", command.no_create, "the target exists");
+  app.add_option("-l", command.snapshot,
+                 "of FILE at this snapshot: an id, a name or snapshot.id=ID,snapshot.name=NAME");
+  app.add_flag("-C", command.offload, "do not look for zeros in the data");
+  app.add_flag("--bitmaps", command.bitmaps, "copy the persistent bitmaps too (qcow2)");
+  app.add_flag("--skip-broken-bitmaps", command.skip_broken_bitmaps,
+               "with --bitmaps: leave out inconsistent ones");
   app.add_option("-S", command.sparse, "zeros of this many bytes are left out; 0: none (4k)");
   app.add_option("-t", command.cache, "cache mode of the target (unsafe)");
   app.add_option("-T", command.source_cache, "cache mode of FILE (writeback)");

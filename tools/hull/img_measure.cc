@@ -21,6 +21,7 @@ struct MeasureCommand {
   std::string output_format = "raw";
   std::vector<std::string> options;
   std::string size;
+  std::optional<std::string> snapshot;
   std::string output = "human";
 };
 
@@ -38,7 +39,9 @@ Result<ImageMeasure> measure_now(MeasureCommand& command) {
     return blockcore::measure_image(create, TRY(parse_img_size(command.size)));
   const ImgName name = TRY(parse_img_name(command.file, command.format, command.common.image_opts));
   const auto engine = TRY(IoEngine::create(blockcore::IoEngineKind::kThreads));
-  const ImgDisk image = TRY(open_img(*engine, command.common, name, {}));
+  ImgOpen how;
+  if (command.snapshot) how.snapshot = TRY(parse_img_snapshot(*command.snapshot));
+  const ImgDisk image = TRY(open_img(*engine, command.common, name, how));
   return engine->run_until_done(blockcore::measure_copy(create, *image.disk, image.qcow2));
 }
 
@@ -64,6 +67,7 @@ int img_measure(Arguments arguments) {
   app.add_option("FILE", command.file, "the image that would be converted");
   app.add_option("-f", command.format, "its format: raw or qcow2; looks if absent");
   app.add_option("-O", command.output_format, "format of the new image: raw (default) or qcow2");
+  app.add_option("-l", command.snapshot, "of FILE at this snapshot, as for convert");
   app.add_option("-o", command.options, "KEY=VALUE,…: options of the new image, as for create")
       ->allow_extra_args(false);
   app.add_option("-s,--size", command.size, "size of the disk, in place of FILE");

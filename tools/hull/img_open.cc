@@ -33,7 +33,12 @@ Result<ImgDisk> open_img(IoEngine& engine, const ImgCommon& common, const ImgNam
                       .read_only = !writable,
                       .unmap = writable,
                       .lock = writable || !common.force_share,
+                      .snapshot = how.snapshot,
                       .workers = how.workers};
+  if (how.snapshot && image.format == DiskFormat::kRaw)
+    return fail(ErrorKind::kUnsupported,
+                "Failed to load snapshot: Block format 'raw' used by device '' does not support "
+                "temporarily loading internal snapshots");
   if (!how.backing) options.backing.emplace();
   if (!name.key_secret.empty()) options.secret = TRY(common.secrets.need(name.key_secret));
   OpenedImage opened = TRY(engine.run_until_done(open_image(engine, std::move(options))));

@@ -21,7 +21,8 @@ struct ImgOpen {
   blockcore::CacheMode cache = blockcore::CacheMode::kWriteback;  // unless the name says another
   bool writable = false;
   bool backing = true;  // false: the image alone; what it does not have reads as zeros
-  blockcore::WorkerPool* workers = nullptr;  // OpenOptions::workers
+  std::optional<blockcore::SnapshotChoice> snapshot = std::nullopt;  // qcow2, to read from
+  blockcore::WorkerPool* workers = nullptr;                          // OpenOptions::workers
 };
 
 // The format of an image whose format the user has not given is what its first bytes say: for

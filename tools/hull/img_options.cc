@@ -172,6 +172,22 @@ Result<ImgName> parse_img_name(const std::string& word, const std::string& forma
   return image;
 }
 
+Result<blockcore::SnapshotChoice> parse_img_snapshot(const std::string& text) {
+  if (!text.starts_with("snapshot.")) return blockcore::SnapshotChoice{.any = text};
+  blockcore::SnapshotChoice choice;
+  for (const std::string& word : split_at_commas(text)) {
+    const size_t equals = word.find('=');
+    const std::string key = word.substr(0, equals);
+    if (equals != std::string::npos && key == "snapshot.id")
+      choice.id = word.substr(equals + 1);
+    else if (equals != std::string::npos && key == "snapshot.name")
+      choice.name = word.substr(equals + 1);
+    else
+      return fail(ErrorKind::kUsage, "Failed in parsing snapshot param '{}'", text);
+  }
+  return choice;
+}
+
 Result<CacheMode> parse_img_cache(const std::string& name) {
   constexpr std::array<std::pair<std::string_view, CacheMode>, 6> kModes{{
       {"none", CacheMode::kNone},

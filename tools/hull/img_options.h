@@ -59,6 +59,9 @@ struct ImgName {
 // encrypt.key-secret are understood. `format` is the value of -f, empty if there was none.
 Result<ImgName> parse_img_name(const std::string& word, const std::string& format, bool image_opts);
 
+// "snapshot.id=ID,snapshot.name=NAME", or an id or a name.
+Result<blockcore::SnapshotChoice> parse_img_snapshot(const std::string& text);
+
 // none, writeback, writethrough, directsync or unsafe.
 Result<blockcore::CacheMode> parse_img_cache(const std::string& name);
 

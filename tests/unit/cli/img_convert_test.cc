@@ -108,7 +108,8 @@ TEST_F(ImgConvert, StreamsBelowAnOverlayAreCopied) {
   ASSERT_EQ(hull_img("convert -f raw -n -O qcow2 @patch @top").exit_code, 0);
   ASSERT_EQ(hull_img("convert -c -O qcow2 @top @flat").exit_code, 0);
   EXPECT_EQ(hull_img("compare @top @flat").exit_code, 0);
-  if (testing::have_qemu_img()) EXPECT_EQ(qemu_img("compare @top @flat").exit_code, 0);
+  if (!testing::have_qemu_img()) return;
+  EXPECT_EQ(qemu_img("compare @top @flat").exit_code, 0);
 }
 
 TEST_F(ImgConvert, StreamsThatDoNotMeetTheTargetsClustersAreMadeAnew) {
@@ -133,6 +134,64 @@ TEST_F(ImgConvert, DamagedStreamIsAnErrorUnlessSalvaged) {
   EXPECT_EQ(hull_img("convert -c -O qcow2 @one @two").exit_code, 1);
   EXPECT_EQ(hull_img("convert @one @two").exit_code, 1);
   EXPECT_EQ(hull_img("convert -q --salvage -c -O qcow2 @one @two").exit_code, 0);
+}
+
+TEST_F(ImgConvert, SnapshotIsWhatTheDiskWas) {
+  ASSERT_EQ(hull_img("convert -f raw -O qcow2 @src @one").exit_code, 0);
+  ASSERT_EQ(hull_img("snapshot -c first @one").exit_code, 0);
+  testing::save_file(directory_ / "patch", testing::Bytes(700000, 0x5a));
+  ASSERT_EQ(hull_img("convert -f raw -n -O qcow2 @patch @one").exit_code, 0);
+  ASSERT_EQ(hull_img("snapshot -c second @one").exit_code, 0);
+  ASSERT_EQ(hull_img("resize -q @one 8M").exit_code, 0);
+  for (const char* choice : {"first", "1", "snapshot.id=1", "snapshot.name=first",
+                             "snapshot.id=1,snapshot.name=first"}) {
+    ASSERT_EQ(hull_img(std::string("convert -O raw -l ") + choice + " @one @raw").exit_code, 0);
+    EXPECT_EQ(testing::load_file(directory_ / "raw"), testing::load_file(directory_ / "src"));
+  }
+  for (const char* choice : {"third", "3", "snapshot.id=1,snapshot.name=second", "snapshot.x=1"})
+    EXPECT_EQ(hull_img(std::string("convert -O raw -l ") + choice + " @one @x").exit_code, 1);
+  EXPECT_EQ(hull_img("convert -f raw -O raw -l first @src @x").exit_code, 1);
+  EXPECT_EQ(hull_img("convert -O raw -l first @one @one @x").exit_code, 1);
+  EXPECT_EQ(hull_img("measure -O raw -l first @one").output,
+            "required size: 3146240\nfully allocated size: 3146240\n");
+}
+
+TEST_F(ImgConvert, BitmapsAreCopied) {
+  ASSERT_EQ(hull_img("create -q -f qcow2 @one 4M").exit_code, 0);
+  ASSERT_EQ(hull_img("bitmap --add @one on").exit_code, 0);
+  ASSERT_EQ(hull_img("bitmap --add -g 512k --disable @one off").exit_code, 0);
+  ASSERT_EQ(hull_img("convert -f raw -n -O qcow2 @src @one").exit_code, 0);
+  ASSERT_EQ(hull_img("convert --bitmaps -O qcow2 -o cluster_size=4k @one @two").exit_code, 0);
+  const auto bitmaps = [this](const char* image) {
+    const auto info =
+        nlohmann::json::parse(hull_img(std::string("info --output=json ") + image).output);
+    return info["format-specific"]["data"]["bitmaps"];
+  };
+  EXPECT_EQ(bitmaps("@two").size(), 2U);
+  EXPECT_EQ(bitmaps("@two"), bitmaps("@one"));
+  expect_copy("@two");
+  EXPECT_EQ(hull_img("convert -n --bitmaps -O qcow2 @one @two").exit_code, 1);
+  for (const char* line :
+       {"convert --bitmaps -O raw @one @x", "convert --bitmaps -f raw -O qcow2 @src @x",
+        "convert --skip-broken-bitmaps -O qcow2 @one @x", "convert --bitmaps -O qcow2 @one @one @x",
+        "convert --bitmaps -O qcow2 -o compat=0.10 @one @x"})
+    EXPECT_EQ(hull_img(line).exit_code, 1) << line;
+  if (!testing::have_qemu_img()) return;
+  expect_same("measure -O qcow2 @one");
+  expect_same_json("measure -O qcow2 --output=json @one");
+}
+
+TEST_F(ImgConvert, OffloadDoesNotGoWithCompressionOrSparseness) {
+  EXPECT_EQ(hull_img("convert -C -S 4k -f raw @src @x").exit_code, 1);
+  EXPECT_EQ(hull_img("convert -C -c -f raw -O qcow2 @src @x").exit_code, 1);
+  ASSERT_EQ(hull_img("convert -C -f raw -O qcow2 @src @new").exit_code, 0);
+  expect_copy("@new");
+}
+
+TEST_F(ImgConvert, LastOfRepeatedOptionsCounts) {
+  ASSERT_EQ(hull_img("convert -q -q -f qcow2 -f raw -O raw -O qcow2 -m 2 -m 3 @src @new").exit_code,
+            0);
+  expect_copy("@new");
 }
 
 TEST_F(ImgConvert, ExistingTargetIsOverwrittenWithoutCreation) {
