@@ -48,6 +48,7 @@ Task<Result<void>> copy_bitmaps(Qcow2Disk& source, Qcow2Disk& target, SkippedBit
   CO_TRY(const BitmapDirectory from, co_await directory_of(source));
   CO_TRY(BitmapDirectory to, co_await directory_of(target));
   std::vector<StoredBitmap> bitmaps;
+  bitmaps.reserve(to.bitmaps.size() + from.bitmaps.size());
   for (Bitmap& bitmap : to.bitmaps) bitmaps.push_back({.bitmap = std::move(bitmap)});
   for (const Bitmap& bitmap : from.bitmaps) {
     if (bitmap.in_use) {
