@@ -1,5 +1,6 @@
 #include "blockcore/open.h"
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstring>
@@ -7,6 +8,7 @@
 
 #include "base/log.h"
 #include "blockcore/backing_name.h"
+#include "blockcore/crypto/key_derivation.h"
 #include "blockcore/ephemeral_file.h"
 #include "blockcore/image_lock.h"
 #include "blockcore/local_file.h"
@@ -14,6 +16,7 @@
 #include "blockcore/nbd/url.h"
 #include "blockcore/policy_disk.h"
 #include "blockcore/qcow2/create.h"
+#include "blockcore/qcow2/encryption.h"
 #include "blockcore/qcow2/qcow2_disk.h"
 #include "blockcore/raw_disk.h"
 
@@ -33,6 +36,7 @@ struct Chain {
 // is gone: rightly so, for what is in flight still reaches the image. That is waited for.
 constexpr std::chrono::milliseconds kLockPatience{1000};
 constexpr std::chrono::milliseconds kLockRetry{5};
+constexpr size_t kTransientKeyBytes = 32;
 
 Result<LockOutcome> lock_patiently(const LocalFile& file, const LockRequest& request) {
   const auto deadline = std::chrono::steady_clock::now() + kLockPatience;
@@ -115,7 +119,8 @@ Result<std::optional<BackingLevel>> level_below(const OpenOptions& options, cons
   if (name.empty()) return std::nullopt;
   const DiskFormat format = TRY(backing_format_of(image));
   std::string path = TRY(resolve_backing_name(image.file().path(), name));
-  return BackingLevel{.path = std::move(path), .format = format};
+  return BackingLevel{
+      .path = std::move(path), .format = format, .key = key_of_level(options.keys, depth)};
 }
 
 Result<void> check_bottom(const OpenOptions& options, const std::string& path, size_t depth) {
@@ -153,8 +158,8 @@ Result<std::unique_ptr<Disk>> open_export(IoEngine& engine, const OpenOptions& o
 
 Task<Result<void>> open_chain(IoEngine& engine, const OpenOptions& options, bool top_writable,
                               Chain& chain) {
-  std::optional<BackingLevel> level =
-      BackingLevel{.path = options.path, .format = options.format, .secret = options.secret};
+  std::optional<BackingLevel> level = BackingLevel{
+      .path = options.path, .format = options.format, .key = key_of_level(options.keys, 0)};
   for (bool writable = top_writable; level; writable = false) {
     if (nbd::is_url(level->path)) {
       CO_TRY_VOID(check_bottom(options, level->path, ++chain.levels));
@@ -171,7 +176,9 @@ Task<Result<void>> open_chain(IoEngine& engine, const OpenOptions& options, bool
     }
     Qcow2Options how{.read_only = !writable,
                      .l2_cache_bytes = options.l2_cache_bytes,
-                     .secret = level->secret,
+                     .secret = level->key.secret,
+                     .encryption = level->key.encryption,
+                     .metadata_only = options.metadata_only,
                      .allow_data_file = true,
                      .workers = options.workers};
     if (depth == 1) how.snapshot = options.snapshot;
@@ -197,6 +204,18 @@ std::unique_ptr<Disk> assemble(Chain chain) {
   return disk;
 }
 
+bool is_encrypted(const Chain& chain) {
+  return std::ranges::any_of(chain.overlays, [](const auto& image) {
+    return image->header().encryption_method != qcow2::kEncryptionNone;
+  });
+}
+
+Result<std::shared_ptr<const Secret>> make_random_secret() {
+  Secret secret = TRY(Secret::zeros(kTransientKeyBytes));
+  TRY(crypto::fill_random(secret.bytes()));
+  return std::make_shared<const Secret>(std::move(secret));
+}
+
 bool is_direct(CacheMode cache) {
   return cache == CacheMode::kNone || cache == CacheMode::kDirectsync;
 }
@@ -205,17 +224,24 @@ bool is_direct(CacheMode cache) {
 // flushes do nothing. With extended L2 entries a guest's 4 KiB write copies nothing from below, as
 // with clusters of 4 KiB, which are as fast; but the tables have an eighth of the size (256 KiB for
 // 1 GiB), so that the cache of 8 MiB holds those of 32 GiB, and disks of any size fit.
-
+//
+// `encrypted`: what the guest writes may not stand on the host's disk in the clear.
 Task<Result<std::unique_ptr<Disk>>> add_transient_overlay(IoEngine& engine,
                                                           const OpenOptions& options,
-                                                          std::unique_ptr<Disk> below) {
+                                                          std::unique_ptr<Disk> below,
+                                                          bool encrypted) {
   CO_TRY(UniqueFd fd, create_ephemeral_file_near(options.path));
   const CacheMode cache = is_direct(options.cache) ? CacheMode::kNone : CacheMode::kUnsafe;
   CO_TRY(std::unique_ptr<LocalFile> file,
          LocalFile::adopt(engine, std::move(fd), options.path + " (transient)", {.cache = cache}));
   Qcow2CreateOptions format{.size_bytes = below->size_bytes(), .extended_l2 = true};
-  CO_TRY_VOID(co_await create_qcow2(*file, std::move(format)));
   Qcow2Options how{.l2_cache_bytes = options.l2_cache_bytes};
+  if (encrypted) {
+    CO_TRY(how.secret, make_random_secret());
+    format.encryption =
+        Qcow2Encryption{.luks = {.iteration_milliseconds = 1}, .secret = how.secret};
+  }
+  CO_TRY_VOID(co_await create_qcow2(*file, std::move(format)));
   CO_TRY(std::unique_ptr<Qcow2Disk> overlay,
          co_await Qcow2Disk::open(std::move(file), std::move(how)));
   overlay->set_backing(std::move(below));
@@ -243,9 +269,11 @@ Task<Result<OpenedImage>> open_image(IoEngine& engine, OpenOptions options) {
   CO_TRY_VOID(co_await open_chain(engine, options, top_writable, chain));
   OpenedImage image;
   if (!transient && !chain.overlays.empty()) image.qcow2 = chain.overlays.front().get();
+  const bool encrypted = is_encrypted(chain);
   image.disk = assemble(std::move(chain));
   if (transient) {
-    CO_TRY(image.disk, co_await add_transient_overlay(engine, options, std::move(image.disk)));
+    CO_TRY(image.disk,
+           co_await add_transient_overlay(engine, options, std::move(image.disk), encrypted));
   }
   image.disk = apply_policy(std::move(image.disk), options);
   co_return image;

@@ -13,8 +13,8 @@
 
 #include "blockcore/disk.h"
 #include "blockcore/file.h"
+#include "blockcore/image_key.h"
 #include "blockcore/io_engine.h"
-#include "blockcore/secret.h"
 #include "blockcore/snapshot_choice.h"
 
 namespace hull::blockcore {
@@ -30,7 +30,7 @@ enum class DetectZeroes : uint8_t { kOff, kOn, kUnmap };
 struct BackingLevel {
   std::string path;
   DiskFormat format = DiskFormat::kRaw;
-  std::shared_ptr<const Secret> secret = nullptr;  // of an encrypted qcow2 image
+  ImageKey key = {};  // of an encrypted qcow2 image
 };
 
 struct OpenOptions {
@@ -43,12 +43,17 @@ struct OpenOptions {
   bool read_only = false;
   bool shareable = false;  // other processes may write to the image at the same time (raw only)
   // Writes go to an overlay that is gone when the disk closes or the process dies; every file of
-  // the chain is opened read-only.
+  // the chain is opened read-only. If one of them is encrypted so is the overlay, with a key that
+  // nobody knows.
   bool transient = false;
   bool unmap = false;  // discard and write_zeroes(may_unmap) give space back; else they do not
   DetectZeroes detect_zeroes = DetectZeroes::kOff;
   bool lock = true;
-  std::shared_ptr<const Secret> secret = nullptr;  // of an encrypted qcow2 image at `path`
+  // Of the encrypted qcow2 images: the one at `path`, and those below it in a chain that the
+  // headers name.
+  ImageKeys keys = {};
+  // Encrypted images may be opened without their secrets: then reads and writes of data fail.
+  bool metadata_only = false;
   // Of each qcow2 image of the chain: memory for L2 tables, allocated as it is used.
   uint64_t l2_cache_bytes = uint64_t{8} << 20;
   // Of the image at `path`, if it is qcow2: what it was at that snapshot; read-only.

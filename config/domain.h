@@ -19,10 +19,19 @@ enum class CacheMode : uint8_t { kDefault, kNone, kWriteback, kWritethrough, kDi
 enum class DiscardMode : uint8_t { kIgnore, kUnmap };
 enum class DetectZeroes : uint8_t { kOff, kOn, kUnmap };
 
+enum class EncryptionMethod : uint8_t { kLuks, kAes };  // kAes: of old images, only to read
+
+// An encrypted qcow2 image. The secret itself is never part of a configuration.
+struct EncryptionConfig {
+  EncryptionMethod method = EncryptionMethod::kLuks;
+  std::string secret_id;  // usage or UUID, as secret_id() has it (values.h)
+};
+
 // One level of an explicit <backingStore>. The list ends where XML says that the chain ends.
 struct BackingLevel {
   std::string file;  // absolute
   DiskFormat format = DiskFormat::kRaw;
+  std::optional<EncryptionConfig> encryption = std::nullopt;
 };
 
 // The default maps 64 GiB in clusters of 64 KiB, and is allocated as it is used.
@@ -36,6 +45,9 @@ struct DiskConfig {
   DiskFormat format = DiskFormat::kRaw;  // never probed
   // Absent: the chain that the image headers name. Present (even empty): exactly this chain.
   std::optional<std::vector<BackingLevel>> backing;
+  std::optional<EncryptionConfig> encryption = std::nullopt;  // of `file`
+  // Of the images that the headers name, nearest first; only without `backing`.
+  std::vector<std::optional<EncryptionConfig>> backing_encryption = {};
   CacheMode cache = CacheMode::kDefault;
   DiscardMode discard = DiscardMode::kIgnore;
   DetectZeroes detect_zeroes = DetectZeroes::kOff;

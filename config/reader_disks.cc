@@ -131,6 +131,7 @@ void read_level(const XmlElement& store, std::vector<BackingLevel>& levels, Find
   if (store.value("type") == "network" && !is_nbd_source(source))
     findings.report_computed(store, "type", "~not nbd");
   level.file = source_image(source, store.value("type"), findings);
+  level.encryption = read_encryption(nullptr, source, findings);
   const XmlElement* format = store.child("format");
   if (format == nullptr || format->attribute("type") == nullptr)
     findings.invalid(store, {}, "has no <format type=…>: the format is never guessed");
@@ -192,6 +193,8 @@ std::optional<DiskDraft> read_disk(const XmlElement& root, const XmlElement& dis
   read_driver(root, disk, draft.config, findings);
   read_backing_store(disk, draft.config, findings);
   read_device(disk, draft.config, findings);
+  draft.config.encryption =
+      read_encryption(disk.child("encryption"), disk.child("source"), findings);
   return draft;
 }
 

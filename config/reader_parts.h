@@ -32,6 +32,9 @@ void read_general(const XmlElement& root, DomainConfig& config, Findings& findin
 void read_lifecycle(const XmlElement& root, DomainConfig& config, Findings& findings);
 void read_cpu(const XmlElement& root, DomainConfig& config, Findings& findings);
 void read_disks(const XmlElement& root, DomainConfig& config, Findings& findings);
+// `of_disk`: <encryption> beside `source`; both may be null. The format is for validate() to judge.
+std::optional<EncryptionConfig> read_encryption(const XmlElement* of_disk, const XmlElement* source,
+                                                Findings& findings);
 void read_interfaces(const XmlElement& devices, DomainConfig& config, Findings& findings);
 void read_console(const ConsoleChoice& choice, DomainConfig& config, Findings& findings);
 void read_small_devices(const XmlElement& devices, DomainConfig& config, Findings& findings);

@@ -45,8 +45,18 @@ void check_image(const std::string& what, const std::string& image, DiskFormat f
         what);
 }
 
+void check_encryption(const std::string& what, const std::optional<EncryptionConfig>& encryption,
+                      DiskFormat format, Problems& problems) {
+  if (encryption && format != DiskFormat::kQcow2)
+    problems.add("{}: encryption is supported inside qcow2 images only", what);
+}
+
 void check_disk_image(const DiskConfig& disk, Problems& problems) {
   check_image(fmt::format("disk {}: file", disk.target), disk.file, disk.format, problems);
+  check_encryption(fmt::format("disk {}", disk.target), disk.encryption, disk.format, problems);
+  if (disk.backing_encryption.size() > kMaxBackingDepth ||
+      (disk.backing && !disk.backing_encryption.empty()))
+    problems.add("disk {}: secrets for more backing images than there are", disk.target);
   if (disk.shareable && disk.format != DiskFormat::kRaw)
     problems.add("disk {}: shareable needs the raw format: two writers would corrupt a qcow2 image",
                  disk.target);
@@ -61,6 +71,8 @@ void check_disk_image(const DiskConfig& disk, Problems& problems) {
     const BackingLevel& backing = (*disk.backing)[level];
     check_image(fmt::format("disk {}: backing file", disk.target), backing.file, backing.format,
                 problems);
+    check_encryption(fmt::format("disk {}: backing file", disk.target), backing.encryption,
+                     backing.format, problems);
     if (backing.format == DiskFormat::kRaw && level + 1 < disk.backing->size())
       problems.add("disk {}: raw image '{}' in the middle of a backing chain", disk.target,
                    backing.file);

@@ -155,6 +155,13 @@ Result<std::string> parse_uuid(std::string_view text) {
   return canonical;
 }
 
+std::string secret_id(std::string_view text) {
+  constexpr size_t kUuidBytes = 36;
+  if (text.size() == kUuidBytes)
+    if (auto uuid = parse_uuid(text)) return *std::move(uuid);
+  return std::string(text);
+}
+
 void set_kernel(BootConfig& boot, std::string_view kernel) {
   boot.kind = kernel == kBuiltinGuestKernel ? BootKind::kBuiltinGuest : BootKind::kKernel;
   boot.kernel = kernel;

@@ -38,6 +38,9 @@ Result<DetectZeroes> parse_detect_zeroes(std::string_view text);
 // Any spelling that libvirt takes (hyphens optional, any case) to canonical lower-case text.
 Result<std::string> parse_uuid(std::string_view text);
 
+// The name of a secret: a UUID in its canonical spelling, any other text as it is.
+std::string secret_id(std::string_view text);
+
 // The kernel that means hull's own small guest instead of a file.
 inline constexpr std::string_view kBuiltinGuestKernel = "hull:guest";
 

@@ -123,13 +123,9 @@ constexpr VerdictRow kRows[] = {
     {"/domain/devices/disk/source/reservations", "", kRefuse, "SCSI reservations are not supported",
      kSubtree},
     {"/domain/devices/disk/source/auth", "", kRefuse, "authentication is not supported", kSubtree},
-    {"/domain/devices/disk/source/encryption", "", kRefuse,
-     "encrypted images are not supported: the guest would see the ciphertext", kSubtree | kFinal},
     {"/domain/devices/disk/source/dataStore", "", kRefuse, "external data files are not supported",
      kSubtree | kFinal},
     {"/domain/devices/disk/auth", "", kRefuse, "authentication is not supported", kSubtree},
-    {"/domain/devices/disk/encryption", "", kRefuse,
-     "encrypted images are not supported: the guest would see the ciphertext", kSubtree | kFinal},
 
     {"/domain/devices/disk/backingStore", "", kHonour, "overrides the chain in the image headers",
      kUnique},
@@ -163,8 +159,6 @@ constexpr VerdictRow kRows[] = {
     {"/domain/devices/disk/backingStore/source/privateData", "", kSilent, "", kSubtree},
     {"/domain/devices/disk/backingStore/source/slices", "", kRefuse,
      "a slice of an image cannot be presented: the guest would see other bytes", kSubtree | kFinal},
-    {"/domain/devices/disk/backingStore/source/encryption", "", kRefuse,
-     "encrypted images are not supported: the guest would see the ciphertext", kSubtree | kFinal},
     {"/domain/devices/disk/mirror", "", kSilent, "a job of a running domain", kSubtree},
 
     {"/domain/devices/disk/target", "", kHonour, "", kUnique},

@@ -51,8 +51,8 @@ const VerdictRow* first_row(std::string_view pattern, Matches matches) {
 }  // namespace
 
 std::span<const std::span<const VerdictRow>> verdict_groups() {
-  static const std::span<const VerdictRow> groups[] = {domain_rows(), cpu_rows(), device_rows(),
-                                                       disk_rows(), interface_rows()};
+  static const std::span<const VerdictRow> groups[] = {
+      domain_rows(), cpu_rows(), device_rows(), disk_rows(), encryption_rows(), interface_rows()};
   return groups;
 }
 
@@ -71,6 +71,10 @@ std::string verdict_path(const XmlElement& element, std::string_view attribute) 
   std::string name = element.name.display();
   // One row serves <serial> and <console>: they are two descriptions of the same device.
   if (name == "console" && path == "/domain/devices") name = "serial";
+  // And one set of rows <encryption>, wherever it may stand.
+  if (name == "encryption" &&
+      (path == "/domain/devices/disk/source" || path == "/domain/devices/disk/backingStore/source"))
+    path = "/domain/devices/disk";
   if (name != "backingStore" || !path.ends_with("/backingStore")) path.append("/").append(name);
   if (!attribute.empty()) path.append("/@").append(attribute);
   return path;

@@ -26,7 +26,7 @@ inline constexpr uint8_t kUnique = 8;   // must not be given twice below one par
 
 struct VerdictRow {
   // "/domain/devices/disk/driver/@cache". <console> is looked up as <serial>, nested backingStore
-  // as one, and '*' stands for any one device.
+  // as one, the <encryption> of a <source> as that of the disk, and '*' stands for any one device.
   std::string_view pattern;
   // "": any. "a|b": these values of the attribute or of the element's text. "@x=a|b": elements
   // whose attribute x is one of these (nothing between bars: absent). "~…": decided by the reader,

@@ -6,13 +6,15 @@
 #include "blockcore/disk.h"
 #include "blockcore/io_engine.h"
 #include "config/domain.h"
+#include "vmm/run_domain.h"
 
 namespace hull::vmm {
 
-// On the calling thread, which drives `engine` meanwhile. `ephemeral`: as if the disk were
-// transient.
+// On the calling thread, which drives `engine` meanwhile; an encrypted image may take seconds.
+// `ephemeral`: as if the disk were transient.
 Result<std::unique_ptr<blockcore::Disk>> open_domain_disk(blockcore::IoEngine& engine,
                                                           const config::DiskConfig& disk,
-                                                          bool ephemeral);
+                                                          bool ephemeral,
+                                                          const DiskSecrets& secrets);
 
 }  // namespace hull::vmm

@@ -35,13 +35,14 @@ Result<void> write_device_tree(Session& session, const std::string& path) {
 
 }  // namespace
 
-Result<EndReason> run_domain(const config::DomainConfig& domain, const RunOptions& options) {
+Result<EndReason> run_domain(const config::DomainConfig& domain, const RunOptions& options,
+                             DiskSecrets secrets) {
   TRY(config::check_libvirt_idle(options.paths));
   TRY(options.paths.create_run_directories());
   const auto pid = static_cast<unsigned>(::getpid());
   const config::DomainPaths files = TRY(options.paths.of_domain(domain.name, pid));
   config::PidFile pid_file = TRY(config::PidFile::acquire(files.pid_file));
-  auto session = TRY(Session::create(domain, options));
+  auto session = TRY(Session::create(domain, options, std::move(secrets)));
   if (!options.dump_dtb.empty()) {
     TRY(write_device_tree(*session, options.dump_dtb));
     TRY(session->close());

@@ -4,11 +4,13 @@
 #pragma once
 
 #include <chrono>
-#include <functional>
+#include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "blockcore/secret.h"
 #include "config/domain.h"
 #include "config/paths.h"
 #include "vmm/outcome.h"
@@ -28,8 +30,14 @@ struct RunOptions {
   std::vector<std::string> command_line;  // for the log
 };
 
+// By the id under which the domain names them (config::EncryptionConfig).
+using DiskSecrets = std::map<std::string, std::shared_ptr<const blockcore::Secret>>;
+
+// `secrets` are wiped when the disks are open, unless the caller holds them as well.
+//
 // Errors: what the user or the host did wrong, before or while it ran. EndReason: how the guest
 // ended, on_reboot=restart having been obeyed in between.
-Result<EndReason> run_domain(const config::DomainConfig& domain, const RunOptions& options);
+Result<EndReason> run_domain(const config::DomainConfig& domain, const RunOptions& options,
+                             DiskSecrets secrets = {});
 
 }  // namespace hull::vmm

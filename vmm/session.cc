@@ -49,7 +49,7 @@ config::LifecycleAction action_after(EndKind kind, const config::DomainConfig& d
 }  // namespace
 
 Result<std::unique_ptr<Session>> Session::create(const config::DomainConfig& domain,
-                                                 const RunOptions& options) {
+                                                 const RunOptions& options, DiskSecrets secrets) {
   std::unique_ptr<Session> session(new Session(domain, options, TRY(EventLoop::create())));
   Session* const self = session.get();
   session->signals_.emplace(
@@ -60,7 +60,8 @@ Result<std::unique_ptr<Session>> Session::create(const config::DomainConfig& dom
     return fail(ErrorKind::kHost, "{} vCPUs: this host's KVM has at most {}", domain.vcpus,
                 session->kvm_->max_vcpus());
   TRY(session->open_boot_files());
-  TRY(session->open_disks());
+  TRY(session->open_disks(secrets));
+  secrets.clear();
   TRY(session->open_networks());
   TRY(session->open_console());
   session->io_thread_->start("block");
@@ -87,10 +88,11 @@ Result<void> Session::open_boot_files() {
   return {};
 }
 
-Result<void> Session::open_disks() {
+Result<void> Session::open_disks(const DiskSecrets& secrets) {
   io_thread_ = TRY(blockcore::IoThread::create());
   for (const config::DiskConfig& disk : domain_.disks)
-    disks_.push_back(TRY(open_domain_disk(io_thread_->engine(), disk, options_.ephemeral)));
+    disks_.push_back(
+        TRY(open_domain_disk(io_thread_->engine(), disk, options_.ephemeral, secrets)));
   return {};
 }
 

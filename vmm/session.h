@@ -22,9 +22,10 @@ namespace hull::vmm {
 
 class Session {
  public:
-  // `domain` and `options` outlive the session. Opens everything that the machine needs.
+  // `domain` and `options` outlive the session, `secrets` end with the call. Opens everything that
+  // the machine needs.
   static Result<std::unique_ptr<Session>> create(const config::DomainConfig& domain,
-                                                 const RunOptions& options);
+                                                 const RunOptions& options, DiskSecrets secrets);
   ~Session();
 
   // Runs machines until one ends for good.
@@ -38,7 +39,7 @@ class Session {
   Session(const config::DomainConfig& domain, const RunOptions& options, EventLoop loop)
       : domain_(domain), options_(options), loop_(std::move(loop)) {}
   Result<void> open_boot_files();
-  Result<void> open_disks();
+  Result<void> open_disks(const DiskSecrets& secrets);
   Result<void> open_networks();
   Result<void> open_console();
   Result<void> build(std::vector<uint8_t>* device_tree);

@@ -68,10 +68,10 @@ Result<void> decode_slot(const SlotLayout& raw, size_t index, uint64_t area_byte
   if (raw.active != kSlotActive && raw.active != kSlotUnused)
     return bad_field("active of a key slot", byte, raw.active);
   slot.active = raw.active == kSlotActive;
+  slot.first_sector = raw.first_sector;
   if (!slot.active) return {};
   slot.iterations = raw.iterations;
   slot.salt = raw.salt;
-  slot.first_sector = raw.first_sector;
   if (slot.iterations == 0) return bad_field("iterations of a key slot", byte + 4, 0);
   if (raw.stripes != kLuksStripes)
     return bad_field("stripes of a key slot", byte + 44, raw.stripes);

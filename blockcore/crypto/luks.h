@@ -26,7 +26,8 @@ struct LuksSlot {
   bool active = false;
   uint32_t iterations = 0;
   std::array<std::byte, 32> salt{};
-  uint32_t first_sector = 0;  // of the split key, from the start of the header
+  // Of the split key, from the start of the header. Only that of an active slot was checked.
+  uint32_t first_sector = 0;
 };
 
 struct LuksHeader {

@@ -25,11 +25,12 @@ Result<std::optional<BackingLevel>> backing_level(const Qcow2Disk& image) {
 }
 
 Task<Result<std::unique_ptr<Disk>>> open_backing(IoEngine& engine, const Qcow2Disk& image,
-                                                 CacheMode cache) {
+                                                 CacheMode cache, const ImageKeys& keys) {
   CO_TRY(const std::optional<BackingLevel> level, backing_level(image));
   if (!level) co_return nullptr;
   OpenOptions options{.path = level->path, .format = level->format, .cache = cache};
   options.read_only = true;
+  if (!keys.empty()) options.keys.assign(keys.begin() + 1, keys.end());
   co_return co_await open_disk(engine, std::move(options));
 }
 

@@ -15,9 +15,10 @@ namespace hull::blockcore {
 // not one that hull opens.
 Result<std::optional<BackingLevel>> backing_level(const Qcow2Disk& image);
 
-// Opens it read-only with everything below; nullptr: none.
+// Opens it read-only with everything below; nullptr: none. `keys`: of the image itself, which is
+// passed over, and of what is below.
 Task<Result<std::unique_ptr<Disk>>> open_backing(IoEngine& engine, const Qcow2Disk& image,
-                                                 CacheMode cache);
+                                                 CacheMode cache, const ImageKeys& keys);
 
 // "raw", "qcow2"; kInvalidConfig for other names.
 Result<DiskFormat> format_of_name(const std::string& path, const std::string& name);

@@ -64,16 +64,19 @@ Task<Result<Between>> find_base(IoEngine& engine, const Qcow2Disk& overlay,
       co_return fail(ErrorKind::kInvalidConfig, "Image does not have a backing file");
     if (level && (options.base.empty() || is_named(*level, *above, options.base))) {
       between.base = *level;
+      between.base.key = key_of_level(options.keys, between.images.size() + 1);
       co_return between;
     }
     if (!level || level->format == DiskFormat::kRaw || between.images.size() == kMaxChainLength)
       co_return fail(ErrorKind::kInvalidConfig, "Did not find '{}' in the backing chain of '{}'",
                      options.base, options.path);
     CO_TRY(std::unique_ptr<Qcow2Disk> image,
-           co_await open_single_qcow2(engine, {.path = level->path,
-                                               .format = level->format,
-                                               .cache = options.cache,
-                                               .read_only = true}));
+           co_await open_single_qcow2(
+               engine, {.path = level->path,
+                        .format = level->format,
+                        .cache = options.cache,
+                        .read_only = true,
+                        .key = key_of_level(options.keys, between.images.size() + 1)}));
     between.images.push_back(std::move(image));
     above = between.images.back().get();
   }
@@ -83,6 +86,7 @@ Task<Result<std::unique_ptr<Disk>>> open_base(IoEngine& engine, const BackingLev
                                               CacheMode cache) {
   OpenOptions open{.path = level.path, .format = level.format, .cache = cache};
   open.unmap = true;
+  open.keys.push_back(level.key);
   co_return co_await open_disk(engine, std::move(open));
 }
 
@@ -119,8 +123,10 @@ Task<Result<void>> empty_overlay(Qcow2Disk& overlay) {
 
 Task<Result<void>> commit_image(IoEngine& engine, CommitOptions options) {
   CO_TRY(const std::unique_ptr<Qcow2Disk> overlay,
-         co_await open_single_qcow2(
-             engine, {.path = options.path, .format = options.format, .cache = options.cache}));
+         co_await open_single_qcow2(engine, {.path = options.path,
+                                             .format = options.format,
+                                             .cache = options.cache,
+                                             .key = key_of_level(options.keys, 0)}));
   CO_TRY(Between between, co_await find_base(engine, *overlay, options));
   CO_TRY(std::unique_ptr<Disk> below,
          co_await open_large_base(engine, between.base, options.cache, overlay->size_bytes()));

@@ -26,6 +26,7 @@ struct CommitOptions {
   std::string base = {};
   bool keep_overlay = false;  // else it is emptied at the end
   CacheMode cache = CacheMode::kWriteback;
+  ImageKeys keys = {};  // of the overlay and what is below
   ProgressReport progress = {};
 };
 

@@ -23,7 +23,7 @@ Result<DiskFormat> backing_format_of(const CreateImageOptions& options) {
 Task<Result<uint64_t>> find_size(IoEngine& engine, const CreateImageOptions& options) {
   std::optional<uint64_t> size = options.size_bytes;
   if (!options.qcow2.backing_name.empty() && options.open_backing) {
-    OpenOptions backing{.path = {}, .read_only = true};
+    OpenOptions backing{.path = {}, .read_only = true, .metadata_only = true};
     CO_TRY(backing.path, resolve_backing_name(options.path, options.qcow2.backing_name));
     CO_TRY(backing.format, backing_format_of(options));
     CO_TRY(const std::unique_ptr<Disk> disk, co_await open_disk(engine, std::move(backing)));

@@ -6,6 +6,7 @@
 
 #include "base/checked.h"
 #include "blockcore/backing_name.h"
+#include "blockcore/qcow2/encryption.h"
 #include "blockcore/qcow2/image_header.h"
 
 namespace hull::blockcore {
@@ -35,6 +36,10 @@ Task<Result<ImageInfo>> read_image_info(LocalFile& file, DiskFormat format) {
   if (!header) co_return std::unexpected(std::move(header).error());
   info.header = **header;
   info.size_bytes = info.header->size_bytes;
+  auto luks = (co_await qcow2::read_luks_header(file, *info.header)).with_context(info.path);
+  if (luks) info.luks = *std::move(luks);
+  if (!luks && luks.error().kind() != ErrorKind::kUnsupported)
+    co_return std::unexpected(std::move(luks).error());
   auto table = (co_await qcow2::read_snapshot_table(file, *info.header)).with_context(info.path);
   if (!table) co_return std::unexpected(std::move(table).error());
   info.snapshots = std::move(table->snapshots);

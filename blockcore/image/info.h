@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "blockcore/crypto/luks.h"
 #include "blockcore/local_file.h"
 #include "blockcore/open.h"
 #include "blockcore/qcow2/bitmap_directory.h"
@@ -22,6 +23,7 @@ struct ImageInfo {
   uint64_t actual_bytes = 0;  // that the file occupies on the host
   // Of a qcow2 image.
   std::optional<qcow2::Header> header;
+  std::optional<crypto::LuksHeader> luks;  // absent also if hull does not have its cipher or hash
   std::vector<qcow2::Snapshot> snapshots;
   std::vector<qcow2::Bitmap> bitmaps;
   // Where the backing file should be; absent if there is none, or if its name is not a path.

@@ -116,7 +116,7 @@ Task<Result<std::unique_ptr<Disk>>> open_new_backing(IoEngine& engine,
 Task<Result<void>> pull_from_chain(IoEngine& engine, Qcow2Disk& overlay,
                                    const RebaseOptions& options) {
   CO_TRY(std::unique_ptr<Disk> old_backing,
-         co_await open_backing(engine, overlay, options.backing_cache));
+         co_await open_backing(engine, overlay, options.backing_cache, options.keys));
   CO_TRY(const std::unique_ptr<Disk> new_backing, co_await open_new_backing(engine, options));
   if (old_backing != nullptr) overlay.set_backing(std::move(old_backing));
   CO_TRY_VOID(co_await pull_differences(overlay, new_backing.get(), options.progress));
@@ -136,8 +136,10 @@ Task<Result<void>> pull_differences(Qcow2Disk& overlay, Disk* other,
 Task<Result<void>> rebase_image(IoEngine& engine, RebaseOptions options) {
   CO_TRY_VOID(check_backing(options));
   CO_TRY(const std::unique_ptr<Qcow2Disk> overlay,
-         co_await open_single_qcow2(
-             engine, {.path = options.path, .format = options.format, .cache = options.cache}));
+         co_await open_single_qcow2(engine, {.path = options.path,
+                                             .format = options.format,
+                                             .cache = options.cache,
+                                             .key = key_of_level(options.keys, 0)}));
   if (!options.unsafe) CO_TRY_VOID(co_await pull_from_chain(engine, *overlay, options));
   std::optional<std::string> format;
   if (!options.backing_name.empty()) format = options.backing_format;

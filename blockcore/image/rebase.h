@@ -26,6 +26,7 @@ struct RebaseOptions {
   bool unsafe = false;  // only the header changes: the user says that the contents are the same
   CacheMode cache = CacheMode::kWriteback;
   CacheMode backing_cache = CacheMode::kWriteback;
+  ImageKeys keys = {};  // of the overlay and its chain as it is
   ProgressReport progress = {};
 };
 

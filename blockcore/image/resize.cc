@@ -47,7 +47,7 @@ Task<Result<uint64_t>> resize_qcow2(IoEngine& engine, const ResizeImageOptions& 
   if (size % 512 != 0)
     co_return fail(ErrorKind::kInvalidConfig, "The new size must be a multiple of 512");
   if (size > disk->size_bytes()) {
-    CO_TRY(std::unique_ptr<Disk> backing, co_await open_backing(engine, *disk, options.cache));
+    CO_TRY(std::unique_ptr<Disk> backing, co_await open_backing(engine, *disk, options.cache, {}));
     if (backing != nullptr) disk->set_backing(std::move(backing));
   }
   CO_TRY_VOID((co_await qcow2::resize(disk->parts(),

@@ -21,7 +21,10 @@ Task<Result<std::unique_ptr<Qcow2Disk>>> open_single_qcow2(IoEngine& engine,
   }
   if (format != DiskFormat::kQcow2)
     co_return fail(ErrorKind::kUnsupported, "{}: is a raw image, not qcow2", options.path);
-  Qcow2Options how{.read_only = options.read_only, .metadata_only = true};
+  Qcow2Options how{.read_only = options.read_only,
+                   .secret = options.key.secret,
+                   .encryption = options.key.encryption,
+                   .metadata_only = true};
   co_return co_await Qcow2Disk::open(std::move(file), std::move(how));
 }
 

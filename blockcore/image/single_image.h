@@ -18,6 +18,7 @@ struct SingleImageOptions {
   CacheMode cache = CacheMode::kWriteback;
   bool read_only = false;
   bool lock = true;
+  ImageKey key = {};  // without a secret an encrypted image has no data, only metadata
 };
 
 // kUnsupported if the image is raw. Otherwise as Qcow2Disk::open(): for writing, a corrupt image is

@@ -5,7 +5,6 @@
 
 #include "base/checked.h"
 #include "base/endian.h"
-#include "blockcore/crypto/luks.h"
 #include "blockcore/iovecs.h"
 
 namespace hull::blockcore::qcow2 {
@@ -29,11 +28,15 @@ Result<crypto::SectorCipher> unlock_aes(const Secret& passphrase) {
   return crypto::SectorCipher::create({128, crypto::CipherMode::kCbcPlain64}, key.bytes());
 }
 
-Task<Result<crypto::SectorCipher>> unlock_luks(File& file, EncryptionArea area,
-                                               const Secret& passphrase) {
+Task<Result<crypto::LuksHeader>> read_luks(File& file, EncryptionArea area) {
   std::vector<std::byte> bytes(crypto::kLuksHeaderBytes);
   CO_TRY_VOID(co_await read_exactly(file, area.offset, bytes));
-  CO_TRY(const crypto::LuksHeader header, crypto::decode_luks(bytes, area.length));
+  co_return crypto::decode_luks(bytes, area.length);
+}
+
+Task<Result<crypto::SectorCipher>> unlock_luks(File& file, EncryptionArea area,
+                                               const Secret& passphrase) {
+  CO_TRY(const crypto::LuksHeader header, co_await read_luks(file, area));
   CO_TRY(const Secret split, Secret::zeros(align_up(header.split_bytes(), kSectorBytes)));
   for (const crypto::LuksSlot& slot : header.slots) {
     if (!slot.active) continue;
@@ -74,6 +77,13 @@ HeaderExtension make_encryption_extension(const EncryptionArea& area) {
   extension.data.resize(sizeof raw);
   std::memcpy(extension.data.data(), &raw, sizeof raw);
   return extension;
+}
+
+Task<Result<std::optional<crypto::LuksHeader>>> read_luks_header(File& file, const Header& header) {
+  CO_TRY(const std::optional<EncryptionArea> area, find_encryption_area(header));
+  if (!area) co_return std::nullopt;
+  CO_TRY(const crypto::LuksHeader luks, co_await read_luks(file, *area));
+  co_return std::optional(luks);
 }
 
 Task<Result<crypto::SectorCipher>> unlock(File& file, const Header& header,

@@ -8,6 +8,7 @@
 
 #include "blockcore/async_mutex.h"
 #include "blockcore/bounce_pool.h"
+#include "blockcore/crypto/luks.h"
 #include "blockcore/crypto/sector_cipher.h"
 #include "blockcore/file.h"
 #include "blockcore/qcow2/header.h"
@@ -29,6 +30,9 @@ struct EncryptionArea {
 // or lies.
 Result<std::optional<EncryptionArea>> find_encryption_area(const Header& header);
 HeaderExtension make_encryption_extension(const EncryptionArea& area);
+
+// nullopt if the image is not encrypted with LUKS. Errors also as decode_luks() has them.
+Task<Result<std::optional<crypto::LuksHeader>>> read_luks_header(File& file, const Header& header);
 
 // The cipher that `passphrase` gives for the image. May take seconds: LUKS is made so.
 // kInvalidConfig if the passphrase is wrong.

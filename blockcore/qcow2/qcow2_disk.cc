@@ -22,10 +22,27 @@ namespace {
 
 using Cipher = std::optional<crypto::SectorCipher>;
 
+// Somebody who relies on encryption must not get an image without.
+Result<void> check_encryption(uint32_t method, DiskEncryption wanted) {
+  static constexpr std::string_view kNames[] = {"nothing", "aes", "luks"};
+  const uint32_t expected = wanted == DiskEncryption::kAes    ? qcow2::kEncryptionAes
+                            : wanted == DiskEncryption::kLuks ? qcow2::kEncryptionLuks
+                                                              : method;
+  if (method == expected) return {};
+  if (method == qcow2::kEncryptionNone)
+    return fail(ErrorKind::kInvalidConfig,
+                "No encryption in image header, but options specified format '{}'",
+                kNames[expected]);
+  return fail(ErrorKind::kInvalidConfig,
+              "Header reported '{}' encryption format but options specify '{}'", kNames[method],
+              kNames[expected]);
+}
+
 // nullopt if the image is not encrypted, or if only its metadata is wanted.
 Task<Result<Cipher>> unlock_data(File& file, const qcow2::Header& header,
                                  const Qcow2Options& options, bool read_only) {
   const uint32_t method = header.encryption_method;
+  CO_TRY_VOID(check_encryption(method, options.encryption));
   if (method == qcow2::kEncryptionNone) co_return Cipher();
   if (method == qcow2::kEncryptionAes && !read_only)
     co_return fail(ErrorKind::kUnsupported,
@@ -35,7 +52,7 @@ Task<Result<Cipher>> unlock_data(File& file, const qcow2::Header& header,
   if (options.secret == nullptr)
     co_return fail(ErrorKind::kUnsupported,
                    "qcow2 header: crypt_method (byte 32) is {}: the image is encrypted with {}: "
-                   "Parameter 'encrypt.key-secret' is required",
+                   "Parameter 'encrypt.key-secret' is required (<encryption> in a document)",
                    method, method == qcow2::kEncryptionAes ? "AES" : "LUKS");
   CO_TRY(auto cipher, co_await qcow2::unlock(file, header, *options.secret));
   co_return Cipher(std::move(cipher));

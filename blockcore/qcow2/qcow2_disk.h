@@ -11,9 +11,9 @@
 
 #include "blockcore/disk.h"
 #include "blockcore/file.h"
+#include "blockcore/image_key.h"
 #include "blockcore/qcow2/compressor.h"
 #include "blockcore/qcow2/header.h"
-#include "blockcore/secret.h"
 #include "blockcore/snapshot_choice.h"
 
 namespace hull::blockcore {
@@ -33,6 +33,7 @@ struct Qcow2Options {
   uint64_t refcount_cache_bytes = 1 << 20;
   // What opens an encrypted image; it is wiped as soon as nobody holds it any more.
   std::shared_ptr<const Secret> secret = nullptr;
+  DiskEncryption encryption = DiskEncryption::kAny;  // else kInvalidConfig if it is another
   // An encrypted image may be opened without its secret: then reads and writes of data fail.
   bool metadata_only = false;
   // set_data_file() will follow if header().has_data_file(). Else such an image is kUnsupported.

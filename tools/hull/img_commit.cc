@@ -45,6 +45,7 @@ Result<void> commit_now(CommitCommand& command) {
     return fail(ErrorKind::kInvalidConfig, "Image does not have a backing file");
   blockcore::CommitOptions options{.path = name.path, .format = name.format};
   options.base = command.base;
+  options.keys = TRY(command.common.secrets.keys(name.encryption));
   // A base that is named is committed to for good: what lies between would not be valid.
   options.keep_overlay = command.keep || !command.base.empty();
   options.cache = TRY(parse_img_cache(command.cache));

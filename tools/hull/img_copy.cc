@@ -26,7 +26,7 @@ bool is_regular_file(const std::string& path) {
 Result<ImgTarget> make_img_target(IoEngine& engine, const ImgCommon& common,
                                   CreateImageOptions create, CacheMode cache) {
   const ImgName name{
-      .path = create.path, .format = create.format, .key_secret = {}, .read_only = {}, .cache = {}};
+      .path = create.path, .format = create.format, .encryption = {}, .read_only = {}, .cache = {}};
   const bool has_backing = !create.qcow2.backing_name.empty();
   (void)TRY(engine.run_until_done(create_image(engine, std::move(create))));
   ImgTarget target = TRY(open_img_target(engine, common, name, cache));

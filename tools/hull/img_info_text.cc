@@ -4,15 +4,15 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/hull/img.h"
+#include "tools/hull/img_info_specific.h"
 
 namespace hull::cli {
 namespace {
 
 using blockcore::ImageInfo;
-using blockcore::qcow2::Bitmap;
 using blockcore::qcow2::Header;
 using blockcore::qcow2::Snapshot;
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 
 // Three significant digits and the largest unit that leaves less than 1000 of it.
 std::string human_bytes(uint64_t bytes) {
@@ -23,62 +23,20 @@ std::string human_bytes(uint64_t bytes) {
   return fmt::format("{:.3g} {}B", static_cast<double>(bytes) / std::exp2(unit * 10), kUnits[unit]);
 }
 
-const char* compression_name(const Header& header) {
-  return header.compression == blockcore::qcow2::CompressionType::kZlib ? "zlib" : "zstd";
-}
-
-json bitmaps_json(const std::vector<Bitmap>& bitmaps) {
-  json list = json::array();
-  for (const Bitmap& bitmap : bitmaps) {
-    json flags = json::array();
-    if (bitmap.in_use) flags.push_back("in-use");
-    if (bitmap.enabled) flags.push_back("auto");
-    list.push_back({{"flags", std::move(flags)},
-                    {"name", bitmap.name},
-                    {"granularity", uint64_t{1} << bitmap.granularity_bits}});
-  }
-  return list;
-}
-
-std::string bitmaps_text(const std::vector<Bitmap>& bitmaps) {
-  std::string text = "    bitmaps:\n";
-  for (size_t i = 0; i < bitmaps.size(); ++i) {
-    const Bitmap& bitmap = bitmaps[i];
-    text += fmt::format("        [{}]:\n            flags:\n", i);
-    if (bitmap.in_use) text += "                [0]: in-use\n";
-    if (bitmap.enabled) text += fmt::format("                [{}]: auto\n", bitmap.in_use ? 1 : 0);
-    text += fmt::format("            name: {}\n            granularity: {}\n", bitmap.name,
-                        uint64_t{1} << bitmap.granularity_bits);
+// As qemu-img shows a structure: spaces instead of hyphens, each level indented.
+std::string facts_text(const json& facts, size_t indent) {
+  std::string text;
+  size_t index = 0;
+  for (const auto& [key, value] : facts.items()) {
+    std::string name = facts.is_array() ? fmt::format("[{}]", index++) : key;
+    std::replace(name.begin(), name.end(), '-', ' ');
+    text += fmt::format("{:{}}{}:", "", indent, name);
+    if (value.is_structured())
+      text += '\n' + facts_text(value, indent + 4);
+    else
+      text += fmt::format(" {}\n", value.is_string() ? value.get<std::string>() : value.dump());
   }
   return text;
-}
-
-// Key, value: the format specific part, in the order of the text form.
-std::vector<std::pair<std::string, json>> specific_facts(const ImageInfo& info) {
-  const Header& header = *info.header;
-  std::vector<std::pair<std::string, json>> facts;
-  facts.emplace_back("compat", header.version == 2 ? "0.10" : "1.1");
-  facts.emplace_back("compression-type", compression_name(header));
-  if (header.version >= 3) facts.emplace_back("lazy-refcounts", header.lazy_refcounts());
-  if (!info.bitmaps.empty()) facts.emplace_back("bitmaps", bitmaps_json(info.bitmaps));
-  facts.emplace_back("refcount-bits", header.geometry.refcount_bits());
-  if (header.has_data_file()) {
-    facts.emplace_back("data-file", header.data_file_name());
-    facts.emplace_back("data-file-raw", header.data_file_is_raw());
-  }
-  if (header.version >= 3) {
-    facts.emplace_back("corrupt", header.corrupt());
-    facts.emplace_back("extended-l2", header.geometry.extended_l2);
-  }
-  return facts;
-}
-
-std::string fact_text(const std::pair<std::string, json>& fact) {
-  std::string key = fact.first;
-  std::replace(key.begin(), key.end(), '-', ' ');
-  const std::string value =
-      fact.second.is_string() ? fact.second.get<std::string>() : fact.second.dump();
-  return fmt::format("    {}: {}\n", key, value);
 }
 
 std::string snapshot_line(const Snapshot& snapshot) {
@@ -111,9 +69,7 @@ json snapshot_json(const Snapshot& snapshot) {
 json qcow2_json(const ImageInfo& info) {
   const Header& header = *info.header;
   json object = {{"cluster-size", header.geometry.cluster_bytes()}, {"dirty-flag", header.dirty()}};
-  json& data = object["format-specific"]["data"];
-  object["format-specific"]["type"] = "qcow2";
-  for (const auto& [key, value] : specific_facts(info)) data[key] = value;
+  object["format-specific"] = {{"type", "qcow2"}, {"data", specific_facts(info)}};
   if (header.encryption_method != 0) object["encrypted"] = true;
   for (const Snapshot& snapshot : info.snapshots)
     object["snapshots"].push_back(snapshot_json(snapshot));
@@ -158,8 +114,7 @@ std::string qcow2_text(const ImageInfo& info) {
   text += backing_text(info);
   text += snapshot_list_text(info.snapshots);
   text += "Format specific information:\n";
-  for (const auto& fact : specific_facts(info))
-    text += fact.first == "bitmaps" ? bitmaps_text(info.bitmaps) : fact_text(fact);
+  text += facts_text(specific_facts(info), 4);
   return text;
 }
 

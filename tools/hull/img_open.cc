@@ -40,7 +40,7 @@ Result<ImgDisk> open_img(IoEngine& engine, const ImgCommon& common, const ImgNam
                 "Failed to load snapshot: Block format 'raw' used by device '' does not support "
                 "temporarily loading internal snapshots");
   if (!how.backing) options.backing.emplace();
-  if (!name.key_secret.empty()) options.secret = TRY(common.secrets.need(name.key_secret));
+  options.keys = TRY(common.secrets.keys(name.encryption));
   OpenedImage opened = TRY(engine.run_until_done(open_image(engine, std::move(options))));
   image.disk = std::move(opened.disk);
   image.qcow2 = opened.qcow2;

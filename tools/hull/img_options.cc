@@ -73,12 +73,7 @@ Result<void> set_node_option(const Suboption& option, ImgName& image, NodeCache&
     cache.direct = TRY(parse_switch(option));
   } else if (key == "cache.no-flush") {
     cache.no_flush = TRY(parse_switch(option));
-  } else if (key == "encrypt.key-secret" && !of_file) {
-    image.key_secret = option.value;
-  } else if (key == "encrypt.format" && !of_file &&
-             (option.value == "luks" || option.value == "aes")) {
-    return {};
-  } else {
+  } else if (!TRY(take_encrypt_option(option, image.encryption))) {
     return fail(ErrorKind::kUsage, "Invalid parameter '{}'", option.key);
   }
   return {};
@@ -134,6 +129,18 @@ Result<std::shared_ptr<const Secret>> ImgSecrets::need(const std::string& id) co
   auto secret = find(id);
   if (secret == nullptr) return fail(ErrorKind::kUsage, "No secret with id '{}'", id);
   return secret;
+}
+
+Result<blockcore::ImageKeys> ImgSecrets::keys(const std::vector<EncryptWords>& levels) const {
+  blockcore::ImageKeys keys;
+  for (const EncryptWords& words : levels) {
+    blockcore::ImageKey& key = keys.emplace_back();
+    if (!words.secret_id.empty()) key.secret = TRY(need(words.secret_id));
+    if (!words.format.empty())
+      key.encryption = words.format == "luks" ? blockcore::DiskEncryption::kLuks
+                                              : blockcore::DiskEncryption::kAes;
+  }
+  return keys;
 }
 
 void ImgCommon::add_options(CLI::App& app) {

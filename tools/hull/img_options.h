@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "blockcore/open.h"
 #include "blockcore/secret.h"
+#include "tools/hull/encrypt_words.h"
 
 namespace CLI {
 class App;
@@ -26,6 +27,8 @@ class ImgSecrets {
   Result<void> add(const std::string& object);
   // nullptr: there is none of this name.
   std::shared_ptr<const blockcore::Secret> find(const std::string& id) const;
+  // What the words of --image-opts mean, level by level. kUsage if a secret is missing.
+  Result<blockcore::ImageKeys> keys(const std::vector<EncryptWords>& levels) const;
   // kUsage if there is none.
   Result<std::shared_ptr<const blockcore::Secret>> need(const std::string& id) const;
 
@@ -49,14 +52,15 @@ struct ImgCommon {
 struct ImgName {
   std::string path;
   std::optional<blockcore::DiskFormat> format;  // absent: as it looks (only to read from)
-  std::string key_secret;                       // id of the secret that opens it; empty: none
+  std::vector<EncryptWords> encryption;         // of the image and of those below, if one knows
   std::optional<bool> read_only;
   std::optional<blockcore::CacheMode> cache;
 };
 
 // `word` is a path, or with image_opts "driver=qcow2,file.filename=PATH" as QEMU's -blockdev has
 // it: drivers raw and qcow2 over file or host_device; cache.direct, cache.no-flush, read-only and
-// encrypt.key-secret are understood. `format` is the value of -f, empty if there was none.
+// the options of encrypt_words.h are understood. `format` is the value of -f, empty if there was
+// none.
 Result<ImgName> parse_img_name(const std::string& word, const std::string& format, bool image_opts);
 
 // "snapshot.id=ID,snapshot.name=NAME", or an id or a name.

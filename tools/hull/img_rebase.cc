@@ -32,6 +32,7 @@ Result<void> rebase_now(RebaseCommand& command) {
   options.backing_name = command.backing.value_or("");
   options.backing_format = command.backing_format;
   options.unsafe = command.unsafe;
+  options.keys = TRY(command.common.secrets.keys(name.encryption));
   options.cache = TRY(parse_img_cache(command.cache));
   options.backing_cache = TRY(parse_img_cache(command.source_cache));
   ImgProgress progress(command.progress, command.common.quiet);

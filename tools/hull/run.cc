@@ -8,6 +8,7 @@
 #include "config/validate.h"
 #include "tools/hull/exit_code.h"
 #include "tools/hull/run_options.h"
+#include "tools/hull/run_secrets.h"
 #include "tools/hull/verbs.h"
 #include "vmm/run_domain.h"
 
@@ -69,6 +70,8 @@ Result<int> run_command(const RunCommand& command, Arguments arguments) {
     domain.console->kind = config::ConsoleKind::kStdio;
   TRY(config::fill_generated(domain));
   TRY(require_valid(domain));
+  vmm::DiskSecrets secrets = TRY(read_secrets(command.secrets));
+  TRY(check_secrets(domain, secrets));
 
   vmm::RunOptions options;
   options.paths = TRY(choose_paths(command));
@@ -81,7 +84,8 @@ Result<int> run_command(const RunCommand& command, Arguments arguments) {
   options.command_line = {"hull", "run"};
   options.command_line.insert(options.command_line.end(), arguments.begin(), arguments.end());
 
-  const vmm::EndReason end = TRY(vmm::run_domain(domain, options).with_context(domain.name));
+  const vmm::EndReason end =
+      TRY(vmm::run_domain(domain, options, std::move(secrets)).with_context(domain.name));
   if (end.kind != vmm::EndKind::kPowerOff && !end.detail.empty())
     log_line(LogLevel::kError, fmt::format("{}: {}", domain.name, end.detail));
   return exit_code_of(end);

@@ -5,6 +5,7 @@
 
 #include "config/network_source.h"
 #include "config/values.h"
+#include "tools/hull/run_secrets.h"
 #include "tools/hull/suboptions.h"
 
 namespace hull::cli {
@@ -21,6 +22,7 @@ std::string target_name(size_t index) {
 Result<config::DiskConfig> parse_disk(const std::string& text, size_t index) {
   config::DiskConfig disk;
   disk.target = target_name(index);
+  std::vector<EncryptWords> encryption;
   for (const Suboption& option : TRY(parse_suboptions(text, "file"))) {
     if (option.key == "file" || option.key == "path")
       disk.file =
@@ -39,9 +41,10 @@ Result<config::DiskConfig> parse_disk(const std::string& text, size_t index) {
       disk.metadata_cache_bytes = TRY(config::parse_size(option.value));
     else if (option.key == "target")
       disk.target = option.value;
-    else
+    else if (!TRY(take_encrypt_option(option, encryption)))
       return fail(ErrorKind::kUsage, "--disk {}: there is no '{}='", text, option.key);
   }
+  TRY(set_encryption(encryption, disk));
   if (disk.file.empty()) return fail(ErrorKind::kUsage, "--disk {}: which file?", text);
   return disk;
 }
@@ -84,8 +87,8 @@ void describe_options(CLI::App& app, RunCommand& command) {
   app.add_option("--append", command.append, "kernel command line, passed as it is");
   app.add_option("--disk", command.disks,
                  "FILE|NBD-URL[,format=raw|qcow2][,readonly=on][,serial=S][,discard=unmap]"
-                 "[,cache=none|writeback|writethrough|directsync|unsafe][,l2-cache-size=SIZE]; may "
-                 "be repeated")
+                 "[,cache=none|writeback|writethrough|directsync|unsafe][,l2-cache-size=SIZE]"
+                 "[,[backing.]encrypt.key-secret=ID]; may be repeated")
       ->allow_extra_args(false);
   app.add_option("--net", command.networks,
                  "none | tap[,ifname=IF][,bridge=BR][,mac=MAC][,mtu=N]; may be repeated")
@@ -98,6 +101,9 @@ void describe_options(CLI::App& app, RunCommand& command) {
                "write all disks to throw-away overlays that leave nothing behind");
   app.add_flag("--strict", command.strict, "refuse what would be a warning");
   app.add_option("--ignore", command.ignore, "turn a refusal at this XPath into a warning")
+      ->allow_extra_args(false);
+  app.add_option("--secret", command.secrets,
+                 "ID=file:PATH | ID=fd:N: what opens encrypted images; may be repeated")
       ->allow_extra_args(false);
   app.add_option("--console", command.console,
                  "stdio | file:PATH | pty | unix:PATH | null (Ctrl-] ends a stdio session)");

@@ -17,6 +17,7 @@ struct RunCommand {
   std::string kernel, initrd, append, name, memory = "512M", console;
   unsigned vcpus = 1;
   std::vector<std::string> ignore;
+  std::vector<std::string> secrets;  // as read_secrets() takes them (run_secrets.h)
   std::string root, layout, dump_dtb;
   std::optional<unsigned> timeout_seconds;
   unsigned grace_seconds = 10;

@@ -2,6 +2,16 @@
 
 namespace hull::cli {
 
+namespace {
+
+bool is_encrypt_key(std::string_view key) {
+  constexpr std::string_view kBelow = "backing.";
+  while (key.starts_with(kBelow)) key.remove_prefix(kBelow.size());
+  return key.starts_with("encrypt.");
+}
+
+}  // namespace
+
 std::vector<std::string> split_at_commas(std::string_view text) {
   std::vector<std::string> words(1);
   for (size_t i = 0; i < text.size(); ++i) {
@@ -26,7 +36,7 @@ Result<std::vector<Suboption>> parse_suboptions(std::string_view text, std::stri
     const std::string_view key = std::string_view(word).substr(0, equals);
     const bool has_key =
         equals != std::string::npos &&
-        (key.find_first_of("/. ") == std::string_view::npos || key.starts_with("encrypt."));
+        (key.find_first_of("/. ") == std::string_view::npos || is_encrypt_key(key));
     if (has_key)
       options.push_back({word.substr(0, equals), word.substr(equals + 1)});
     else if (options.empty() && !word.empty())

@@ -76,7 +76,8 @@ TEST(ImgName, NodeOptionsNameDriverFileAndCache) {
   EXPECT_EQ(name->format, DiskFormat::kQcow2);
   EXPECT_EQ(name->read_only, true);
   EXPECT_EQ(name->cache, CacheMode::kNone);
-  EXPECT_EQ(name->key_secret, "sec0");
+  ASSERT_EQ(name->encryption.size(), 1U);
+  EXPECT_EQ(name->encryption[0].secret_id, "sec0");
 }
 
 TEST(ImgName, FileDriverIsRaw) {
@@ -122,6 +123,28 @@ TEST(ImgProgress, QuietPrintsNothing) {
     ImgProgress progress({.wanted = true, .form = "plain"}, true);
   }
   EXPECT_EQ(::testing::internal::GetCapturedStdout(), "");
+}
+
+TEST_F(ImgOptions, SecretsOfBackingFilesHaveTheirOwnWords) {
+  const auto name = parse_img_name(
+      "driver=qcow2,file.filename=a,backing.backing.encrypt.key-secret=low,encrypt.format=luks,"
+      "encrypt.key-secret=top",
+      "", true);
+  ASSERT_TRUE(name) << name.error().message();
+  ASSERT_EQ(name->encryption.size(), 3U);
+  ImgSecrets secrets;
+  EXPECT_FALSE(secrets.keys(name->encryption)) << "there are no such secrets";
+  ASSERT_TRUE(secrets.add("secret,id=top,file=" + secret_file("1")));
+  ASSERT_TRUE(secrets.add("secret,id=low,file=" + secret_file("2")));
+  const auto keys = secrets.keys(name->encryption);
+  ASSERT_TRUE(keys) << keys.error().message();
+  EXPECT_EQ((*keys)[0].secret, secrets.find("top"));
+  EXPECT_EQ((*keys)[0].encryption, blockcore::DiskEncryption::kLuks);
+  EXPECT_EQ((*keys)[1].secret, nullptr);
+  EXPECT_EQ((*keys)[2].secret, secrets.find("low"));
+  EXPECT_EQ((*keys)[2].encryption, blockcore::DiskEncryption::kAny);
+  EXPECT_FALSE(parse_img_name("driver=qcow2,file.filename=a,encrypt.format=md5", "", true));
+  EXPECT_FALSE(parse_img_name("driver=qcow2,file.filename=a,backing.size=1", "", true));
 }
 
 }  // namespace

@@ -1,0 +1,171 @@
+"""Guests on encrypted images: the secrets come from files and descriptors, qemu-img reads what they wrote."""
+
+import os
+import re
+import subprocess
+import unittest
+
+from support import ERROR, MIB, OK, REFUSED, USAGE, Disk, HullTest, domain_xml, pattern, qemu_img, sha256
+
+SECTORS = 64
+TOP, LOW = b"top secret of the overlay\n", b"the base has another one"
+
+
+class Encryption(HullTest):
+    def setUp(self):
+        super().setUp()
+        self.keys = {}
+        for name, secret in (("top", TOP), ("low", LOW), ("wrong", b"none of them")):
+            self.keys[name] = self.directory / f"{name}.key"
+            self.keys[name].write_bytes(secret)
+
+    def objects(self):
+        return [word for name, path in self.keys.items() for word in ("--object", f"secret,id={name},file={path}")]
+
+    def encrypted(self, name, key, backing=(), size=4 * MIB):
+        # qemu-img now and then fails to measure how long a few iterations take.
+        path = self.directory / name
+        made = self.hull("img", "create", "-q", "-f", "qcow2", *self.objects(), "-o",
+                         f"encrypt.format=luks,encrypt.key-secret={key},encrypt.iter-time=10", *backing, path, size)
+        self.assertEqual(made.code, OK, made)
+        return path
+
+    def chain(self):
+        """An encrypted overlay of an encrypted base that holds the pattern with seed 100."""
+        base, raw = self.encrypted("base.qcow2", "low"), self.raw("base.raw", data=pattern(0, SECTORS, 100))
+        qemu_img("convert", "-n", *self.objects(), "--image-opts", "--target-image-opts", f"driver=raw,file.filename={raw.path}",
+                 f"driver=qcow2,file.filename={base},encrypt.key-secret=low")
+        return self.encrypted("overlay.qcow2", "top", ["-u", "-b", base, "-F", "qcow2"]), base
+
+    def secrets(self, *names):
+        return [word for name in names for word in ("--secret", f"{name}=file:{self.keys[name]}")]
+
+    def contents(self, path, key, below=""):
+        raw = self.directory / "contents.raw"
+        backing = f",backing.encrypt.key-secret={below}" if below else ""
+        qemu_img("convert", *self.objects(), "--image-opts", "-O", "raw",
+                 f"driver=qcow2,file.filename={path},encrypt.key-secret={key}{backing}", raw)
+        return raw.read_bytes()
+
+    def expect_written(self, overlay, base, before):
+        """The guest's sectors 32 to 95 have seed 7, the rest is the base's; and none of it is in the clear."""
+        self.assertEqual(self.contents(overlay, "top", "low"),
+                         pattern(0, 32, 100) + pattern(32, 64, 7) + bytes(4 * MIB - 96 * 512))
+        self.assertEqual(sha256(base), before)
+        self.assertNotIn(pattern(32, 1, 7)[:64], overlay.read_bytes())
+        qemu_img("check", "-q", *self.objects(), "--image-opts", f"driver=qcow2,file.filename={overlay},encrypt.key-secret=top,backing.encrypt.key-secret=low")
+
+    AGENDA = "blk.verify,count=64,seed=100;blk.fill,start=32,count=64,seed=7;blk.flush;blk.verify,start=32,count=64,seed=7"
+
+    def test_overlay_and_base_by_options(self):
+        overlay, base = self.chain()
+        before = sha256(base)
+        disk = Disk(overlay, "qcow2", **{"encrypt.key-secret": "top", "backing.encrypt.key-secret": "low"})
+        self.expect_success(self.run_guest(self.AGENDA, [disk], *self.secrets("top", "low")))
+        self.expect_written(overlay, base, before)
+
+    def test_overlay_and_base_by_document(self):
+        overlay, base = self.chain()
+        before = sha256(base)
+        uuid = "2F6D3C1E-59A0-4F0E-8B7A-1D2C3B4A5F60"
+        disk = (f"<disk type='file'><driver name='qemu' type='qcow2'/><source file='{overlay}'/><target dev='vda' bus='virtio'/>"
+                f"<encryption format='luks'><secret type='passphrase' uuid='{uuid}'/></encryption>"
+                f"<backingStore type='file'><format type='qcow2'/><source file='{base}'>"
+                "<encryption format='luks'><secret type='passphrase' usage='base of web'/></encryption></source><backingStore/></backingStore></disk>")
+        result = self.run_xml(domain_xml(cmdline=f"hull.do={self.AGENDA}", devices=disk),
+                              "--secret", f"{uuid.lower()}=file:{self.keys['top']}", "--secret", f"base of web=file:{self.keys['low']}")
+        self.expect_success(result)
+        self.expect_written(overlay, base, before)
+
+    def test_secret_from_a_descriptor(self):
+        path = self.encrypted("disk.qcow2", "top")
+        disk = Disk(path, "qcow2", **{"encrypt.key-secret": "k"})
+        reader, writer = os.pipe()
+        os.write(writer, TOP)
+        os.close(writer)
+        command = self.command(*self.guest_arguments("blk.fill,count=8,seed=3", [disk], "--secret", f"k=fd:{reader}"))
+        result = subprocess.run(command, pass_fds=[reader], capture_output=True, stdin=subprocess.DEVNULL, check=False)
+        os.close(reader)
+        self.assertEqual(result.returncode, OK, result)
+        self.assertEqual(self.contents(path, "top")[: 8 * 512], pattern(0, 8, 3))
+
+    def test_image_verbs_take_secrets_from_descriptors(self):
+        path = self.encrypted("disk.qcow2", "top")
+        reader, writer = os.pipe()
+        os.write(writer, TOP)
+        os.close(writer)
+        command = self.command("img", "compare", "--object", f"secret,id=k,file=/dev/fd/{reader}", "--image-opts",
+                               f"driver=qcow2,file.filename={path},encrypt.key-secret=k", f"driver=raw,file.filename={self.raw().path}")
+        result = subprocess.run(command, pass_fds=[reader], capture_output=True, check=False)
+        os.close(reader)
+        self.assertEqual(result.returncode, OK, result)
+
+    def test_missing_and_wrong_secrets_are_one_line(self):
+        path = self.encrypted("disk.qcow2", "top")
+        before = sha256(path)
+        named = Disk(path, "qcow2", **{"encrypt.key-secret": "top"})
+        missing = self.run_guest("blk.info", [named])
+        self.expect_error(missing, USAGE, "disk vda", str(path), "--secret top=file:PATH", "--secret top=fd:N")
+        wrong = self.run_guest("blk.info", [named], "--secret", f"top=file:{self.keys['wrong']}")
+        self.expect_error(wrong, REFUSED, "disk vda", str(path), "opens none of the LUKS key slots")
+        silent = self.run_guest("blk.info", [Disk(path, "qcow2")])
+        self.expect_error(silent, ERROR, "disk vda", str(path), "encrypted with LUKS", "encrypt.key-secret")
+        for result in (missing, wrong, silent):
+            self.assertEqual(len(result.err.splitlines()), 1, result)
+        self.assertEqual(sha256(path), before)
+
+    def test_who_asks_for_encryption_does_not_write_in_the_clear(self):
+        disk = self.qcow2(**{"encrypt.key-secret": "top"})
+        self.expect_error(self.run_guest("blk.fill", [disk], *self.secrets("top")), REFUSED, "No encryption in image header")
+        raw = self.raw(**{"encrypt.key-secret": "top"})
+        self.expect_error(self.run_guest("blk.fill", [raw], *self.secrets("top")), REFUSED, "qcow2")
+
+    def test_old_aes_is_only_read(self):
+        path, raw = self.directory / "old.qcow2", self.raw(data=pattern(0, SECTORS, 100))
+        # qemu-img makes none any more, but it still writes to those that there are.
+        plain = self.qcow2("plain.qcow2").path.read_bytes()
+        path.write_bytes(plain[:32] + (1).to_bytes(4, "big") + plain[36:])
+        qemu_img("convert", "-n", *self.objects(), "--image-opts", "--target-image-opts", f"driver=raw,file.filename={raw.path}",
+                 f"driver=qcow2,file.filename={path},encrypt.key-secret=low")
+        options = {"encrypt.key-secret": "low", "encrypt.format": "aes"}
+        before = sha256(path)
+        self.expect_error(self.run_guest("blk.info", [Disk(path, "qcow2", **options)], *self.secrets("low")), ERROR, "AES")
+        verify = "blk.verify,count=64,seed=100"
+        self.expect_success(self.run_guest(verify, [Disk(path, "qcow2", readonly="on", **options)], *self.secrets("low")))
+        self.expect_success(self.run_guest(f"{verify};blk.fill,seed=9", [Disk(path, "qcow2", **options)], "--ephemeral", *self.secrets("low")))
+        self.assertEqual(sha256(path), before)
+
+    def test_secret_is_neither_kept_nor_logged(self):
+        path = self.encrypted("disk.qcow2", "top")
+        disk = Disk(path, "qcow2", **{"encrypt.key-secret": "top"})
+        process = self.start(*self.guest_arguments("blk.fill,seed=1", [disk], *self.secrets("top"), end="halt"))
+        self.wait_for_line(process, "hull-guest: end")
+        try:
+            memory = read_memory(process.pid)
+        except PermissionError as refused:
+            self.skipTest(f"the memory of a process cannot be read here: {refused}")
+        self.assertIn(b"hull-guest", memory, "nothing was read")
+        self.assertNotIn(TOP.strip(), memory)
+        for file in filter(os.path.isfile, self.state.rglob("*")):
+            self.assertNotIn(TOP.strip(), file.read_bytes(), file)
+
+
+def read_memory(pid):
+    """All that a process has in its private memory."""
+    pieces = []
+    with open(f"/proc/{pid}/maps", encoding="utf-8") as maps, open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for line in maps:
+            start, end, flags = re.match(r"(\w+)-(\w+) (\S+)", line).groups()
+            if "r" not in flags or "[v" in line:
+                continue
+            try:
+                memory.seek(int(start, 16))
+                pieces.append(memory.read(int(end, 16) - int(start, 16)))
+            except OSError as error:
+                if isinstance(error, PermissionError):
+                    raise
+    return b"".join(pieces)
+
+
+if __name__ == "__main__":
+    unittest.main()
