@@ -16,6 +16,10 @@ namespace CLI {
 class App;
 }
 
+namespace hull::blockcore {
+struct DiskContents;
+}
+
 namespace hull::cli {
 
 inline constexpr int kImgFailed = 1;
@@ -58,8 +62,13 @@ Result<uint64_t> parse_img_size(const std::string& text);
 // "Snapshot list:" and a line for each; nothing if there are none.
 std::string snapshot_list_text(const std::vector<blockcore::qcow2::Snapshot>& snapshots);
 
-// The two forms of `info`, each with its final newline; the second is a JSON value.
+// Three significant digits and the largest unit that leaves less than 1000 of it: "1.5 GiB".
+std::string human_bytes(uint64_t bytes);
+
+// The two forms of `info`, each with its final newline; the second is a JSON value. `contents`:
+// what was found on the first image's disk; nullptr: nobody looked.
 std::string info_text(const blockcore::ImageInfo& info);
-std::string info_json(const std::vector<blockcore::ImageInfo>& chain, bool as_list);
+std::string info_json(const std::vector<blockcore::ImageInfo>& chain, bool as_list,
+                      const blockcore::DiskContents* contents);
 
 }  // namespace hull::cli

@@ -1,8 +1,11 @@
-// hull img info [-f FMT] [--output=human|json] [--backing-chain] FILE
+// hull img info [-f FMT] [--output=human|json] [--backing-chain] [--contents] FILE
 #include <CLI/CLI.hpp>
 
+#include "blockcore/contents/contents.h"
 #include "blockcore/image_lock.h"
 #include "tools/hull/img.h"
+#include "tools/hull/img_info_contents.h"
+#include "tools/hull/img_open.h"
 
 namespace hull::cli {
 namespace {
@@ -16,7 +19,13 @@ struct InfoCommand {
   std::string format;
   std::string output = "human";
   bool backing_chain = false;
-  bool force_share = false;
+  bool contents = false;
+  ImgCommon common;
+};
+
+struct Facts {
+  std::vector<ImageInfo> chain;
+  std::optional<blockcore::DiskContents> contents;
 };
 
 struct Opened {
@@ -25,55 +34,80 @@ struct Opened {
 };
 
 Result<Opened> read_one(blockcore::IoEngine& engine, const std::string& path,
-                        const std::string& format_name, bool force_share) {
+                        std::optional<DiskFormat> wanted, bool force_share) {
   const auto file = TRY(LocalFile::open(engine, path, {.read_only = true}));
   if (!force_share) (void)TRY(blockcore::lock_image(file->fd(), path, {}));
-  const DiskFormat format = format_name.empty()
-                                ? TRY(engine.run_until_done(blockcore::probe_format(*file)))
-                                : TRY(parse_img_format(path, format_name));
+  const DiskFormat format =
+      wanted ? *wanted : TRY(engine.run_until_done(blockcore::probe_format(*file)));
   ImageInfo info = TRY(engine.run_until_done(blockcore::read_image_info(*file, format)));
   return Opened{std::move(info), file->identity()};
 }
 
-Result<std::vector<ImageInfo>> read_chain(const InfoCommand& command) {
-  const auto engine = TRY(blockcore::IoEngine::create(blockcore::IoEngineKind::kThreads));
+Result<std::vector<ImageInfo>> read_chain(blockcore::IoEngine& engine, const InfoCommand& command,
+                                          const ImgName& name) {
   std::vector<ImageInfo> chain;
   std::vector<blockcore::FileIdentity> seen;
-  std::optional<std::string> path = command.path;
-  std::string format = command.format;
+  std::optional<std::string> path = name.path;
+  std::optional<DiskFormat> format = name.format;
   while (path) {
-    Opened one = TRY(read_one(*engine, *path, format, command.force_share));
+    Opened one = TRY(read_one(engine, *path, format, command.common.force_share));
     if (std::find(seen.begin(), seen.end(), one.identity) != seen.end() ||
         seen.size() == blockcore::kMaxChainLength)
       return fail(ErrorKind::kInvalidFormat, "Backing file '{}' creates an infinite loop.", *path);
     seen.push_back(one.identity);
     path = command.backing_chain ? one.info.backing_path : std::nullopt;
-    format = one.info.header ? one.info.header->backing_format.value_or("") : "";
+    format.reset();
+    if (path && one.info.header && one.info.header->backing_format)
+      format = TRY(parse_img_format(*path, *one.info.header->backing_format));
     chain.push_back(std::move(one.info));
   }
   return chain;
+}
+
+Result<blockcore::DiskContents> look_inside(blockcore::IoEngine& engine, const InfoCommand& command,
+                                            const ImgName& name) {
+  const ImgDisk image = TRY(open_img(engine, command.common, name, {}));
+  auto contents = engine.run_until_done(blockcore::read_contents(*image.disk));
+  TRY(engine.run_until_done(image.disk->close()));
+  return contents;
+}
+
+Result<Facts> find_facts(InfoCommand& command) {
+  TRY(command.common.finish());
+  const ImgName name = TRY(parse_img_name(command.path, command.format, command.common.image_opts));
+  const auto engine = TRY(blockcore::IoEngine::create(blockcore::IoEngineKind::kThreads));
+  Facts facts;
+  facts.chain = TRY(read_chain(*engine, command, name));
+  if (command.contents) facts.contents = TRY(look_inside(*engine, command, name));
+  return facts;
 }
 
 }  // namespace
 
 int img_info(Arguments arguments) {
   InfoCommand command;
-  CLI::App app("Says what an image is. Opens nothing that it refers to.", "hull img info");
+  CLI::App app("Says what an image is. Opens nothing that it refers to unless asked.",
+               "hull img info");
   app.add_option("FILE", command.path, "the image")->required();
   app.add_option("-f", command.format, "its format: raw or qcow2; looks if absent");
   app.add_option("--output", command.output, "human (default) or json")
       ->check(CLI::IsMember({"human", "json"}));
   app.add_flag("--backing-chain", command.backing_chain, "and its backing files");
-  app.add_flag("-U,--force-share", command.force_share, "even if a program writes to it");
+  app.add_flag("--contents", command.contents,
+               "and what is on the disk: partitions and file systems; opens the backing files");
+  command.common.add_options(app);
   if (const auto done = parse_img_words(app, arguments)) return *done;
-  const auto chain = read_chain(command);
-  if (!chain) return img_fail(chain.error());
+  const auto facts = find_facts(command);
+  if (!facts) return img_fail(facts.error());
+  const auto* const contents = facts->contents ? &*facts->contents : nullptr;
   if (command.output == "json") {
-    fmt::print("{}", info_json(*chain, command.backing_chain));
+    fmt::print("{}", info_json(facts->chain, command.backing_chain, contents));
     return 0;
   }
-  for (size_t i = 0; i < chain->size(); ++i)
-    fmt::print("{}{}", i == 0 ? "" : "\n", info_text((*chain)[i]));
+  for (size_t i = 0; i < facts->chain.size(); ++i) {
+    fmt::print("{}{}", i == 0 ? "" : "\n", info_text(facts->chain[i]));
+    if (i == 0 && contents != nullptr) fmt::print("{}", contents_text(*contents));
+  }
   return 0;
 }
 

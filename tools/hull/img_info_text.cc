@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/hull/img.h"
+#include "tools/hull/img_info_contents.h"
 #include "tools/hull/img_info_specific.h"
 
 namespace hull::cli {
@@ -13,15 +14,6 @@ using blockcore::ImageInfo;
 using blockcore::qcow2::Header;
 using blockcore::qcow2::Snapshot;
 using json = nlohmann::ordered_json;
-
-// Three significant digits and the largest unit that leaves less than 1000 of it.
-std::string human_bytes(uint64_t bytes) {
-  constexpr const char* kUnits[] = {"", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"};
-  int exponent = 0;
-  std::frexp(static_cast<double>(bytes) / (1000.0 / 1024.0), &exponent);
-  const int unit = std::max(0, (exponent - 1) / 10);
-  return fmt::format("{:.3g} {}B", static_cast<double>(bytes) / std::exp2(unit * 10), kUnits[unit]);
-}
 
 // As qemu-img shows a structure: spaces instead of hyphens, each level indented.
 std::string facts_text(const json& facts, size_t indent) {
@@ -120,6 +112,14 @@ std::string qcow2_text(const ImageInfo& info) {
 
 }  // namespace
 
+std::string human_bytes(uint64_t bytes) {
+  constexpr const char* kUnits[] = {"", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"};
+  int exponent = 0;
+  std::frexp(static_cast<double>(bytes) / (1000.0 / 1024.0), &exponent);
+  const int unit = std::max(0, (exponent - 1) / 10);
+  return fmt::format("{:.3g} {}B", static_cast<double>(bytes) / std::exp2(unit * 10), kUnits[unit]);
+}
+
 std::string snapshot_list_text(const std::vector<Snapshot>& snapshots) {
   if (snapshots.empty()) return "";
   std::string text = "Snapshot list:\n";
@@ -138,12 +138,12 @@ std::string info_text(const ImageInfo& info) {
   return text;
 }
 
-std::string info_json(const std::vector<ImageInfo>& chain, bool as_list) {
-  json value;
-  if (as_list)
-    for (const ImageInfo& info : chain) value.push_back(info_object(info));
-  else
-    value = info_object(chain.front());
+std::string info_json(const std::vector<ImageInfo>& chain, bool as_list,
+                      const blockcore::DiskContents* contents) {
+  json list = json::array();
+  for (const ImageInfo& info : chain) list.push_back(info_object(info));
+  if (contents != nullptr) list.front()["contents"] = contents_json(*contents);
+  const json& value = as_list ? list : list.front();
   // Names come from the image and need not be UTF-8.
   return value.dump(4, ' ', false, json::error_handler_t::replace) + "\n";
 }

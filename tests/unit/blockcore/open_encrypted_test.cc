@@ -145,7 +145,7 @@ std::vector<uint8_t> deleted_file_in(const std::string& directory) {
 TEST_F(OpenEncrypted, TransientOverlayIsEncryptedToo) {
   ASSERT_EQ(::setenv("TMPDIR", directory_.path().c_str(), 1), 0);
   for (const bool encrypted : {false, true}) {
-    const std::string path = make("image", encrypted ? "x" : "");
+    const std::string path = make(encrypted ? "sealed" : "open", encrypted ? "x" : "");
     OpenOptions options{.path = path, .transient = true};
     if (encrypted) options.keys = {{.secret = secret_of("x")}};
     const auto disk = open(options);
