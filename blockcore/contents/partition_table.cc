@@ -59,11 +59,11 @@ std::optional<GptHeader> decode_gpt(Bytes sector, uint64_t number) {
       raw.at<Le64>(24) != number)
     return std::nullopt;
   const uint32_t crc = raw.at<Le32>(16);
-  const GptHeader header{.entries_sector = raw.at<Le64>(72),
-                         .entries = raw.at<Le32>(80),
-                         .entry_bytes = raw.at<Le32>(84),
-                         .entries_crc = raw.at<Le32>(88),
-                         .guid = raw.guid(56)};
+  GptHeader header{.entries_sector = raw.at<Le64>(72),
+                   .entries = raw.at<Le32>(80),
+                   .entry_bytes = raw.at<Le32>(84),
+                   .entries_crc = raw.at<Le32>(88),
+                   .guid = raw.guid(56)};
   std::fill_n(sector.begin() + 16, 4, std::byte{});
   if (crc_of(std::span(sector).first(header_bytes)) != crc) return std::nullopt;
   if (header.entry_bytes < kMinEntryBytes || header.entry_bytes > kMaxEntryBytes ||

@@ -12,6 +12,11 @@ int complete_verb(Arguments arguments) {
   const auto offer = [last](std::string_view word) {
     if (word.starts_with(last)) fmt::print("{}\n", word);
   };
+  if (arguments.size() > 2 && std::string_view(arguments[0]) == "img") {
+    if (last.starts_with('-'))
+      for (const std::string& word : img_option_words(arguments[1])) offer(word);
+    return kExitOk;
+  }
   for (const Verb& verb : verbs()) {
     if (arguments.size() <= 1) {
       offer(verb.name);

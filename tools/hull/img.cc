@@ -28,6 +28,9 @@ constexpr Verb kImgVerbs[] = {
     {"bench", "time requests to an image", img_bench, nullptr},
 };
 
+// Where parse_img_words() puts a verb's options instead of parsing; for completion alone.
+constinit std::vector<std::string>* option_list = nullptr;
+
 // What the user has called: set once, before anything else runs.
 constinit std::string_view program_name = "hull img";
 
@@ -55,6 +58,13 @@ int img_fail(const Error& error) {
 }
 
 std::optional<int> parse_img_words(CLI::App& app, Arguments arguments) {
+  if (option_list != nullptr) {
+    for (const CLI::Option* option : app.get_options()) {
+      for (const std::string& name : option->get_snames()) option_list->push_back("-" + name);
+      for (const std::string& name : option->get_lnames()) option_list->push_back("--" + name);
+    }
+    return 0;
+  }
   // Of an option that is given twice the last counts, as with getopt.
   for (CLI::Option* option : app.get_options())
     if (!option->get_positional() && option->get_expected_max() <= 1 &&
@@ -114,6 +124,15 @@ Result<uint64_t> parse_img_size(const std::string& text) {
 std::vector<std::string> img_words() {
   std::vector<std::string> words;
   for (const Verb& verb : kImgVerbs) words.emplace_back(verb.name);
+  return words;
+}
+
+std::vector<std::string> img_option_words(std::string_view name) {
+  std::vector<std::string> words;
+  option_list = &words;
+  for (const Verb& verb : kImgVerbs)
+    if (name == verb.name) verb.run({});
+  option_list = nullptr;
   return words;
 }
 

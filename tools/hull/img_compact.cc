@@ -60,7 +60,8 @@ Result<void> compact_now(CompactCommand& command) {
   const ImgName name = TRY(parse_img_name(command.file, command.format, command.common.image_opts));
   blockcore::CompactOptions options{.path = name.path, .format = name.format};
   options.cache = name.cache.value_or(TRY(parse_img_cache(command.cache)));
-  if (!name.key_secret.empty()) options.secret = TRY(command.common.secrets.need(name.key_secret));
+  const blockcore::ImageKeys keys = TRY(command.common.secrets.keys(name.encryption));
+  options.secret = key_of_level(keys, 0).secret;
   ImgProgress progress(command.progress, command.common.quiet);
   options.progress = [&progress](uint64_t done, uint64_t total) { progress.update(done, total); };
   const auto engine = TRY(blockcore::IoEngine::create(blockcore::IoEngineKind::kThreads));

@@ -4,6 +4,7 @@
 
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace hull::cli {
@@ -31,5 +32,7 @@ std::vector<std::string> run_words();
 std::vector<std::string> doctor_words();
 std::vector<std::string> img_words();
 std::vector<std::string> nbd_words();
+// The options of one verb of `hull img`; none if there is no such verb.
+std::vector<std::string> img_option_words(std::string_view name);
 
 }  // namespace hull::cli
