@@ -7,6 +7,9 @@ Task<Result<qcow2::CheckResult>> check_image_file(LocalFile& file, DiskFormat fo
   if (format != DiskFormat::kQcow2)
     co_return fail(ErrorKind::kUnsupported, "This image format does not support checks");
   auto header = (co_await qcow2::ImageHeader::read(file)).with_context(file.path());
+  // That is an image that fails the check, not a format that has none.
+  if (!header && header.error().kind() == ErrorKind::kUnsupported)
+    co_return fail(ErrorKind::kInvalidFormat, "{}", header.error().message());
   if (!header) co_return std::unexpected(std::move(header).error());
   co_return (co_await qcow2::repair_image(file, *header, repair)).with_context(file.path());
 }

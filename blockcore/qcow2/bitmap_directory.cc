@@ -47,13 +47,13 @@ Result<void> check_entry(const BitmapLayout& raw, size_t index, const Geometry& 
   if (raw.name_bytes == 0 || raw.name_bytes > kMaxBitmapNameBytes)
     return bad_bitmap(index, "name_size", raw.name_bytes);
   const uint64_t table_bytes = uint64_t{raw.table_entries} * 8;
-  if (table_bytes > kMaxBitmapTableBytes)
+  if (table_bytes == 0 || table_bytes > kMaxBitmapTableBytes)
     return bad_bitmap(index, "bitmap_table_size", raw.table_entries);
-  if (geometry.offset_in_cluster(raw.table_offset) != 0 ||
+  if (raw.table_offset == 0 || geometry.offset_in_cluster(raw.table_offset) != 0 ||
       !range_fits<uint64_t>(raw.table_offset, table_bytes, kMaxHostBytes))
     return bad_bitmap(index, "bitmap_table_offset", raw.table_offset);
   if (raw.extra_bytes != 0 && (raw.flags & kExtraCompatible) == 0)
-    return fail(ErrorKind::kUnsupported,
+    return fail(ErrorKind::kInvalidFormat,
                 "bitmap directory: entry {} needs something that hull does not know", index);
   return {};
 }
@@ -89,7 +89,8 @@ Result<BitmapsLayout> decode_extension(const HeaderExtension& extension, const G
     return fail(ErrorKind::kInvalidFormat, "qcow2 header: the bitmaps extension has {} bytes",
                 extension.data.size());
   std::memcpy(&raw, extension.data.data(), sizeof raw);
-  if (raw.count == 0 || raw.count > kMaxBitmaps || raw.directory_bytes > kMaxBitmapDirectoryBytes ||
+  if (raw.count == 0 || raw.count > kMaxBitmaps || raw.reserved != 0 ||
+      raw.directory_bytes > kMaxBitmapDirectoryBytes ||
       geometry.offset_in_cluster(raw.directory_offset) != 0 ||
       raw.directory_offset >= kMaxHostBytes)
     return fail(ErrorKind::kInvalidFormat,

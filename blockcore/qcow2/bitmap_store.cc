@@ -12,6 +12,7 @@ namespace {
 constexpr uint64_t kMaxBitsBytes = 256 << 20;
 // Bitmap table entries: without an offset, whether the cluster is all ones; bits 9-55: offset.
 constexpr uint64_t kAllOnes = 1;
+constexpr uint64_t kReservedBits = 0xff000000000001fe;
 
 bool is_all(std::span<const std::byte> bytes, std::byte value) {
   return std::ranges::all_of(bytes, [value](std::byte one) { return one == value; });
@@ -135,7 +136,8 @@ Task<Result<BitmapBits>> load_bits(File& file, const Header& header, const Bitma
     const uint64_t entry = table[at / cluster];
     const uint64_t offset = entry & kOffsetMask;
     const auto part = std::span(bits).subspan(at, std::min(cluster, bytes - at));
-    if (header.geometry.offset_in_cluster(offset) != 0)
+    if (header.geometry.offset_in_cluster(offset) != 0 || (entry & kReservedBits) != 0 ||
+        (offset != 0 && (entry & kAllOnes) != 0))
       co_return fail(ErrorKind::kCorrupt, "bitmap '{}': a table entry is {:#x}", bitmap.name,
                      entry);
     if (offset != 0) {

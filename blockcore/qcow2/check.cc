@@ -5,6 +5,7 @@
 #include "blockcore/qcow2/copied_flags.h"
 #include "blockcore/qcow2/rebuild.h"
 #include "blockcore/qcow2/refcount_block.h"
+#include "blockcore/qcow2/snapshot_table.h"
 #include "blockcore/qcow2/table_walk.h"
 
 namespace hull::blockcore::qcow2 {
@@ -182,8 +183,8 @@ Task<Result<void>> rebuild(Check& check) {
   CO_TRY(check.references, References::create(check.file.size_bytes(), check.facts.geometry));
   Findings again;
   CO_TRY_VOID(co_await count_references(check.file, check.facts, check.references, again));
-  CO_TRY_VOID(co_await write_new_refcounts(check.file, *check.header, check.references,
-                                           /*clear_dirty=*/false));
+  CO_TRY_VOID(
+      co_await write_new_refcounts(check.file, *check.header, check.references, **check.header));
   result.findings.corruptions_fixed += result.findings.corruptions - again.corruptions;
   result.findings.corruptions = again.corruptions;
   result.leaks_fixed += std::exchange(result.leaks, 0);
@@ -214,6 +215,38 @@ Task<Result<void>> clear_marks(File& file, ImageHeader& header) {
   co_return co_await header.set_features(file, header->incompatible & ~marks, header->autoclear);
 }
 
+// Writes the table anew, behind everything else, with refcounts that count it: one write of the
+// header brings both.
+Task<Result<void>> complete_snapshots(File& file, ImageHeader& header) {
+  const Geometry geometry = header->geometry;
+  CO_TRY(const SnapshotTable table, co_await read_snapshot_table(file, *header));
+  CO_TRY(std::vector<std::byte> bytes, encode_snapshot_table(table.snapshots));
+  bytes.resize(geometry.offset_of(geometry.clusters_for(bytes.size())));
+  Header changed = *header;
+  changed.snapshots_offset = geometry.offset_of(geometry.clusters_for(file.size_bytes()));
+  CO_TRY_VOID(co_await write_exactly(file, changed.snapshots_offset, bytes));
+  CO_TRY(References references, References::create(file.size_bytes(), geometry));
+  Findings again;
+  CO_TRY_VOID(co_await count_references(file, changed, references, again));
+  if (again.corruptions != 0)
+    co_return fail(ErrorKind::kCorrupt, "cannot rewrite the snapshot table: {}",
+                   again.messages.front());
+  co_return co_await write_new_refcounts(file, header, references, std::move(changed));
+}
+
+// Entries of the snapshot table that say less than version 3 demands.
+Task<Result<void>> repair_snapshots(Check& check) {
+  Findings& findings = check.result.findings;
+  const std::vector<size_t>& incomplete = findings.incomplete_snapshots;
+  const bool fix = check.repair == Repair::kAll && findings.corruptions == 0;
+  for (const size_t index : incomplete)
+    findings.note(fmt::format("{} snapshot table entry {} is incomplete",
+                              fix ? "Repairing" : "ERROR", index));
+  (fix ? findings.corruptions_fixed : findings.corruptions) += incomplete.size();
+  if (fix && !incomplete.empty()) co_return co_await complete_snapshots(check.file, *check.header);
+  co_return {};
+}
+
 Task<Result<CheckResult>> run(File& file, ImageHeader* header, const Header& facts, Repair repair) {
   const Geometry& geometry = facts.geometry;
   CO_TRY(References references, References::create(file.size_bytes(), geometry));
@@ -233,6 +266,7 @@ Task<Result<CheckResult>> run(File& file, ImageHeader* header, const Header& fac
   const bool fix_flags = repair == Repair::kAll || (repair == Repair::kLeaks &&
                                                     findings.corruptions == 0 && result.leaks == 0);
   CO_TRY_VOID(co_await check_copied_flags(file, facts, check.references, findings, fix_flags));
+  CO_TRY_VOID(co_await repair_snapshots(check));
   if (repair != Repair::kNone && findings.corruptions == 0)
     CO_TRY_VOID(co_await clear_marks(file, *header));
   co_return std::move(result);

@@ -70,12 +70,10 @@ Task<Result<void>> ImageHeader::update(File& file, Header changed) {
   co_return co_await write_area(file, changed);
 }
 
-Task<Result<void>> ImageHeader::set_refcount_table(File& file, uint64_t offset, uint32_t clusters,
-                                                   bool clear_dirty) {
+Task<Result<void>> ImageHeader::set_refcount_table(File& file, uint64_t offset, uint32_t clusters) {
   Header changed = header_;
   changed.refcount_table_offset = offset;
   changed.refcount_table_clusters = clusters;
-  if (clear_dirty) changed.incompatible &= ~kIncompatibleDirty;
   return update(file, std::move(changed));
 }
 

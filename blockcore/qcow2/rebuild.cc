@@ -163,13 +163,13 @@ Task<Result<uint64_t>> pack_refcounts(File& file, ImageHeader& header) {
 }
 
 Task<Result<void>> write_new_refcounts(File& file, ImageHeader& header,
-                                       const References& references, bool clear_dirty) {
+                                       const References& references, Header changed) {
   const Geometry geometry = header->geometry;
   CO_TRY(const NewRefcounts place, plan(references, geometry));
   CO_TRY_VOID(co_await write_structures(file, geometry, place, references));
-  co_return co_await header.set_refcount_table(file, geometry.offset_of(place.first_cluster),
-                                               static_cast<uint32_t>(place.table_clusters),
-                                               clear_dirty);
+  changed.refcount_table_offset = geometry.offset_of(place.first_cluster);
+  changed.refcount_table_clusters = static_cast<uint32_t>(place.table_clusters);
+  co_return co_await header.update(file, std::move(changed));
 }
 
 Task<Result<void>> rebuild_refcounts(File& file, ImageHeader& header) {
@@ -181,7 +181,9 @@ Task<Result<void>> rebuild_refcounts(File& file, ImageHeader& header) {
                    findings.messages.front());
   // COPIED first: with the dirty bit still set nobody trusts what is there.
   CO_TRY_VOID(co_await check_copied_flags(file, *header, references, findings, /*fix=*/true));
-  co_return co_await write_new_refcounts(file, header, references, /*clear_dirty=*/true);
+  Header changed = *header;
+  changed.incompatible &= ~kIncompatibleDirty;
+  co_return co_await write_new_refcounts(file, header, references, std::move(changed));
 }
 
 Task<Result<void>> change_refcount_width(File& file, ImageHeader& header, uint32_t refcount_order) {

@@ -7,10 +7,11 @@
 namespace hull::blockcore::qcow2 {
 
 // Writes a refcount table and blocks that count `references` and themselves behind everything in
-// the file, then makes the header point at them: a crash before that has changed nothing. The old
-// structures are counted no more. kCorrupt if a count is too large for the image.
+// the file, then makes the header point at them and otherwise what `changed` says, with one write:
+// a crash before that has changed nothing. The old structures are counted no more. kCorrupt if a
+// count is too large for the image.
 Task<Result<void>> write_new_refcounts(File& file, ImageHeader& header,
-                                       const References& references, bool clear_dirty);
+                                       const References& references, Header changed);
 
 // The same with counts of another width (docs/interop/qcow2, refcount_order), for a version 3
 // image. kCorrupt if it has errors; leaks end. The width and the places change with one write.

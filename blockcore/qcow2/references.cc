@@ -231,6 +231,8 @@ Task<Result<void>> count_active_mapping(const Walk& walk) {
 Task<Result<void>> count_snapshots(const Walk& walk) {
   if (walk.header.snapshot_count == 0) co_return {};
   CO_TRY(const SnapshotTable table, co_await read_snapshot_table(walk.file, walk.header));
+  for (size_t i = 0; i < table.snapshots.size() && walk.header.version >= 3; ++i)
+    if (table.snapshots[i].incomplete) walk.findings.incomplete_snapshots.push_back(i);
   CO_TRY_VOID(co_await count_snapshot_mappings(walk, table.snapshots));
   walk.count(walk.header.snapshots_offset, table.bytes);
   co_return {};

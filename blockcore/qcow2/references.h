@@ -60,6 +60,8 @@ struct Findings {
   uint64_t allocated_clusters = 0;   // of the active image
   uint64_t compressed_clusters = 0;  // of those
   uint64_t fragmented_clusters = 0;  // of those: not right behind the one before
+  // Indices into the snapshot table: these say less than version 3 demands.
+  std::vector<size_t> incomplete_snapshots;
   // In QEMU's words; at most kMaxMessages.
   std::vector<std::string> messages;
   static constexpr size_t kMaxMessages = 1000;

@@ -39,7 +39,8 @@ void decode_extra(const SnapshotLayout& raw, std::span<const std::byte> extra, S
   if (!extra.empty()) std::memcpy(&fields, extra.data(), std::min(extra.size(), sizeof fields));
   snapshot.vm_state_bytes =
       extra.size() >= 8 ? fields.vm_state_bytes.get() : uint64_t{raw.vm_state_bytes.get()};
-  if (extra.size() >= 16) snapshot.disk_bytes = fields.disk_bytes;
+  snapshot.incomplete = extra.size() < 16;
+  if (!snapshot.incomplete) snapshot.disk_bytes = fields.disk_bytes;
   if (extra.size() >= 24 && fields.instruction_count != ~uint64_t{0})
     snapshot.instruction_count = fields.instruction_count;
   if (extra.size() > sizeof fields)

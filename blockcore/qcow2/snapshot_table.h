@@ -24,6 +24,7 @@ struct Snapshot {
   uint64_t disk_bytes = 0;  // of the header where the entry does not say
   std::optional<uint64_t> instruction_count = std::nullopt;
   std::vector<std::byte> unknown_extra = {};  // kept as it is
+  bool incomplete = false;                    // as read: says less than version 3 demands
 };
 
 struct SnapshotTable {

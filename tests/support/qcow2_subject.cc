@@ -191,7 +191,7 @@ std::string Qcow2Subject::trace(unsigned count, unsigned depth) {
   DiskTrace trace(disk(), state_.disk, queue_, random_);
   if (failures_allowed_) trace.allow_failures();
   if (geometry_.data_file == DataFile::kNone && !geometry_.encrypted)
-    if (state_.bitmaps.empty()) trace.allow_compressed(disk());
+    trace.allow_compressed(disk());
   std::string trouble = trace.run(count, depth);
   failed_ = trace.failures() != 0;
   touch(trace.take_touched());

@@ -236,9 +236,9 @@ TEST(Qcow2Bitmaps, LyingDirectoryIsRefused) {
   const auto directory = run_now(read_bitmap_directory(intact, **header));
   ASSERT_TRUE(directory);
   // Offset in the first entry, and a value that cannot be right.
-  const std::pair<size_t, uint8_t> lies[] = {{0, 0xff},  {7, 1},  {8, 0xff}, {12, 0x80},
-                                             {15, 8},    {16, 2}, {17, 8},   {17, 32},
-                                             {18, 0xff}, {20, 1}, {23, 1}};
+  const std::pair<size_t, uint8_t> lies[] = {{0, 0xff},  {7, 1},     {8, 0xff}, {11, 0},
+                                             {12, 0x80}, {15, 8},    {16, 2},   {17, 8},
+                                             {17, 32},   {18, 0xff}, {20, 1},   {23, 1}};
   for (const auto& [at, value] : lies) {
     SCOPED_TRACE(at);
     Bytes lying = image;

@@ -7,6 +7,7 @@
 #include "base/endian.h"
 #include "blockcore/qcow2/check.h"
 #include "blockcore/qcow2/refcount_block.h"
+#include "blockcore/qcow2/snapshots.h"
 #include "tests/support/faulty_file.h"
 #include "tests/support/qcow2_images.h"
 #include "tests/support/temporary_directory.h"
@@ -320,6 +321,51 @@ TEST(Qcow2RepairMarks, NewStructuresKeepOffPlacesThatEntriesPointAt) {
   ASSERT_TRUE(repair(file, Repair::kAll));
   const Damager after(file.bytes());
   EXPECT_GT(after.refcount_table() >> 16, behind + 1);
+}
+
+// As programs from before version 3 write it: without the size of the disk.
+Bytes image_with_short_snapshots() {
+  auto memory = std::make_unique<MemoryFile>(
+      testing::make_qcow2({.size_bytes = 1 << 20, .cluster_bits = 12}));
+  MemoryFile& file = *memory;
+  const auto disk = testing::open_qcow2(std::move(memory)).value();
+  CHECK(testing::write_disk(*disk, 5000, Bytes(9000, 0x11)).has_value());
+  CHECK(run_now(qcow2::create_snapshot(disk->parts(), {.name = "before"})).has_value());
+  CHECK(testing::write_disk(*disk, 7000, Bytes(9000, 0x22)).has_value());
+  CHECK(run_now(disk->close()).has_value());
+  Bytes image = file.bytes();
+  uint8_t* const entry = image.data() + disk->header().snapshots_offset;
+  std::memmove(entry + 40, entry + 40 + 24, 200);
+  std::fill_n(entry + 36, 4, uint8_t{0});
+  return image;
+}
+
+TEST(Qcow2RepairSnapshots, EntriesBecomeComplete) {
+  const Bytes image = image_with_short_snapshots();
+  const auto found = check(image);
+  ASSERT_TRUE(found) << found.error().message();
+  EXPECT_EQ(found->findings.corruptions, 1U);
+  EXPECT_EQ(found->findings.messages.back(), "ERROR snapshot table entry 0 is incomplete");
+  FaultPlan plan;
+  auto memory = std::make_unique<MemoryFile>(image);
+  MemoryFile& file = *memory;
+  FaultyFile recorded(std::move(memory), plan);
+  const auto repaired = repair(recorded, Repair::kAll);
+  ASSERT_TRUE(repaired) << repaired.error().message();
+  EXPECT_EQ(repaired->findings.corruptions, 0U);
+  EXPECT_EQ(repaired->findings.corruptions_fixed, 1U);
+  const auto again = check(file.bytes());
+  ASSERT_TRUE(again) << again.error().message();
+  EXPECT_EQ(again->findings.corruptions + again->leaks, 0U);
+  std::mt19937 random(1);
+  for (size_t crash = 0; crash <= plan.log.size(); ++crash) {
+    const Bytes survivor = plan.replay_torn(image, crash, random);
+    EXPECT_LE(check(survivor)->findings.corruptions, 1U) << crash;
+    EXPECT_EQ(read_all(survivor), read_all(image)) << crash;
+  }
+  const auto disk = testing::open_qcow2(file.bytes()).value();
+  ASSERT_TRUE(run_now(qcow2::apply_snapshot(disk->parts(), 0)));
+  EXPECT_EQ(testing::read_disk(*disk, 13000, 1000).value(), Bytes(1000, 0x11));
 }
 
 TEST(Qcow2Check, TableSharedBySnapshotsIsReadOnce) {
