@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "blockcore/iovecs.h"
+#include "blockcore/run_all.h"
 
 namespace hull::blockcore::qcow2 {
 
@@ -13,23 +14,45 @@ Task<Result<void>> Reader::read(uint64_t offset, std::span<const iovec> buffers)
     const std::optional<Extent> extent = image_.map.find(offset + done, total - done);
     if (!extent) {
       CO_TRY_VOID(co_await image_.map.load(offset + done));
-      continue;
-    }
-    if (extent->kind == ClusterKind::kNormal && extent->length == total) {
-      co_return co_await read_data(offset + done, extent->host_offset, buffers);
-    }
-    if (extent->kind == ClusterKind::kCompressed) {
+    } else if (extent->kind == ClusterKind::kNormal && extent->length == total) {
+      co_return co_await read_data(offset, extent->host_offset, buffers);
+    } else if (extent->kind == ClusterKind::kCompressed) {
       const IovecPart rest(buffers, done, total - done);
       CO_TRY(const uint64_t length,
              co_await compressed_.read(offset + done, *extent, rest.buffers()));
       done += length;
-      continue;
+    } else if (extent->length == total) {
+      co_return co_await read_extent(offset, *extent, buffers);
+    } else {
+      // Started at once: nothing can move what has just been found.
+      std::vector<Task<Result<void>>> pieces;
+      done += start_pieces(offset, buffers, done, pieces);
+      CO_TRY_VOID(co_await run_all(std::move(pieces)));
     }
-    const IovecPart part(buffers, done, extent->length);
-    CO_TRY_VOID(co_await read_extent(offset + done, *extent, part.buffers()));
-    done += extent->length;
   }
   co_return {};
+}
+
+// A read of each extent in turn while the mapping is known and not compressed; returns how many
+// bytes they cover.
+uint64_t Reader::start_pieces(uint64_t offset, std::span<const iovec> buffers, uint64_t done,
+                              std::vector<Task<Result<void>>>& pieces) {
+  const uint64_t total = total_bytes(buffers);
+  uint64_t covered = 0;
+  while (done + covered < total && pieces.size() < kMaxPieces) {
+    const uint64_t begin = done + covered;
+    const std::optional<Extent> extent = image_.map.find(offset + begin, total - begin);
+    if (!extent || extent->kind == ClusterKind::kCompressed) break;
+    pieces.push_back(read_piece(offset + begin, *extent, buffers, begin));
+    covered += extent->length;
+  }
+  return covered;
+}
+
+Task<Result<void>> Reader::read_piece(uint64_t offset, Extent extent,
+                                      std::span<const iovec> buffers, uint64_t done) {
+  const IovecPart part(buffers, done, extent.length);
+  co_return co_await read_extent(offset, extent, part.buffers());
 }
 
 Task<Result<void>> Reader::read_extent(uint64_t offset, const Extent& extent,

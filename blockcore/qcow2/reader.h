@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "blockcore/qcow2/compressed_reader.h"
 #include "blockcore/qcow2/image.h"
@@ -25,7 +26,14 @@ class Reader {
     return compressed_.load(offset, length);
   }
 
+  // Pieces of one request in flight at a time, where it is spread over the file.
+  static constexpr size_t kMaxPieces = 32;
+
  private:
+  uint64_t start_pieces(uint64_t offset, std::span<const iovec> buffers, uint64_t done,
+                        std::vector<Task<Result<void>>>& pieces);
+  Task<Result<void>> read_piece(uint64_t offset, Extent extent, std::span<const iovec> buffers,
+                                uint64_t done);
   Task<Result<void>> read_extent(uint64_t offset, const Extent& extent,
                                  std::span<const iovec> buffers);
   Task<Result<void>> read_data(uint64_t offset, uint64_t host_offset,

@@ -5,6 +5,7 @@
 
 #include "base/checked.h"
 #include "blockcore/iovecs.h"
+#include "blockcore/run_all.h"
 
 namespace hull::blockcore::qcow2 {
 namespace {
@@ -26,25 +27,61 @@ Task<Result<void>> Writer::write(uint64_t offset, std::span<const iovec> buffers
     const std::optional<Extent> extent = image_.map.find(offset + done, total - done);
     if (!extent) {
       CO_TRY_VOID(co_await load_for_change(image_, offset + done));
-    } else if (extent->kind == ClusterKind::kInvalid) {
-      co_return std::unexpected(
-          co_await image_.guard.mark_corrupt(image_.map.invalid_entry(offset + done, *extent)));
-    } else if (extent->kind == ClusterKind::kNormal && extent->writable) {
-      if (hits_metadata(*extent, extent->length))
-        co_return co_await image_.guard.check(extent->host_offset, extent->length,
-                                              Structure::kGuestData);
-      const InUse::Hold hold(image_.in_use);
-      if (extent->length == total)
-        co_return co_await image_.data().write(extent->host_offset, buffers);
-      const IovecPart part(buffers, done, extent->length);
-      CO_TRY_VOID(co_await image_.data().write(extent->host_offset, part.buffers()));
-      done += extent->length;
+    } else if (extent->length == total) {
+      if (extent->kind == ClusterKind::kNormal && extent->writable)
+        co_return co_await write_in_place(*extent, buffers);
+      co_return co_await write_range(offset, buffers, 0, total);
     } else {
-      CO_TRY(const uint64_t written, co_await write_new(offset + done, *extent, buffers, done));
-      done += written;
+      std::vector<Task<Result<void>>> pieces;
+      done += start_pieces(offset, buffers, done, pieces);
+      CO_TRY_VOID(co_await run_all(std::move(pieces)));
     }
   }
   co_return {};
+}
+
+// A write of each extent in turn while the mapping is known; returns how many bytes they cover.
+uint64_t Writer::start_pieces(uint64_t offset, std::span<const iovec> buffers, uint64_t done,
+                              std::vector<Task<Result<void>>>& pieces) {
+  const uint64_t total = total_bytes(buffers);
+  uint64_t covered = 0;
+  while (done + covered < total && pieces.size() < Reader::kMaxPieces) {
+    const uint64_t begin = done + covered;
+    const std::optional<Extent> extent = image_.map.find(offset + begin, total - begin);
+    if (!extent) break;
+    pieces.push_back(write_range(offset + begin, buffers, begin, extent->length));
+    covered += extent->length;
+  }
+  return covered;
+}
+
+// `length` bytes of the list, from `done` on. The mapping may change while it is at work.
+Task<Result<void>> Writer::write_range(uint64_t offset, std::span<const iovec> list, uint64_t done,
+                                       uint64_t length) {
+  for (uint64_t at = 0; at < length;) {
+    const std::optional<Extent> extent = image_.map.find(offset + at, length - at);
+    if (!extent) {
+      CO_TRY_VOID(co_await load_for_change(image_, offset + at));
+    } else if (extent->kind == ClusterKind::kInvalid) {
+      co_return std::unexpected(
+          co_await image_.guard.mark_corrupt(image_.map.invalid_entry(offset + at, *extent)));
+    } else if (extent->kind == ClusterKind::kNormal && extent->writable) {
+      const IovecPart part(list, done + at, extent->length);
+      CO_TRY_VOID(co_await write_in_place(*extent, part.buffers()));
+      at += extent->length;
+    } else {
+      CO_TRY(const uint64_t written, co_await write_new(offset + at, *extent, list, done + at));
+      at += written;
+    }
+  }
+  co_return {};
+}
+
+Task<Result<void>> Writer::write_in_place(const Extent& extent, std::span<const iovec> buffers) {
+  if (hits_metadata(extent, extent.length))
+    co_return co_await image_.guard.check(extent.host_offset, extent.length, Structure::kGuestData);
+  const InUse::Hold hold(image_.in_use);
+  co_return co_await image_.data().write(extent.host_offset, buffers);
 }
 
 // Returns how much of the extent it wrote: 0 if it only waited and the mapping is to be looked at

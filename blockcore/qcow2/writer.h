@@ -35,6 +35,11 @@ class Writer {
     uint64_t end = 0;
   };
 
+  uint64_t start_pieces(uint64_t offset, std::span<const iovec> buffers, uint64_t done,
+                        std::vector<Task<Result<void>>>& pieces);
+  Task<Result<void>> write_range(uint64_t offset, std::span<const iovec> list, uint64_t done,
+                                 uint64_t length);
+  Task<Result<void>> write_in_place(const Extent& extent, std::span<const iovec> buffers);
   Task<Result<uint64_t>> write_new(uint64_t offset, const Extent& extent,
                                    std::span<const iovec> buffers, uint64_t done);
   Task<Result<void>> place(Placement& placement, const Extent& extent);
