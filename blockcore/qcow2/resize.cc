@@ -174,12 +174,14 @@ Task<Result<void>> move_l1(Parts& parts, uint32_t entries) {
   if (moved) moved = co_await parts.committer.commit_all();
   if (moved) moved = co_await image.file->flush();
   if (!moved) {
-    (void)co_await image.refcounts.release({place}, /*punch=*/true);
+    std::vector<HostRun> unused{place};
+    (void)co_await image.refcounts.release(std::move(unused), /*punch=*/true);
     co_return std::move(moved);
   }
   // If this fails, nobody knows which of the two tables the file's header names: both stay.
   CO_TRY_VOID(co_await image.header.set_mapping(*image.file, image.size_bytes(), offset, entries));
-  if (old.count != 0) (void)co_await image.refcounts.release({old}, /*punch=*/true);
+  std::vector<HostRun> unused{old};
+  if (old.count != 0) (void)co_await image.refcounts.release(std::move(unused), /*punch=*/true);
   co_return {};
 }
 

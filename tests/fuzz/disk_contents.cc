@@ -2,6 +2,7 @@
 // checksums of a GPT are made right first, or hardly anything would be looked at.
 #include <zlib.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/check.h"
@@ -45,7 +46,7 @@ void check_text(const std::string& text) { CHECK(text == hull::printable(text));
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   hull::testing::MemoryDisk disk(std::min(size, kMaxDiskBytes) / 512 * 512);
-  std::memcpy(disk.bytes.data(), data, disk.bytes.size());
+  std::copy_n(data, disk.bytes.size(), disk.bytes.begin());
   set_gpt_crcs(disk.bytes);
   const auto contents = hull::testing::run_now(hull::blockcore::read_contents(disk));
   CHECK(contents.has_value());
