@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cerrno>
 #include <climits>
@@ -41,6 +42,13 @@ void relax() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
 #endif
+}
+
+// Of the thread that calls, and never of another one: std::thread::id is given again after a join.
+uint64_t thread_number() {
+  static std::atomic<uint64_t> last = 0;
+  thread_local const uint64_t own = ++last;
+  return own;
 }
 
 void prepare(io_uring_sqe* entry, IoOperation& operation) {
@@ -129,7 +137,7 @@ void UringEngine::destroy_ring() {
 }
 
 void UringEngine::enter() {
-  if (!ring_enabled_ || owner_ == std::this_thread::get_id()) return;
+  if (!ring_enabled_ || owner_ == thread_number()) return;
   CHECK(idle());
   destroy_ring();
 }
@@ -146,7 +154,7 @@ void UringEngine::enable_ring() {
       ::syscall(__NR_io_uring_register, ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
   CHECK(enabled == 0);
   ring_enabled_ = true;
-  owner_ = std::this_thread::get_id();
+  owner_ = thread_number();
 }
 
 Result<void> UringEngine::watch(int event_fd, std::function<void()> readable) {

@@ -8,8 +8,6 @@
 
 #include <liburing.h>
 
-#include <thread>
-
 #include "blockcore/io_engine.h"
 #include "blockcore/poll_window.h"
 
@@ -59,7 +57,7 @@ class UringEngine : public IoEngine {
   bool ring_exists_ = false;
   bool ring_enabled_ = false;
   bool multishot_ = true;
-  std::thread::id owner_;  // of an enabled ring
+  uint64_t owner_ = 0;  // of an enabled ring: number of its thread
   IoOperationList pending_;
   unsigned in_flight_ = 0;
   std::vector<std::unique_ptr<Watch>> watches_;  // the first is the wake descriptor

@@ -70,13 +70,12 @@ Task<Result<Between>> find_base(IoEngine& engine, const Qcow2Disk& overlay,
     if (!level || level->format == DiskFormat::kRaw || between.images.size() == kMaxChainLength)
       co_return fail(ErrorKind::kInvalidConfig, "Did not find '{}' in the backing chain of '{}'",
                      options.base, options.path);
-    CO_TRY(std::unique_ptr<Qcow2Disk> image,
-           co_await open_single_qcow2(
-               engine, {.path = level->path,
-                        .format = level->format,
-                        .cache = options.cache,
-                        .read_only = true,
-                        .key = key_of_level(options.keys, between.images.size() + 1)}));
+    SingleImageOptions single{.path = level->path,
+                              .format = level->format,
+                              .cache = options.cache,
+                              .read_only = true,
+                              .key = key_of_level(options.keys, between.images.size() + 1)};
+    CO_TRY(std::unique_ptr<Qcow2Disk> image, co_await open_single_qcow2(engine, std::move(single)));
     between.images.push_back(std::move(image));
     above = between.images.back().get();
   }
@@ -122,11 +121,12 @@ Task<Result<void>> empty_overlay(Qcow2Disk& overlay) {
 }
 
 Task<Result<void>> commit_image(IoEngine& engine, CommitOptions options) {
+  SingleImageOptions single{.path = options.path,
+                            .format = options.format,
+                            .cache = options.cache,
+                            .key = key_of_level(options.keys, 0)};
   CO_TRY(const std::unique_ptr<Qcow2Disk> overlay,
-         co_await open_single_qcow2(engine, {.path = options.path,
-                                             .format = options.format,
-                                             .cache = options.cache,
-                                             .key = key_of_level(options.keys, 0)}));
+         co_await open_single_qcow2(engine, std::move(single)));
   CO_TRY(Between between, co_await find_base(engine, *overlay, options));
   CO_TRY(std::unique_ptr<Disk> below,
          co_await open_large_base(engine, between.base, options.cache, overlay->size_bytes()));

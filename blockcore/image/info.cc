@@ -37,8 +37,9 @@ Task<Result<ImageInfo>> read_image_info(LocalFile& file, DiskFormat format) {
   info.header = **header;
   info.size_bytes = info.header->size_bytes;
   auto luks = (co_await qcow2::read_luks_header(file, *info.header)).with_context(info.path);
-  if (luks) info.luks = *std::move(luks);
-  if (!luks && luks.error().kind() != ErrorKind::kUnsupported)
+  if (luks)
+    info.luks = *std::move(luks);
+  else if (luks.error().kind() != ErrorKind::kUnsupported)
     co_return std::unexpected(std::move(luks).error());
   auto table = (co_await qcow2::read_snapshot_table(file, *info.header)).with_context(info.path);
   if (!table) co_return std::unexpected(std::move(table).error());

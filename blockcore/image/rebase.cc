@@ -135,11 +135,12 @@ Task<Result<void>> pull_differences(Qcow2Disk& overlay, Disk* other,
 
 Task<Result<void>> rebase_image(IoEngine& engine, RebaseOptions options) {
   CO_TRY_VOID(check_backing(options));
+  SingleImageOptions single{.path = options.path,
+                            .format = options.format,
+                            .cache = options.cache,
+                            .key = key_of_level(options.keys, 0)};
   CO_TRY(const std::unique_ptr<Qcow2Disk> overlay,
-         co_await open_single_qcow2(engine, {.path = options.path,
-                                             .format = options.format,
-                                             .cache = options.cache,
-                                             .key = key_of_level(options.keys, 0)}));
+         co_await open_single_qcow2(engine, std::move(single)));
   if (!options.unsafe) CO_TRY_VOID(co_await pull_from_chain(engine, *overlay, options));
   std::optional<std::string> format;
   if (!options.backing_name.empty()) format = options.backing_format;

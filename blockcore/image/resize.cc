@@ -40,14 +40,17 @@ Task<Result<uint64_t>> resize_raw(LocalFile& file, const ResizeImageOptions& opt
 }
 
 Task<Result<uint64_t>> resize_qcow2(IoEngine& engine, const ResizeImageOptions& options) {
+  SingleImageOptions single{
+      .path = options.path, .format = DiskFormat::kQcow2, .cache = options.cache};
   CO_TRY(const std::unique_ptr<Qcow2Disk> disk,
-         co_await open_single_qcow2(
-             engine, {.path = options.path, .format = DiskFormat::kQcow2, .cache = options.cache}));
+         co_await open_single_qcow2(engine, std::move(single)));
   CO_TRY(const uint64_t size, options.new_size(disk->size_bytes()));
   if (size % 512 != 0)
     co_return fail(ErrorKind::kInvalidConfig, "The new size must be a multiple of 512");
   if (size > disk->size_bytes()) {
-    CO_TRY(std::unique_ptr<Disk> backing, co_await open_backing(engine, *disk, options.cache, {}));
+    const ImageKeys keys;
+    CO_TRY(std::unique_ptr<Disk> backing,
+           co_await open_backing(engine, *disk, options.cache, keys));
     if (backing != nullptr) disk->set_backing(std::move(backing));
   }
   CO_TRY_VOID((co_await qcow2::resize(disk->parts(),

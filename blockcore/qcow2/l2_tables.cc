@@ -61,13 +61,13 @@ Task<Result<bool>> ClusterMap::move_table(uint64_t l1_index, uint64_t limit) {
 // Slices of the old table that are cached are now those of the copy: what they say about sharing is
 // the same. Those that are dirty are written to the copy by the next commit, before the L1 table.
 Task<Result<void>> ClusterMap::copy_table_to(uint64_t l1_index, HostRun place) {
-  auto old_offset = table_offset(l1_index);
+  const auto old_offset = table_offset(l1_index);
   const uint64_t new_offset = geometry_.offset_of(place.first);
   Result<void> copied;
   if (old_offset)
     copied = co_await write_copy(*old_offset, new_offset);
   else
-    copied = std::unexpected(std::move(old_offset).error());
+    copied = std::unexpected(old_offset.error());
   if (!copied) {
     std::vector<HostRun> unused{place};
     (void)co_await refcounts_.release(std::move(unused), false);

@@ -6,7 +6,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
+#include <future>
 #include <random>
+#include <thread>
 
 #include "blockcore/ephemeral_file.h"
 #include "blockcore/io_thread.h"
@@ -273,7 +276,12 @@ TEST(IoThread, RunsWhatIsPostedAndStopsTwice) {
     std::thread::id ran_on;
     bool prepared = false;
     io->start("io0", [&] { prepared = true; });
+    // Enters the kernel between the two, so that the ring has to be this thread's.
+    std::promise<void> entered;
     io->post([&] { ran_on = std::this_thread::get_id(); });
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    io->post([&] { entered.set_value(); });
+    entered.get_future().wait();
     io->stop();
     EXPECT_TRUE(prepared);
     EXPECT_NE(ran_on, std::thread::id());

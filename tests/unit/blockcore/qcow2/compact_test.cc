@@ -233,7 +233,7 @@ INSTANTIATE_TEST_SUITE_P(
                       CompactCase{"v3_4k_compressed_1bit", 3, 12, 0, false, false, true},
                       CompactCase{"v3_4k_snapshot", 3, 12, 4, false, false, false, true},
                       CompactCase{"v3_4k_compressed_snapshot", 3, 12, 4, false, false, true, true}),
-    [](const auto& info) { return std::string(info.param.name); });
+    [](const auto& one) { return std::string(one.param.name); });
 
 TEST(Qcow2CompactRefusal, ImageWithErrorsStaysAsItIs) {
   Bytes image = testing::make_qcow2({.size_bytes = 1 << 20});
