@@ -229,9 +229,9 @@ class Copier {
     for (const ChunkPart& part : parts) {
       if (part.zero && options_.target_is_zero) continue;
       const iovec buffer{data.data() + part.offset, part.length};
-      auto written = part.zero
-                         ? co_await target_.write_zeroes(target + part.offset, part.length, true)
-                         : co_await target_.write(target + part.offset, {&buffer, 1});
+      auto writing = part.zero ? target_.write_zeroes(target + part.offset, part.length, true)
+                               : target_.write(target + part.offset, {&buffer, 1});
+      auto written = co_await std::move(writing);
       if (!written)
         co_return std::move(written).with_context(
             fmt::format("error while writing at byte {}", target + part.offset));

@@ -47,8 +47,9 @@ Task<void> worker(Job& job, std::byte* memory, unsigned& finished) {
   while (job.started < job.count) {
     const iovec buffer{memory, job.size};
     const uint64_t offset = job.next_offset();
-    const auto result = job.write ? co_await job.disk->write(offset, {&buffer, 1})
-                                  : co_await job.disk->read(offset, {&buffer, 1});
+    auto transfer =
+        job.write ? job.disk->write(offset, {&buffer, 1}) : job.disk->read(offset, {&buffer, 1});
+    const auto result = co_await std::move(transfer);
     CHECK(result.has_value());
     if (job.flush) CHECK((co_await job.disk->flush()).has_value());
   }

@@ -85,8 +85,10 @@ class ShuffledFile : public blockcore::File {
                                             AtEnd at_end) override {
     const bool late = queue_.size() % 2 == 0;
     if (late) co_await queue_.wait();
-    auto result = at_end == AtEnd::kFail ? co_await inner_->read(offset, buffers)
-                                         : co_await inner_->read_or_zero(offset, buffers);
+    // Not one co_await in each arm of a conditional: g++ 12 destroys the chosen result twice.
+    auto reading = at_end == AtEnd::kFail ? inner_->read(offset, buffers)
+                                          : inner_->read_or_zero(offset, buffers);
+    auto result = co_await std::move(reading);
     if (!late) co_await queue_.wait();
     co_return std::move(result);
   }
