@@ -16,10 +16,19 @@ if(HULL_SANITIZE)
   add_compile_options(-fsanitize=${HULL_SANITIZE} -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${HULL_SANITIZE})
 endif()
-add_compile_definitions(_FILE_OFFSET_BITS=64)
+add_compile_definitions(_FILE_OFFSET_BITS=64 HULL_VERSION="${PROJECT_VERSION}")
 include_directories(${CMAKE_SOURCE_DIR})
 # Generated files are included from the root as well: "firmware/guest/….h".
 include_directories(${CMAKE_BINARY_DIR})
+
+# hull_precompile(TARGET FIRST HEADER…): FIRST has the headers compiled, all others take them from it.
+function(hull_precompile target first)
+  if(target STREQUAL first)
+    target_precompile_headers(${target} PRIVATE ${ARGN})
+  else()
+    target_precompile_headers(${target} REUSE_FROM ${first})
+  endif()
+endfunction()
 
 # hull_library(NAME DEPENDS folders… LIBRARIES system libraries…): the sources of folder NAME.
 function(hull_library name)
@@ -35,18 +44,20 @@ function(hull_library name)
     return()
   endif()
   add_library(hull_${name} STATIC ${sources})
+  list(FILTER sources INCLUDE REGEX "/verdict_rows_")  # the same names in each, on purpose
+  set_source_files_properties(${sources} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   foreach(dependency ${arg_DEPENDS})
     target_link_libraries(hull_${name} PUBLIC hull_${dependency})
   endforeach()
   target_link_libraries(hull_${name} PUBLIC ${arg_LIBRARIES})
-  target_precompile_headers(hull_${name} PRIVATE ${CMAKE_SOURCE_DIR}/cmake/precompiled.h)
+  hull_precompile(hull_${name} hull_base ${CMAKE_SOURCE_DIR}/cmake/precompiled.h)
   if(HULL_FUZZ)
     target_compile_options(hull_${name} PRIVATE -fsanitize=fuzzer-no-link)
   endif()
 endfunction()
 
 # hull_built_quickly(TARGET): TARGET is run for what it calls, not for its own speed. Optimising and
-# sanitizing what gtest's and CLI11's headers expand to is most of the time that a build takes.
+# sanitizing what gtest's headers expand to is most of the time that a build takes.
 function(hull_built_quickly target)
   target_compile_options(${target} PRIVATE -O0 -g1)
 endfunction()
@@ -61,10 +72,13 @@ function(hull_unit_test folder)
   add_executable(unit_${folder} ${sources})
   target_link_libraries(unit_${folder} PRIVATE hull_${folder} ${arg_LIBRARIES} GTest::gtest GTest::gtest_main)
   hull_built_quickly(unit_${folder})
+  if(NOT folder STREQUAL cli)  # whose every test includes a JSON library
+    set_target_properties(unit_${folder} PROPERTIES UNITY_BUILD OFF)
+  endif()
   if(CMAKE_DISABLE_PRECOMPILE_HEADERS)
     target_compile_options(unit_${folder} PRIVATE "SHELL:-include gtest/gtest.h")
   else()
-    target_precompile_headers(unit_${folder} PRIVATE <gtest/gtest.h> ${CMAKE_SOURCE_DIR}/cmake/precompiled.h)
+    hull_precompile(unit_${folder} unit_base <gtest/gtest.h> ${CMAKE_SOURCE_DIR}/cmake/precompiled.h)
   endif()
   add_test(NAME unit_${folder} COMMAND unit_${folder})
   set_tests_properties(unit_${folder} PROPERTIES TIMEOUT 600)

@@ -18,7 +18,7 @@ std::string_view value_of(const XmlElement& parent, std::string_view child,
 
 // Kinds that hull does not have were refused; after --ignore they are connected to nothing, so that
 // the guest's numbering of its interfaces stays.
-NetworkKind kind_of(std::string_view type) {
+NetworkKind network_kind(std::string_view type) {
   if (type == "ethernet") return NetworkKind::kTap;
   if (type == "bridge") return NetworkKind::kBridge;
   return NetworkKind::kNull;
@@ -42,7 +42,7 @@ void read_target(const XmlElement& interface, NetworkConfig& network) {
 
 NetworkConfig read_interface(const XmlElement& interface, Findings& findings) {
   NetworkConfig network;
-  network.kind = kind_of(interface.value("type"));
+  network.kind = network_kind(interface.value("type"));
   if (interface.attribute("type") == nullptr) findings.invalid(interface, {}, "has no type");
   read_mac(interface, network, findings);
   read_target(interface, network);

@@ -10,7 +10,7 @@ namespace hull::devices {
 namespace {
 
 constexpr uint64_t kIndexPort = 0;
-constexpr uint64_t kDataPort = 1;
+constexpr uint64_t kRtcDataPort = 1;
 
 constexpr uint8_t kSeconds = 0x00;
 constexpr uint8_t kMinutes = 0x02;
@@ -96,13 +96,13 @@ void RtcCmos::fill_memory_sizes(const RtcOptions& options) {
 uint8_t RtcCmos::read_byte(uint64_t offset) {
   MutexLock lock(mutex_);
   if (offset == kIndexPort) return index_;
-  return offset == kDataPort ? read_register(index_) : 0xff;
+  return offset == kRtcDataPort ? read_register(index_) : 0xff;
 }
 
 void RtcCmos::write_byte(uint64_t offset, uint8_t value) {
   MutexLock lock(mutex_);
   if (offset == kIndexPort) index_ = value & 0x7f;  // bit 7 masks NMIs, of which there are none
-  if (offset == kDataPort) write_register(index_, value);
+  if (offset == kRtcDataPort) write_register(index_, value);
 }
 
 uint8_t RtcCmos::read_register(uint8_t index) {

@@ -1,7 +1,7 @@
 // hull doctor: what this host can do, what to do about each lack, and whether the main job works.
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "tools/hull/command_line.h"
 #include "tools/hull/exit_code.h"
 #include "tools/hull/host_checks.h"
 #include "tools/hull/trial_run.h"
@@ -61,17 +61,11 @@ std::vector<std::string> doctor_words() { return {"--help", "--json"}; }
 
 int doctor_verb(Arguments arguments) {
   bool json = false;
-  CLI::App app("Says what this host can do and tries the main job.", "hull doctor");
+  CommandLine app("Says what this host can do and tries the main job.", "hull doctor");
   app.add_flag("--json", json, "print one JSON document");
-  std::vector<std::string> words(arguments.rbegin(), arguments.rend());
-  try {
-    app.parse(words);
-  } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", app.help());
-    return kExitOk;
-  } catch (const CLI::ParseError& error) {
-    return report(Error(ErrorKind::kUsage, fmt::format("doctor: {}", error.what())));
-  }
+  const auto parsed = app.parse(arguments).with_context("doctor");
+  if (!parsed) return report(parsed.error());
+  if (!*parsed) return kExitOk;
   const std::vector<HostCheck> checks = check_host();
   const Result<TrialResult> trial = run_trial();
   json ? print_json(checks, trial) : print_text(checks, trial);

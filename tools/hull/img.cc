@@ -2,9 +2,10 @@
 
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <cmath>
 #include <cstdlib>
+
+#include "tools/hull/command_line.h"
 
 namespace hull::cli {
 namespace {
@@ -57,32 +58,17 @@ int img_fail(const Error& error) {
   return kImgFailed;
 }
 
-std::optional<int> parse_img_words(CLI::App& app, Arguments arguments) {
+std::optional<int> parse_img_words(CommandLine& app, Arguments arguments) {
   if (option_list != nullptr) {
-    for (const CLI::Option* option : app.get_options()) {
-      for (const std::string& name : option->get_snames()) option_list->push_back("-" + name);
-      for (const std::string& name : option->get_lnames()) option_list->push_back("--" + name);
-    }
+    *option_list = app.all_names();
     return 0;
   }
-  // Of an option that is given twice the last counts, as with getopt.
-  for (CLI::Option* option : app.get_options())
-    if (!option->get_positional() && option->get_expected_max() <= 1 &&
-        option->get_multi_option_policy() == CLI::MultiOptionPolicy::Throw)
-      option->take_last();
-  // CLI11 wants them reversed.
-  std::vector<std::string> words(arguments.rbegin(), arguments.rend());
-  try {
-    app.parse(std::move(words));
-  } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", app.help());
-    return 0;
-  } catch (const CLI::ParseError& error) {
-    return img_fail(Error(ErrorKind::kUsage, fmt::format("{}\nTry 'hull img --help' for more "
-                                                         "information",
-                                                         error.what())));
-  }
-  return std::nullopt;
+  app.let_last_count();
+  const auto parsed = app.parse(arguments);
+  if (!parsed)
+    return img_fail(Error(ErrorKind::kUsage, parsed.error().message() +
+                                                 "\nTry 'hull img --help' for more information"));
+  return *parsed ? std::nullopt : std::optional(0);
 }
 
 Result<blockcore::DiskFormat> parse_img_format(const std::string& path, const std::string& name) {

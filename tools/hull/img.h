@@ -12,15 +12,13 @@
 #include "blockcore/open.h"
 #include "tools/hull/verbs.h"
 
-namespace CLI {
-class App;
-}
-
 namespace hull::blockcore {
 struct DiskContents;
 }
 
 namespace hull::cli {
+
+class CommandLine;
 
 inline constexpr int kImgFailed = 1;
 inline constexpr int kImgCorrupt = 2;   // check: the image has errors
@@ -51,7 +49,7 @@ int img_program(Arguments arguments);
 int img_fail(const Error& error);
 
 // Reads the words; the exit code if that is all there is to do (--help, a mistake).
-std::optional<int> parse_img_words(CLI::App& app, Arguments arguments);
+std::optional<int> parse_img_words(CommandLine& app, Arguments arguments);
 
 Result<blockcore::DiskFormat> parse_img_format(const std::string& path, const std::string& name);
 const char* img_format_name(blockcore::DiskFormat format);

@@ -1,9 +1,9 @@
 // hull img amend -o OPTIONS [-p] [-q] [-f FMT] [-t CACHE] [--force] FILE
-#include <CLI/CLI.hpp>
 #include <bit>
 
 #include "blockcore/image/amend.h"
 #include "blockcore/image/resize.h"
+#include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
 #include "tools/hull/img_options.h"
 #include "tools/hull/img_progress.h"
@@ -114,12 +114,10 @@ Result<void> amend_now(AmendCommand& command) {
 
 int img_amend(Arguments arguments) {
   AmendCommand command;
-  CLI::App app("Gives an existing image other features.", "hull img amend");
-  app.add_option("FILE", command.file, "the image")->required();
+  CommandLine app("Gives an existing image other features.", "hull img amend");
+  app.add_option("FILE", command.file, "the image").required();
   app.add_option("-o", command.options,
-                 "compat=0.10|1.1, lazy_refcounts=on|off, refcount_bits=N, size=SIZE")
-      ->take_all()
-      ->allow_extra_args(false);
+                 "compat=0.10|1.1, lazy_refcounts=on|off, refcount_bits=N, size=SIZE");
   app.add_option("-f", command.format, "its format; looks if absent");
   app.add_option("-t", command.cache, "cache mode (writeback)");
   bool force = false;

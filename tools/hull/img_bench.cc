@@ -1,8 +1,8 @@
 // hull img bench [-c COUNT] [-d DEPTH] [-s BYTES] [-S STEP] [-o OFFSET] [-w] FILE
-#include <CLI/CLI.hpp>
 #include <chrono>
 
 #include "blockcore/qcow2/wait_list.h"
+#include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
 #include "tools/hull/img_open.h"
 
@@ -200,8 +200,8 @@ Result<void> bench_now(BenchCommand& command) {
 
 int img_bench(Arguments arguments) {
   BenchCommand command;
-  CLI::App app("Times requests to an image; -w destroys its contents.", "hull img bench");
-  app.add_option("FILE", command.file, "the image")->required();
+  CommandLine app("Times requests to an image; -w destroys its contents.", "hull img bench");
+  app.add_option("FILE", command.file, "the image").required();
   app.add_option("-f", command.format, "its format: raw or qcow2; looks if absent");
   app.add_option("-c", command.count, "how many requests (75000)");
   app.add_option("-d", command.depth, "how many at once (64)");

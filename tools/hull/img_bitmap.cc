@@ -1,10 +1,10 @@
 // hull img bitmap (--add | --remove | --clear | --enable | --disable | --merge SOURCE)...
 //                 [-b FILE [-F FMT]] [-g GRANULARITY] FILE BITMAP
-#include <CLI/CLI.hpp>
 #include <bit>
 
 #include "blockcore/image/single_image.h"
 #include "blockcore/qcow2/bitmap_store.h"
+#include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
 #include "tools/hull/img_options.h"
 
@@ -175,14 +175,10 @@ Result<void> bitmap_now(BitmapCommand& command) {
 }
 
 // In the order of the command line.
-void collect_actions(const CLI::App& app, BitmapCommand& command) {
-  std::vector<const CLI::Option*> seen;
-  for (const CLI::Option* option : app.parse_order()) {
-    const std::string name = option->get_lnames().empty() ? "" : option->get_lnames().front();
-    const auto before = static_cast<size_t>(std::count(seen.begin(), seen.end(), option));
-    seen.push_back(option);
+void collect_actions(const CommandLine& app, BitmapCommand& command) {
+  for (const auto& [name, value] : app.in_order()) {
     if (name == "merge")
-      command.actions.push_back({name, option->results()[before]});
+      command.actions.push_back({name, value});
     else if (name == "add" || name == "remove" || name == "clear" || name == "enable" ||
              name == "disable")
       command.actions.push_back({name, ""});
@@ -210,19 +206,17 @@ Result<void> check_words(const BitmapCommand& command) {
 
 int img_bitmap(Arguments arguments) {
   BitmapCommand command;
-  CLI::App app("Changes the persistent dirty bitmaps of an image.", "hull img bitmap");
-  app.add_option("FILE", command.file, "the image")->required();
-  app.add_option("BITMAP", command.bitmap, "the bitmap")->required();
+  CommandLine app("Changes the persistent dirty bitmaps of an image.", "hull img bitmap");
+  app.add_option("FILE", command.file, "the image").required();
+  app.add_option("BITMAP", command.bitmap, "the bitmap").required();
   app.add_option("-f", command.format, "the format of the image; looks if absent");
   for (const auto& [option, what] :
        {std::pair{"--add", "make it, enabled"}, std::pair{"--remove", "delete it"},
         std::pair{"--clear", "forget what it recorded"},
         std::pair{"--enable", "record what a guest writes"},
         std::pair{"--disable", "record no longer"}})
-    app.add_flag(option, what);
-  app.add_option("--merge", "also record what this bitmap has recorded")
-      ->type_name("SOURCE")
-      ->take_all();
+    app.add_action(option, what);
+  app.add_action("--merge", "SOURCE", "also record what this bitmap has recorded");
   app.add_option("-g,--granularity", command.granularity, "bytes for a bit (with --add)");
   app.add_option("-b,--source-file", command.source_file, "the image that holds SOURCE");
   app.add_option("-F,--source-format", command.source_format, "its format");

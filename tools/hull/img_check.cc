@@ -1,10 +1,10 @@
 // hull img check [-q] [-f FMT] [--output=human|json] [-r leaks|all] [-U] [--backing-chain] FILE
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "blockcore/backing_name.h"
 #include "blockcore/image/check.h"
 #include "blockcore/image_lock.h"
+#include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
 
 namespace hull::cli {
@@ -14,7 +14,6 @@ using blockcore::DiskFormat;
 using blockcore::LocalFile;
 using blockcore::qcow2::CheckResult;
 using blockcore::qcow2::Repair;
-using nlohmann::json;
 
 struct CheckCommand {
   std::string path;
@@ -38,11 +37,11 @@ struct Level {
   std::string format;
 };
 
-json check_json(const std::string& path, const CheckResult& result) {
-  json object = {{"filename", path},
-                 {"format", "qcow2"},
-                 {"check-errors", 0},
-                 {"image-end-offset", result.image_end_offset}};
+nlohmann::json check_json(const std::string& path, const CheckResult& result) {
+  nlohmann::json object = {{"filename", path},
+                           {"format", "qcow2"},
+                           {"check-errors", 0},
+                           {"image-end-offset", result.image_end_offset}};
   const auto add = [&object](const char* key, uint64_t value) {
     if (value != 0) object[key] = value;
   };
@@ -123,7 +122,7 @@ Result<std::optional<CheckResult>> repair_then_check(const CheckCommand& command
 
 struct Outcome {
   int exit_code = 0;
-  json report;  // with --output=json
+  nlohmann::json report;  // with --output=json
   std::optional<Level> below;
 };
 
@@ -170,7 +169,7 @@ int report_failure(const Error& error) {
 Result<int> check_chain(const CheckCommand& command) {
   const auto engine = TRY(blockcore::IoEngine::create(blockcore::IoEngineKind::kThreads));
   int worst = 0;
-  json reports = json::array();
+  nlohmann::json reports = nlohmann::json::array();
   std::optional<Level> level = Level{command.path, command.format};
   for (size_t depth = 0; level; ++depth) {
     if (depth == blockcore::kMaxChainLength)
@@ -187,8 +186,8 @@ Result<int> check_chain(const CheckCommand& command) {
     level = std::move(outcome.below);
   }
   if (command.json_wanted() && !reports.empty()) {
-    const json& value = command.backing_chain ? reports : reports.front();
-    fmt::print("{}\n", value.dump(4, ' ', false, json::error_handler_t::replace));
+    const nlohmann::json& value = command.backing_chain ? reports : reports.front();
+    fmt::print("{}\n", value.dump(4, ' ', false, nlohmann::json::error_handler_t::replace));
   }
   return worst;
 }
@@ -197,19 +196,18 @@ Result<int> check_chain(const CheckCommand& command) {
 
 int img_check(Arguments arguments) {
   CheckCommand command;
-  CLI::App app(
+  CommandLine app(
       "Looks for errors and leaks in an image. Without -r it changes nothing; it opens nothing "
       "that the image refers to.",
       "hull img check");
   app.footer(
       "Exit status: 0 no errors (or all repaired), 1 the check failed, 2 errors, 3 leaks only, 63 "
       "the format has nothing to check.");
-  app.add_option("FILE", command.path, "the image")->required();
+  app.add_option("FILE", command.path, "the image").required();
   app.add_option("-f", command.format, "its format: raw or qcow2; looks if absent");
   app.add_option("-r", command.repair, "repair: leaks, or all (errors too)")
-      ->check(CLI::IsMember({"leaks", "all"}));
-  app.add_option("--output", command.output, "human (default) or json")
-      ->check(CLI::IsMember({"human", "json"}));
+      .one_of({"leaks", "all"});
+  app.add_option("--output", command.output, "human (default) or json").one_of({"human", "json"});
   app.add_flag("-q", command.quiet, "print nothing but errors");
   app.add_flag("-U,--force-share", command.force_share, "even if a program writes to it");
   app.add_flag("--backing-chain", command.backing_chain, "and its backing files, one by one");

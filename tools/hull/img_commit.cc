@@ -1,9 +1,9 @@
 // hull img commit [-f FMT] [-b BASE] [-d] [-r RATE] [-p] [-q] [-t CACHE] OVERLAY
-#include <CLI/CLI.hpp>
 #include <chrono>
 #include <thread>
 
 #include "blockcore/image/commit.h"
+#include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
 #include "tools/hull/img_options.h"
 #include "tools/hull/img_progress.h"
@@ -67,9 +67,9 @@ Result<void> commit_now(CommitCommand& command) {
 
 int img_commit(Arguments arguments) {
   CommitCommand command;
-  CLI::App app("Writes what an overlay holds into its backing file, and empties the overlay.",
-               "hull img commit");
-  app.add_option("FILE", command.file, "the overlay")->required();
+  CommandLine app("Writes what an overlay holds into its backing file, and empties the overlay.",
+                  "hull img commit");
+  app.add_option("FILE", command.file, "the overlay").required();
   app.add_option("-f", command.format, "its format: qcow2; looks if absent");
   app.add_option("-b", command.base, "write to this file of the chain; implies -d");
   app.add_flag("-d", command.keep, "do not empty the overlay");

@@ -1,8 +1,8 @@
 // hull img compact [-f FMT] [--output=human|json] [-p] [-q] [-t CACHE] FILE
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "blockcore/image/compact.h"
+#include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
 #include "tools/hull/img_options.h"
 #include "tools/hull/img_progress.h"
@@ -11,7 +11,6 @@ namespace hull::cli {
 namespace {
 
 using blockcore::CompactReport;
-using nlohmann::json;
 
 struct CompactCommand {
   ImgCommon common;
@@ -25,20 +24,20 @@ struct CompactCommand {
 void print_json(const std::string& path, const CompactReport& report) {
   const uint64_t returned =
       report.actual_bytes_before - std::min(report.actual_bytes_before, report.actual_bytes);
-  const json object = {{"filename", path},
-                       {"format", "qcow2"},
-                       {"file-size", report.file_bytes},
-                       {"file-size-before", report.file_bytes_before},
-                       {"actual-size", report.actual_bytes},
-                       {"actual-size-before", report.actual_bytes_before},
-                       {"bytes-given-back", returned},
-                       {"leaked-clusters-freed", report.leaks_freed},
-                       {"zero-clusters-freed", report.zeros_freed},
-                       {"clusters-moved", report.moved},
-                       {"holes", report.holes},
-                       {"snapshots", report.snapshots},
-                       {"bitmaps", report.bitmaps}};
-  fmt::print("{}\n", object.dump(4, ' ', false, json::error_handler_t::replace));
+  const nlohmann::json object = {{"filename", path},
+                                 {"format", "qcow2"},
+                                 {"file-size", report.file_bytes},
+                                 {"file-size-before", report.file_bytes_before},
+                                 {"actual-size", report.actual_bytes},
+                                 {"actual-size-before", report.actual_bytes_before},
+                                 {"bytes-given-back", returned},
+                                 {"leaked-clusters-freed", report.leaks_freed},
+                                 {"zero-clusters-freed", report.zeros_freed},
+                                 {"clusters-moved", report.moved},
+                                 {"holes", report.holes},
+                                 {"snapshots", report.snapshots},
+                                 {"bitmaps", report.bitmaps}};
+  fmt::print("{}\n", object.dump(4, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
 void print_text(const CompactReport& report) {
@@ -79,15 +78,14 @@ Result<void> compact_now(CompactCommand& command) {
 
 int img_compact(Arguments arguments) {
   CompactCommand command;
-  CLI::App app(
+  CommandLine app(
       "Gives back the space that a qcow2 image does not need, in its place: leaked clusters, "
       "clusters of zeros, and the end of the file after what lies there has moved.",
       "hull img compact");
-  app.add_option("FILE", command.file, "the image")->required();
+  app.add_option("FILE", command.file, "the image").required();
   app.add_option("-f", command.format, "its format: qcow2; looks if absent");
   app.add_option("-t", command.cache, "cache mode (writeback)");
-  app.add_option("--output", command.output, "human (default) or json")
-      ->check(CLI::IsMember({"human", "json"}));
+  app.add_option("--output", command.output, "human (default) or json").one_of({"human", "json"});
   command.progress.add_options(app);
   command.common.add_options(app);
   if (const auto done = parse_img_words(app, arguments)) return *done;

@@ -1,9 +1,9 @@
 // hull img compare [-s] [-f FMT] [-F FMT] FILE FILE
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstring>
 
 #include "blockcore/iovecs.h"
+#include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
 #include "tools/hull/img_open.h"
 #include "tools/hull/img_progress.h"
@@ -178,12 +178,12 @@ Result<int> compare_now(CompareCommand& command) {
 
 int img_compare(Arguments arguments) {
   CompareCommand command;
-  CLI::App app("Says whether two images have the same contents.", "hull img compare");
+  CommandLine app("Says whether two images have the same contents.", "hull img compare");
   app.footer(
       "Exit status: 0 identical, 1 different, 2 an image cannot be opened, 3 its allocation or 4 "
       "its data cannot be read.");
-  app.add_option("FILE1", command.first, "one image")->required();
-  app.add_option("FILE2", command.second, "the other")->required();
+  app.add_option("FILE1", command.first, "one image").required();
+  app.add_option("FILE2", command.second, "the other").required();
   app.add_option("-f", command.first_format, "format of FILE1: raw or qcow2; looks if absent");
   app.add_option("-F", command.second_format, "format of FILE2");
   app.add_option("-T", command.cache, "cache mode (writeback)");

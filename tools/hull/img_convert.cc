@@ -1,7 +1,7 @@
 // hull img convert [-c] [-n] [-f FMT] [-O FMT] [-o OPTIONS] [-B BASE -F FMT] FILE... OUTPUT
-#include <CLI/CLI.hpp>
 
 #include "blockcore/image/copy_bitmaps.h"
+#include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
 #include "tools/hull/img_copy.h"
 #include "tools/hull/img_create_options.h"
@@ -215,16 +215,15 @@ Result<void> convert_now(ConvertCommand& command) {
   return {};
 }
 
-void add_options(CLI::App& app, ConvertCommand& command) {
+void add_options(CommandLine& app, ConvertCommand& command) {
   app.add_option("FILE", command.files, "the images to read, one after the other, and the target")
-      ->required();
+      .required();
   app.add_option("-f", command.format, "format of FILE: raw or qcow2; looks if absent");
   app.add_option("-O", command.output_format, "format of the target: raw (default) or qcow2");
   app.add_option("-B", command.backing,
                  "backing file of the target, with the contents of that of FILE");
   app.add_option("-F", command.backing_format, "format of the backing file");
-  app.add_option("-o", command.options, "KEY=VALUE,…: options of the target, as for create")
-      ->allow_extra_args(false);
+  app.add_option("-o", command.options, "KEY=VALUE,…: options of the target, as for create");
   app.add_flag("-c", command.compress, "compress (qcow2)");
   app.add_flag("-n", command.no_create, "the target exists");
   app.add_option("-l", command.snapshot,
@@ -251,7 +250,7 @@ void add_options(CLI::App& app, ConvertCommand& command) {
 
 int img_convert(Arguments arguments) {
   ConvertCommand command;
-  CLI::App app("Copies images into one of any format.", "hull img convert");
+  CommandLine app("Copies images into one of any format.", "hull img convert");
   add_options(app, command);
   if (const auto done = parse_img_words(app, arguments)) return *done;
   const auto converted = convert_now(command);

@@ -1,7 +1,7 @@
 // hull img create [-q] [-u] [-f FMT] [-b BASE -F FMT] [-o OPTIONS] FILE [SIZE]
-#include <CLI/CLI.hpp>
 
 #include "blockcore/image/create.h"
+#include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
 #include "tools/hull/img_create_options.h"
 
@@ -54,9 +54,8 @@ Result<uint64_t> create_now(const CreateImageOptions& create) {
 
 int img_create(Arguments arguments) {
   CreateCommand command;
-  CLI::App app("Makes a new image, or an overlay over BASE.", "hull img create");
-  app.add_option("FILE", command.path, "the new image; an existing file is overwritten")
-      ->required();
+  CommandLine app("Makes a new image, or an overlay over BASE.", "hull img create");
+  app.add_option("FILE", command.path, "the new image; an existing file is overwritten").required();
   app.add_option("SIZE", command.size, "of the disk, with suffix k, M, G, T, P or E; that of BASE");
   app.add_option("-f", command.format, "format of FILE: raw (default) or qcow2");
   app.add_option("-b", command.backing, "BASE, relative to FILE: clusters that FILE does not have");
@@ -65,10 +64,8 @@ int img_create(Arguments arguments) {
                  "KEY=VALUE,…: size, preallocation=off|metadata|falloc|full; for qcow2 "
                  "cluster_size, lazy_refcounts, refcount_bits, compat=0.10|1.1, "
                  "compression_type=zlib|zstd, extended_l2, data_file, data_file_raw, "
-                 "backing_file, backing_fmt")
-      ->allow_extra_args(false);
-  app.add_option("--object", command.objects, "secret,id=NAME,file=PATH: the key of encryption")
-      ->allow_extra_args(false);
+                 "backing_file, backing_fmt");
+  app.add_option("--object", command.objects, "secret,id=NAME,file=PATH: the key of encryption");
   app.add_flag("-q", command.quiet, "print nothing");
   app.add_flag("-u", command.unsafe, "do not open BASE");
   if (const auto done = parse_img_words(app, arguments)) return *done;

@@ -1,7 +1,7 @@
 // hull img dd [-f FMT] [-O FMT] [bs=BYTES] [count=BLOCKS] [skip=BLOCKS] if=INPUT of=OUTPUT
-#include <CLI/CLI.hpp>
 
 #include "base/checked.h"
+#include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
 #include "tools/hull/img_copy.h"
 #include "tools/hull/suboptions.h"
@@ -90,9 +90,9 @@ Result<void> dd_now(DdCommand& command) {
 
 int img_dd(Arguments arguments) {
   DdCommand command;
-  CLI::App app("Copies a part of an image into a new one.", "hull img dd");
+  CommandLine app("Copies a part of an image into a new one.", "hull img dd");
   app.add_option("OPERAND", command.operands, "if=INPUT of=OUTPUT [bs=512] [count=N] [skip=N]")
-      ->required();
+      .required();
   app.add_option("-f", command.format, "format of INPUT: raw or qcow2; looks if absent");
   app.add_option("-O", command.output_format, "format of OUTPUT: raw (default) or qcow2");
   command.common.add_options(app);

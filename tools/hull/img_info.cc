@@ -1,8 +1,8 @@
 // hull img info [-f FMT] [--output=human|json] [--backing-chain] [--contents] FILE
-#include <CLI/CLI.hpp>
 
 #include "blockcore/contents/contents.h"
 #include "blockcore/image_lock.h"
+#include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
 #include "tools/hull/img_info_contents.h"
 #include "tools/hull/img_open.h"
@@ -86,12 +86,11 @@ Result<Facts> find_facts(InfoCommand& command) {
 
 int img_info(Arguments arguments) {
   InfoCommand command;
-  CLI::App app("Says what an image is. Opens nothing that it refers to unless asked.",
-               "hull img info");
-  app.add_option("FILE", command.path, "the image")->required();
+  CommandLine app("Says what an image is. Opens nothing that it refers to unless asked.",
+                  "hull img info");
+  app.add_option("FILE", command.path, "the image").required();
   app.add_option("-f", command.format, "its format: raw or qcow2; looks if absent");
-  app.add_option("--output", command.output, "human (default) or json")
-      ->check(CLI::IsMember({"human", "json"}));
+  app.add_option("--output", command.output, "human (default) or json").one_of({"human", "json"});
   app.add_flag("--backing-chain", command.backing_chain, "and its backing files");
   app.add_flag("--contents", command.contents,
                "and what is on the disk: partitions and file systems; opens the backing files");

@@ -11,7 +11,7 @@ using blockcore::DiskContents;
 using blockcore::FileSystem;
 using blockcore::Partition;
 using blockcore::PartitionTable;
-using json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 // "ext4 'root' 0fc63daf-…"
 std::string file_system_text(const std::optional<FileSystem>& found) {
@@ -32,19 +32,19 @@ std::string partition_text(const Partition& partition, const std::optional<FileS
   return text + fmt::format(": {}\n", file_system_text(found));
 }
 
-json file_system_json(const FileSystem& found) {
-  json facts = {{"type", found.type}};
+OrderedJson file_system_json(const FileSystem& found) {
+  OrderedJson facts = {{"type", found.type}};
   if (!found.version.empty()) facts["version"] = found.version;
   if (!found.label.empty()) facts["label"] = found.label;
   if (!found.uuid.empty()) facts["uuid"] = found.uuid;
   return facts;
 }
 
-json partition_json(const Partition& partition, const std::optional<FileSystem>& found) {
-  json facts = {{"number", partition.number},
-                {"offset", partition.offset_bytes},
-                {"length", partition.length_bytes},
-                {"type", partition.type}};
+OrderedJson partition_json(const Partition& partition, const std::optional<FileSystem>& found) {
+  OrderedJson facts = {{"number", partition.number},
+                       {"offset", partition.offset_bytes},
+                       {"length", partition.length_bytes},
+                       {"type", partition.type}};
   if (!partition.name.empty()) facts["name"] = partition.name;
   if (!partition.uuid.empty()) facts["uuid"] = partition.uuid;
   facts["active"] = partition.active;
@@ -52,11 +52,11 @@ json partition_json(const Partition& partition, const std::optional<FileSystem>&
   return facts;
 }
 
-json table_json(const DiskContents& contents) {
+OrderedJson table_json(const DiskContents& contents) {
   const PartitionTable& table = *contents.table;
-  json facts = {{"type", table.type}};
+  OrderedJson facts = {{"type", table.type}};
   if (!table.uuid.empty()) facts["uuid"] = table.uuid;
-  facts["partitions"] = json::array();
+  facts["partitions"] = OrderedJson::array();
   for (size_t i = 0; i < table.partitions.size(); ++i)
     facts["partitions"].push_back(partition_json(table.partitions[i], contents.file_systems[i]));
   if (!table.remarks.empty()) facts["remarks"] = table.remarks;
@@ -79,8 +79,8 @@ std::string contents_text(const DiskContents& contents) {
   return text;
 }
 
-json contents_json(const DiskContents& contents) {
-  json facts = json::object();
+OrderedJson contents_json(const DiskContents& contents) {
+  OrderedJson facts = OrderedJson::object();
   if (contents.whole) facts["content"] = file_system_json(*contents.whole);
   if (contents.table) facts["partition-table"] = table_json(contents);
   return facts;

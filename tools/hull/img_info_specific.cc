@@ -14,7 +14,7 @@ using blockcore::crypto::LuksHeader;
 using blockcore::crypto::LuksSlot;
 using blockcore::qcow2::Bitmap;
 using blockcore::qcow2::Header;
-using json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 constexpr uint64_t kLuksSectorBytes = 512;
 
@@ -22,10 +22,10 @@ const char* compression_name(const Header& header) {
   return header.compression == blockcore::qcow2::CompressionType::kZlib ? "zlib" : "zstd";
 }
 
-json bitmap_facts(const std::vector<Bitmap>& bitmaps) {
-  json list = json::array();
+OrderedJson bitmap_facts(const std::vector<Bitmap>& bitmaps) {
+  OrderedJson list = OrderedJson::array();
   for (const Bitmap& bitmap : bitmaps) {
-    json flags = json::array();
+    OrderedJson flags = OrderedJson::array();
     if (bitmap.in_use) flags.push_back("in-use");
     if (bitmap.enabled) flags.push_back("auto");
     list.push_back({{"flags", std::move(flags)},
@@ -35,20 +35,20 @@ json bitmap_facts(const std::vector<Bitmap>& bitmaps) {
   return list;
 }
 
-json slot_facts(const LuksSlot& slot) {
-  json facts = {{"active", slot.active}};
+OrderedJson slot_facts(const LuksSlot& slot) {
+  OrderedJson facts = {{"active", slot.active}};
   if (slot.active) facts["iters"] = slot.iterations;
   facts["key-offset"] = slot.first_sector * kLuksSectorBytes;
   if (slot.active) facts["stripes"] = blockcore::crypto::kLuksStripes;
   return facts;
 }
 
-json luks_facts(const LuksHeader& luks) {
+OrderedJson luks_facts(const LuksHeader& luks) {
   const bool essiv = luks.cipher.mode == CipherMode::kCbcEssivSha256;
-  json facts = {{"ivgen-alg", essiv ? "essiv" : "plain64"},
-                {"hash-alg", hash_name(luks.hash)},
-                {"cipher-alg", fmt::format("aes-{}", luks.cipher.aes_bits)},
-                {"uuid", std::string(luks.uuid.data(), ::strnlen(luks.uuid.data(), 40))}};
+  OrderedJson facts = {{"ivgen-alg", essiv ? "essiv" : "plain64"},
+                       {"hash-alg", hash_name(luks.hash)},
+                       {"cipher-alg", fmt::format("aes-{}", luks.cipher.aes_bits)},
+                       {"uuid", std::string(luks.uuid.data(), ::strnlen(luks.uuid.data(), 40))}};
   if (essiv) facts["ivgen-hash-alg"] = "sha256";
   facts["format"] = "luks";
   facts["cipher-mode"] = luks.cipher.mode == CipherMode::kXtsPlain64 ? "xts" : "cbc";
@@ -58,7 +58,7 @@ json luks_facts(const LuksHeader& luks) {
   return facts;
 }
 
-json encryption_facts(const ImageInfo& info) {
+OrderedJson encryption_facts(const ImageInfo& info) {
   if (info.luks) return luks_facts(*info.luks);
   const bool aes = info.header->encryption_method == blockcore::qcow2::kEncryptionAes;
   return {{"format", aes ? "aes" : "luks"}};
@@ -66,10 +66,10 @@ json encryption_facts(const ImageInfo& info) {
 
 }  // namespace
 
-json specific_facts(const ImageInfo& info) {
+OrderedJson specific_facts(const ImageInfo& info) {
   const Header& header = *info.header;
-  json facts = {{"compat", header.version == 2 ? "0.10" : "1.1"},
-                {"compression-type", compression_name(header)}};
+  OrderedJson facts = {{"compat", header.version == 2 ? "0.10" : "1.1"},
+                       {"compression-type", compression_name(header)}};
   if (header.version >= 3) facts["lazy-refcounts"] = header.lazy_refcounts();
   if (!info.bitmaps.empty()) facts["bitmaps"] = bitmap_facts(info.bitmaps);
   facts["refcount-bits"] = header.geometry.refcount_bits();

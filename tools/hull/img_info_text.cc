@@ -13,10 +13,10 @@ namespace {
 using blockcore::ImageInfo;
 using blockcore::qcow2::Header;
 using blockcore::qcow2::Snapshot;
-using json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 // As qemu-img shows a structure: spaces instead of hyphens, each level indented.
-std::string facts_text(const json& facts, size_t indent) {
+std::string facts_text(const OrderedJson& facts, size_t indent) {
   std::string text;
   size_t index = 0;
   for (const auto& [key, value] : facts.items()) {
@@ -46,21 +46,22 @@ std::string snapshot_line(const Snapshot& snapshot) {
       snapshot.instruction_count ? fmt::format("{}", *snapshot.instruction_count) : "");
 }
 
-json snapshot_json(const Snapshot& snapshot) {
-  json object = {{"id", snapshot.id},
-                 {"name", snapshot.name},
-                 {"vm-state-size", snapshot.vm_state_bytes},
-                 {"date-sec", snapshot.date_seconds},
-                 {"date-nsec", snapshot.date_nanoseconds},
-                 {"vm-clock-sec", snapshot.vm_clock_nanoseconds / 1'000'000'000},
-                 {"vm-clock-nsec", snapshot.vm_clock_nanoseconds % 1'000'000'000}};
+OrderedJson snapshot_json(const Snapshot& snapshot) {
+  OrderedJson object = {{"id", snapshot.id},
+                        {"name", snapshot.name},
+                        {"vm-state-size", snapshot.vm_state_bytes},
+                        {"date-sec", snapshot.date_seconds},
+                        {"date-nsec", snapshot.date_nanoseconds},
+                        {"vm-clock-sec", snapshot.vm_clock_nanoseconds / 1'000'000'000},
+                        {"vm-clock-nsec", snapshot.vm_clock_nanoseconds % 1'000'000'000}};
   if (snapshot.instruction_count) object["icount"] = *snapshot.instruction_count;
   return object;
 }
 
-json qcow2_json(const ImageInfo& info) {
+OrderedJson qcow2_json(const ImageInfo& info) {
   const Header& header = *info.header;
-  json object = {{"cluster-size", header.geometry.cluster_bytes()}, {"dirty-flag", header.dirty()}};
+  OrderedJson object = {{"cluster-size", header.geometry.cluster_bytes()},
+                        {"dirty-flag", header.dirty()}};
   object["format-specific"] = {{"type", "qcow2"}, {"data", specific_facts(info)}};
   if (header.encryption_method != 0) object["encrypted"] = true;
   for (const Snapshot& snapshot : info.snapshots)
@@ -73,12 +74,12 @@ json qcow2_json(const ImageInfo& info) {
   return object;
 }
 
-json info_object(const ImageInfo& info) {
-  json object = {{"filename", info.path},
-                 {"format", img_format_name(info.format)},
-                 {"virtual-size", info.size_bytes},
-                 {"actual-size", info.actual_bytes},
-                 {"dirty-flag", false}};
+OrderedJson info_object(const ImageInfo& info) {
+  OrderedJson object = {{"filename", info.path},
+                        {"format", img_format_name(info.format)},
+                        {"virtual-size", info.size_bytes},
+                        {"actual-size", info.actual_bytes},
+                        {"dirty-flag", false}};
   if (info.header) object.update(qcow2_json(info));
   return object;
 }
@@ -140,12 +141,12 @@ std::string info_text(const ImageInfo& info) {
 
 std::string info_json(const std::vector<ImageInfo>& chain, bool as_list,
                       const blockcore::DiskContents* contents) {
-  json list = json::array();
+  OrderedJson list = OrderedJson::array();
   for (const ImageInfo& info : chain) list.push_back(info_object(info));
   if (contents != nullptr) list.front()["contents"] = contents_json(*contents);
-  const json& value = as_list ? list : list.front();
+  const OrderedJson& value = as_list ? list : list.front();
   // Names come from the image and need not be UTF-8.
-  return value.dump(4, ' ', false, json::error_handler_t::replace) + "\n";
+  return value.dump(4, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
 }
 
 }  // namespace hull::cli

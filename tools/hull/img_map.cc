@@ -1,7 +1,7 @@
 // hull img map [-f FMT] [--output=human|json] [--start-offset=N] [--max-length=N] FILE
-#include <CLI/CLI.hpp>
 #include <algorithm>
 
+#include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
 #include "tools/hull/img_open.h"
 
@@ -113,11 +113,10 @@ Result<void> map_now(MapCommand& command) {
 
 int img_map(Arguments arguments) {
   MapCommand command;
-  CLI::App app("Says which parts of an image hold data, and where.", "hull img map");
-  app.add_option("FILE", command.file, "the image")->required();
+  CommandLine app("Says which parts of an image hold data, and where.", "hull img map");
+  app.add_option("FILE", command.file, "the image").required();
   app.add_option("-f", command.format, "its format: raw or qcow2; looks if absent");
-  app.add_option("--output", command.output, "human (default) or json")
-      ->check(CLI::IsMember({"human", "json"}));
+  app.add_option("--output", command.output, "human (default) or json").one_of({"human", "json"});
   app.add_option("-s,--start-offset", command.start, "where to begin");
   app.add_option("-l,--max-length", command.length, "how far to go");
   command.common.add_options(app);

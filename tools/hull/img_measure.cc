@@ -1,8 +1,8 @@
 // hull img measure [-O FMT] [-o OPTIONS] [--output=human|json] [--size=N | [-f FMT] FILE]
-#include <CLI/CLI.hpp>
 
 #include "base/checked.h"
 #include "blockcore/image/measure.h"
+#include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
 #include "tools/hull/img_create_options.h"
 #include "tools/hull/img_open.h"
@@ -62,17 +62,15 @@ void print(const ImageMeasure& measure, bool json) {
 
 int img_measure(Arguments arguments) {
   MeasureCommand command;
-  CLI::App app("Says how large a new image of the contents of FILE, or of a size, would be.",
-               "hull img measure");
+  CommandLine app("Says how large a new image of the contents of FILE, or of a size, would be.",
+                  "hull img measure");
   app.add_option("FILE", command.file, "the image that would be converted");
   app.add_option("-f", command.format, "its format: raw or qcow2; looks if absent");
   app.add_option("-O", command.output_format, "format of the new image: raw (default) or qcow2");
   app.add_option("-l", command.snapshot, "of FILE at this snapshot, as for convert");
-  app.add_option("-o", command.options, "KEY=VALUE,…: options of the new image, as for create")
-      ->allow_extra_args(false);
+  app.add_option("-o", command.options, "KEY=VALUE,…: options of the new image, as for create");
   app.add_option("-s,--size", command.size, "size of the disk, in place of FILE");
-  app.add_option("--output", command.output, "human (default) or json")
-      ->check(CLI::IsMember({"human", "json"}));
+  app.add_option("--output", command.output, "human (default) or json").one_of({"human", "json"});
   command.common.add_options(app);
   if (const auto done = parse_img_words(app, arguments)) return *done;
   const auto measured = measure_now(command);

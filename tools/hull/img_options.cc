@@ -1,9 +1,9 @@
 #include "tools/hull/img_options.h"
 
-#include <CLI/CLI.hpp>
 #include <array>
 #include <charconv>
 
+#include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
 #include "tools/hull/suboptions.h"
 
@@ -143,9 +143,8 @@ Result<blockcore::ImageKeys> ImgSecrets::keys(const std::vector<EncryptWords>& l
   return keys;
 }
 
-void ImgCommon::add_options(CLI::App& app) {
-  app.add_option("--object", objects, "secret,id=NAME,file=PATH: a key that images may need")
-      ->allow_extra_args(false);
+void ImgCommon::add_options(CommandLine& app) {
+  app.add_option("--object", objects, "secret,id=NAME,file=PATH: a key that images may need");
   app.add_flag("--image-opts", image_opts,
                "image names are node options: driver=qcow2,file.filename=PATH");
   app.add_flag("-U,--force-share", force_share, "also while a program writes to the image");

@@ -14,11 +14,9 @@
 #include "blockcore/secret.h"
 #include "tools/hull/encrypt_words.h"
 
-namespace CLI {
-class App;
-}
-
 namespace hull::cli {
+
+class CommandLine;
 
 // The secrets of --object secret,id=NAME,file=PATH[,format=raw|base64], by name. A secret on the
 // command line itself (data=) is refused: every user of the host could read it.
@@ -44,7 +42,7 @@ struct ImgCommon {
   bool quiet = false;
   ImgSecrets secrets;
 
-  void add_options(CLI::App& app);
+  void add_options(CommandLine& app);
   Result<void> finish();
 };
 

@@ -3,8 +3,9 @@
 #include <fmt/core.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
+
+#include "tools/hull/command_line.h"
 
 namespace hull::cli {
 namespace {
@@ -14,10 +15,10 @@ constexpr int kBarColumns = 50;
 
 }  // namespace
 
-void ImgProgressOptions::add_options(CLI::App& app) {
+void ImgProgressOptions::add_options(CommandLine& app) {
   app.add_flag("-p", wanted, "show progress: a bar on a terminal, percentages elsewhere");
   app.add_option("--progress", form, "show progress as bar, plain or json (one object a line)")
-      ->check(CLI::IsMember({"bar", "plain", "json"}));
+      .one_of({"bar", "plain", "json"});
 }
 
 ImgProgress::ImgProgress(const ImgProgressOptions& options, bool quiet) {

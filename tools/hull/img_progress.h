@@ -6,18 +6,16 @@
 
 #include "base/result.h"
 
-namespace CLI {
-class App;
-}
-
 namespace hull::cli {
+
+class CommandLine;
 
 struct ImgProgressOptions {
   bool wanted = false;
   std::string form;  // empty: a bar on a terminal, else plain
 
   // -p and --progress.
-  void add_options(CLI::App& app);
+  void add_options(CommandLine& app);
 };
 
 // Prints to stdout as the work goes on: a bar that is redrawn, the percentages of qemu-img

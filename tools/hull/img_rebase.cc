@@ -1,7 +1,7 @@
 // hull img rebase [-f FMT] [-u] -b FILE [-F FMT] [-p] [-q] [-t CACHE] [-T CACHE] OVERLAY
-#include <CLI/CLI.hpp>
 
 #include "blockcore/image/rebase.h"
+#include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
 #include "tools/hull/img_options.h"
 #include "tools/hull/img_progress.h"
@@ -47,11 +47,11 @@ Result<void> rebase_now(RebaseCommand& command) {
 
 int img_rebase(Arguments arguments) {
   RebaseCommand command;
-  CLI::App app(
+  CommandLine app(
       "Gives an overlay another backing file. What would read differently is copied into the "
       "overlay first.",
       "hull img rebase");
-  app.add_option("FILE", command.file, "the overlay")->required();
+  app.add_option("FILE", command.file, "the overlay").required();
   app.add_option("-f", command.format, "its format: qcow2; looks if absent");
   app.add_option("-b", command.backing, "the new backing file; '' for none: all is copied");
   app.add_option("-F", command.backing_format, "format of the backing file: raw or qcow2");

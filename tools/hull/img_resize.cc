@@ -1,7 +1,7 @@
 // hull img resize [-f FMT] [--preallocation=MODE] [--shrink] [-q] FILE [+|-]SIZE
-#include <CLI/CLI.hpp>
 
 #include "blockcore/image/resize.h"
+#include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
 #include "tools/hull/img_options.h"
 
@@ -62,9 +62,9 @@ Result<void> resize_now(ResizeCommand& command) {
 
 int img_resize(Arguments arguments) {
   ResizeCommand command;
-  CLI::App app("Gives an image another size: SIZE, or so much more (+) or less (-).",
-               "hull img resize");
-  app.add_option("FILE", command.file, "the image")->required();
+  CommandLine app("Gives an image another size: SIZE, or so much more (+) or less (-).",
+                  "hull img resize");
+  app.add_option("FILE", command.file, "the image").required();
   app.add_option("-f", command.format, "its format: raw or qcow2; looks if absent");
   app.add_option("--preallocation", command.preallocation,
                  "of what is added: off, metadata, falloc or full");

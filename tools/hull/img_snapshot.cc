@@ -1,10 +1,9 @@
 // hull img snapshot [-l | -c NAME | -a SNAPSHOT | -d NAME] [-q] [-U] FILE
 #include <sys/time.h>
 
-#include <CLI/CLI.hpp>
-
 #include "blockcore/image/single_image.h"
 #include "blockcore/qcow2/snapshots.h"
+#include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
 #include "tools/hull/img_options.h"
 
@@ -115,12 +114,12 @@ Result<void> snapshot_now(SnapshotCommand& command) {
 
 int img_snapshot(Arguments arguments) {
   SnapshotCommand command;
-  CLI::App app("Lists, makes, goes back to and deletes the snapshots inside an image.",
-               "hull img snapshot");
-  app.add_option("FILE", command.file, "the image")->required();
+  CommandLine app("Lists, makes, goes back to and deletes the snapshots inside an image.",
+                  "hull img snapshot");
+  app.add_option("FILE", command.file, "the image").required();
   bool list = false;
   app.add_flag("-l", list, "list the snapshots");
-  const std::pair<CLI::Option*, Action> actions[] = {
+  const std::pair<CommandOption, Action> actions[] = {
       {app.add_option("-c", command.snapshot, "make one of this name"), Action::kCreate},
       {app.add_option("-a", command.snapshot, "go back to the one of this id or name"),
        Action::kApply},
@@ -129,7 +128,7 @@ int img_snapshot(Arguments arguments) {
   if (const auto done = parse_img_words(app, arguments)) return *done;
   if (list) command.action = Action::kList;
   for (const auto& [option, action] : actions) {
-    if (option->count() == 0) continue;
+    if (option.count() == 0) continue;
     if (command.action != Action::kNone)
       return img_fail(Error(ErrorKind::kUsage,
                             "Cannot mix '-l', '-a', '-c', '-d'\n"

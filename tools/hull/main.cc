@@ -14,14 +14,6 @@ namespace hull::cli {
 
 namespace {
 
-constexpr Verb kVerbs[] = {
-    {"run", "run a virtual machine in the foreground", run_verb, run_words},
-    {"doctor", "say what this host can do, and try the main job", doctor_verb, doctor_words},
-    {"img", "make, describe and check disk images", img_verb, img_words},
-    {"nbd", "serve a disk image to NBD clients", nbd_verb, nbd_words},
-    {"complete", "print completions for a shell", complete_verb, nullptr},
-};
-
 // Descriptors 0 to 2 are open from here on: what we open later must not become somebody's stdout.
 void open_standard_descriptors() {
   for (int fd = 0; fd <= 2; ++fd)
@@ -33,14 +25,12 @@ int print_help() {
   fmt::print(
       "usage: hull VERB [OPTION...]\n\nA virtual machine monitor: one process, one virtual "
       "machine.\n\n");
-  for (const Verb& verb : kVerbs) fmt::print("  {:<10} {}\n", verb.name, verb.summary);
+  for (const Verb& verb : verbs()) fmt::print("  {:<10} {}\n", verb.name, verb.summary);
   fmt::print("\n'hull VERB --help' lists the options of a verb; 'man hull' says the rest.\n");
   return kExitOk;
 }
 
 }  // namespace
-
-std::span<const Verb> verbs() { return kVerbs; }
 
 int main_program(Arguments words) {
   open_standard_descriptors();
@@ -54,7 +44,7 @@ int main_program(Arguments words) {
     fmt::print("hull {}\n", HULL_VERSION);
     return kExitOk;
   }
-  for (const Verb& verb : kVerbs)
+  for (const Verb& verb : verbs())
     if (word == verb.name) return verb.run(words.subspan(1));
   return report(Error(ErrorKind::kUsage,
                       fmt::format("there is no verb '{}'; 'hull --help' lists them", word)));

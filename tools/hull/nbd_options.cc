@@ -1,7 +1,6 @@
 #include "tools/hull/nbd_options.h"
 
-#include <CLI/CLI.hpp>
-
+#include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
 
 namespace hull::cli {
@@ -23,8 +22,8 @@ struct Words {
   std::optional<uint16_t> port;
 };
 
-void describe_options(CLI::App& app, NbdCommand& command, Words& words) {
-  app.add_option("FILE", command.image.path, "the image")->required();
+void describe_options(CommandLine& app, NbdCommand& command, Words& words) {
+  app.add_option("FILE", command.image.path, "the image").required();
   app.add_option("-f,--format", words.format, "its format: raw (default) or qcow2; never guessed");
   app.add_flag("-r,--read-only", command.image.read_only, "clients may not write");
   app.add_flag("-s,--snapshot", command.image.transient,
@@ -41,8 +40,7 @@ void describe_options(CLI::App& app, NbdCommand& command, Words& words) {
   app.add_flag("-A,--allocation-depth", command.allocation_depth,
                "offer the metadata context qemu:allocation-depth");
   app.add_option("-B,--bitmap", command.bitmaps,
-                 "offer a persistent dirty bitmap as qemu:dirty-bitmap:NAME; may be repeated")
-      ->allow_extra_args(false);
+                 "offer a persistent dirty bitmap as qemu:dirty-bitmap:NAME; may be repeated");
   app.add_option("--cache", words.cache,
                  "writeback (default), none, writethrough, directsync or unsafe");
   app.add_flag("-n,--nocache", words.no_cache, "the same as --cache=none");
@@ -121,18 +119,10 @@ Result<void> read_address_words(const Words& words, NbdCommand& command) {
 Result<NbdCommand> parse_nbd_command(Arguments arguments) {
   NbdCommand command;
   Words words;
-  CLI::App app("Serves an image to NBD clients.", "hull nbd");
+  CommandLine app("Serves an image to NBD clients.", "hull nbd");
   describe_options(app, command, words);
-  std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
-  try {
-    app.parse(std::move(reversed));
-  } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", app.help());
-    command.help_shown = true;
-    return command;
-  } catch (const CLI::ParseError& error) {
-    return fail(ErrorKind::kUsage, "nbd: {}", error.what());
-  }
+  command.help_shown = !TRY(app.parse(arguments).with_context("nbd"));
+  if (command.help_shown) return command;
   TRY(read_image_words(words, command));
   TRY(read_address_words(words, command));
   return command;
@@ -141,12 +131,9 @@ Result<NbdCommand> parse_nbd_command(Arguments arguments) {
 std::vector<std::string> nbd_words() {
   NbdCommand command;
   Words words;
-  CLI::App app;
+  CommandLine app;
   describe_options(app, command, words);
-  std::vector<std::string> names;
-  for (const CLI::Option* option : app.get_options())
-    if (!option->get_lnames().empty()) names.push_back("--" + option->get_lnames().front());
-  return names;
+  return app.long_names();
 }
 
 }  // namespace hull::cli

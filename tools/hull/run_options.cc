@@ -1,10 +1,10 @@
 #include "tools/hull/run_options.h"
 
-#include <CLI/CLI.hpp>
 #include <filesystem>
 
 #include "config/network_source.h"
 #include "config/values.h"
+#include "tools/hull/command_line.h"
 #include "tools/hull/run_secrets.h"
 #include "tools/hull/suboptions.h"
 
@@ -79,7 +79,7 @@ Result<std::optional<config::NetworkConfig>> parse_network(const std::string& te
   return std::optional(network);
 }
 
-void describe_options(CLI::App& app, RunCommand& command) {
+void describe_options(CommandLine& app, RunCommand& command) {
   app.add_option("FILE", command.document, "domain XML, '-' for standard input");
   app.add_option("--kernel", command.kernel,
                  "bzImage or ELF with a PVH note; 'hull:guest' is hull's own small guest");
@@ -88,11 +88,9 @@ void describe_options(CLI::App& app, RunCommand& command) {
   app.add_option("--disk", command.disks,
                  "FILE|NBD-URL[,format=raw|qcow2][,readonly=on][,serial=S][,discard=unmap]"
                  "[,cache=none|writeback|writethrough|directsync|unsafe][,l2-cache-size=SIZE]"
-                 "[,[backing.]encrypt.key-secret=ID]; may be repeated")
-      ->allow_extra_args(false);
+                 "[,[backing.]encrypt.key-secret=ID]; may be repeated");
   app.add_option("--net", command.networks,
-                 "none | tap[,ifname=IF][,bridge=BR][,mac=MAC][,mtu=N]; may be repeated")
-      ->allow_extra_args(false);
+                 "none | tap[,ifname=IF][,bridge=BR][,mac=MAC][,mtu=N]; may be repeated");
   app.add_option("--memory", command.memory, "size, MiB without a suffix (default 512M)");
   app.add_option("--vcpus", command.vcpus, "virtual processors (default 1)");
   app.add_option("--name", command.name, "name of the domain (default: hull-PID)");
@@ -100,11 +98,9 @@ void describe_options(CLI::App& app, RunCommand& command) {
   app.add_flag("--ephemeral", command.ephemeral,
                "write all disks to throw-away overlays that leave nothing behind");
   app.add_flag("--strict", command.strict, "refuse what would be a warning");
-  app.add_option("--ignore", command.ignore, "turn a refusal at this XPath into a warning")
-      ->allow_extra_args(false);
+  app.add_option("--ignore", command.ignore, "turn a refusal at this XPath into a warning");
   app.add_option("--secret", command.secrets,
-                 "ID=file:PATH | ID=fd:N: what opens encrypted images; may be repeated")
-      ->allow_extra_args(false);
+                 "ID=file:PATH | ID=fd:N: what opens encrypted images; may be repeated");
   app.add_option("--console", command.console,
                  "stdio | file:PATH | pty | unix:PATH | null (Ctrl-] ends a stdio session)");
   app.add_option("--root", command.root, "keep all of hull's files below this directory");
@@ -131,21 +127,12 @@ Result<std::string> absolute_path(const std::string& path) {
 
 Result<RunCommand> parse_run_command(Arguments arguments) {
   RunCommand command;
-  CLI::App app(
+  CommandLine app(
       "Runs a virtual machine in the foreground: hull run FILE.xml, or hull run --kernel K --disk "
       "D …",
       "hull run");
   describe_options(app, command);
-  std::vector<std::string> words(arguments.rbegin(),
-                                 arguments.rend());  // CLI11 wants them reversed
-  try {
-    app.parse(words);
-  } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", app.help());
-    command.help_shown = true;
-  } catch (const CLI::ParseError& error) {
-    return fail(ErrorKind::kUsage, "run: {}", error.what());
-  }
+  command.help_shown = !TRY(app.parse(arguments).with_context("run"));
   for (const char* option : {"--kernel", "--initrd", "--append", "--disk", "--net", "--memory",
                              "--vcpus", "--name", "--no-rng"})
     command.describes_domain = command.describes_domain || app.count(option) != 0;
@@ -154,12 +141,9 @@ Result<RunCommand> parse_run_command(Arguments arguments) {
 
 std::vector<std::string> run_words() {
   RunCommand command;
-  CLI::App app;
+  CommandLine app;
   describe_options(app, command);
-  std::vector<std::string> words;
-  for (const CLI::Option* option : app.get_options())
-    if (!option->get_lnames().empty()) words.push_back("--" + option->get_lnames().front());
-  return words;
+  return app.long_names();
 }
 
 Result<config::ConsoleConfig> parse_console(const std::string& text) {
