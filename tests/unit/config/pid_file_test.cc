@@ -19,7 +19,7 @@ namespace {
 
 using hull::testing::TemporaryDirectory;
 
-std::string contents(const std::string& path) {
+std::string text_of(const std::string& path) {
   std::ifstream file(path);
   return {std::istreambuf_iterator<char>(file), {}};
 }
@@ -31,13 +31,13 @@ TEST(PidFile, HoldsDecimalWithoutNewline) {
   auto file = PidFile::acquire(path);
   ::umask(old);
   ASSERT_TRUE(file) << file.error().message();
-  EXPECT_EQ(contents(path), "");
+  EXPECT_EQ(text_of(path), "");
   ASSERT_TRUE(file->publish(4711));
 
   struct stat status{};
   ASSERT_EQ(::stat(path.c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 0777, 0644U);
-  EXPECT_EQ(contents(path), "4711");
+  EXPECT_EQ(text_of(path), "4711");
   EXPECT_EQ(*PidFile::holder(path), 4711);
 }
 
@@ -54,7 +54,7 @@ TEST(PidFile, SecondAcquireIsBusyAndNamesThePid) {
   ASSERT_FALSE(third);
   EXPECT_EQ(third.error().kind(), ErrorKind::kBusy);
   EXPECT_NE(third.error().message().find("PID 4711"), std::string::npos);
-  EXPECT_EQ(contents(directory / "a.pid"), "4711");
+  EXPECT_EQ(text_of(directory / "a.pid"), "4711");
 }
 
 TEST(PidFile, IsRemovedAtTheEnd) {
@@ -91,12 +91,12 @@ TEST(PidFile, FileLeftBySigkillBlocksNobody) {
   ::close(ready[0]);
   ::close(ready[1]);
 
-  EXPECT_EQ(contents(path), std::to_string(child)) << "the file is stale";
+  EXPECT_EQ(text_of(path), std::to_string(child)) << "the file is stale";
   EXPECT_EQ(*PidFile::holder(path), std::nullopt);
   auto next = PidFile::acquire(path);
   ASSERT_TRUE(next) << next.error().message();
   ASSERT_TRUE(next->publish(1));
-  EXPECT_EQ(contents(path), "1");
+  EXPECT_EQ(text_of(path), "1");
 }
 
 TEST(PidFile, PlantedLinkIsNotFollowed) {
@@ -104,7 +104,7 @@ TEST(PidFile, PlantedLinkIsNotFollowed) {
   std::ofstream(directory / "victim") << "precious";
   ASSERT_EQ(::symlink("victim", (directory / "a.pid").c_str()), 0);
   EXPECT_FALSE(PidFile::acquire(directory / "a.pid"));
-  EXPECT_EQ(contents(directory / "victim"), "precious");
+  EXPECT_EQ(text_of(directory / "victim"), "precious");
 }
 
 TEST(PidFile, NothingIsCreatedThroughALink) {
@@ -151,7 +151,7 @@ TEST(PidFile, ForeignFileInItsPlaceIsKept) {
     ASSERT_EQ(::unlink(path.c_str()), 0);
     std::ofstream(path) << "other";
   }
-  EXPECT_EQ(contents(path), "other");
+  EXPECT_EQ(text_of(path), "other");
 }
 
 TEST(PidFile, FifoIsRefused) {

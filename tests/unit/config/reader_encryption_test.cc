@@ -10,7 +10,7 @@ using hull::testing::lines;
 using hull::testing::read_document;
 
 // A document with one virtio disk that has `inside` besides its source and target.
-DomainReading read_disk(std::string_view inside) {
+DomainReading read_encrypted_disk(std::string_view inside) {
   return read_document(
       domain_document("<disk type='file' device='disk'><source file='/d'/>"
                       "<target dev='vda' bus='virtio'/>" +
@@ -21,7 +21,7 @@ constexpr std::string_view kUsage =
     "<encryption format='luks'><secret type='passphrase' usage='web1'/></encryption>";
 
 TEST(ReadEncryption, SecretHasAName) {
-  const DomainReading reading = read_disk(
+  const DomainReading reading = read_encrypted_disk(
       "<driver type='qcow2'/>"
       "<encryption format='luks' engine='qemu'><cipher name='aes' size='256'/>"
       "<secret type='passphrase' uuid='2F6D3C1E-59A0-4F0E-8B7A-1D2C3B4A5F60'/>"
@@ -65,7 +65,7 @@ TEST(ReadEncryption, WhatCannotBeIsRefused) {
                     "<secret type='passphrase' uuid='a'/></encryption>"),
         "<driver type='qcow2'/><encryption format='luks'>" + secret + secret + "</encryption>",
         "<driver type='qcow2'/>" + std::string(kUsage) + std::string(kUsage)})
-    EXPECT_FALSE(read_disk(inside).accepted()) << inside;
+    EXPECT_FALSE(read_encrypted_disk(inside).accepted()) << inside;
 }
 
 }  // namespace

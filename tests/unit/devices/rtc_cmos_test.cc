@@ -9,12 +9,12 @@ namespace {
 
 // 2026-02-28 23:59:58.500 UTC, a Saturday.
 constexpr int64_t kStart = 1772323198'500000;
-int64_t g_now = kStart;
-int64_t fake_clock() { return g_now; }
+int64_t g_time_of_day = kStart;
+int64_t fake_time_of_day() { return g_time_of_day; }
 
 class RtcTest : public ::testing::Test {
  protected:
-  void SetUp() override { g_now = kStart; }
+  void SetUp() override { g_time_of_day = kStart; }
   uint8_t in(uint8_t index) {
     hull::testing::out8(rtc_, 0, index);
     return hull::testing::in8(rtc_, 1);
@@ -26,7 +26,7 @@ class RtcTest : public ::testing::Test {
 
   RtcCmos rtc_{
       {.memory_below_4g_bytes = uint64_t{3} << 30, .memory_above_4g_bytes = uint64_t{5} << 30},
-      fake_clock};
+      fake_time_of_day};
 };
 
 TEST_F(RtcTest, ShowsHostTimeInBcd) {
@@ -41,7 +41,7 @@ TEST_F(RtcTest, ShowsHostTimeInBcd) {
 }
 
 TEST_F(RtcTest, TimeGoesOnIntoMarch) {
-  g_now += 2'000'000;
+  g_time_of_day += 2'000'000;
   EXPECT_EQ(in(0x00), 0x00);
   EXPECT_EQ(in(0x07), 0x01);
   EXPECT_EQ(in(0x08), 0x03);
@@ -51,12 +51,12 @@ TEST_F(RtcTest, BinaryAndTwelveHourModes) {
   out(0x0b, 0x04);
   EXPECT_EQ(in(0x04), 11 | 0x80);
   EXPECT_EQ(in(0x02), 59);
-  g_now += 2'000'000;
+  g_time_of_day += 2'000'000;
   EXPECT_EQ(in(0x04), 12);  // midnight is 12 AM
 }
 
 TEST_F(RtcTest, OffsetShiftsTheClock) {
-  RtcCmos shifted({.offset_seconds = 3600}, fake_clock);
+  RtcCmos shifted({.offset_seconds = 3600}, fake_time_of_day);
   hull::testing::out8(shifted, 0, 0x04);
   EXPECT_EQ(hull::testing::in8(shifted, 1), 0x00);
   hull::testing::out8(shifted, 0, 0x08);
@@ -72,10 +72,10 @@ TEST_F(RtcTest, GuestSetsItsOwnTime) {
   out(0x08, 0x12);
   out(0x09, 0x99);
   out(0x32, 0x19);
-  g_now += 10'000'000;
+  g_time_of_day += 10'000'000;
   EXPECT_EQ(in(0x00), 0x30);  // stands still while it is set
   out(0x0b, 0x02);
-  g_now += 31'000'000;
+  g_time_of_day += 31'000'000;
   EXPECT_EQ(in(0x00), 0x01);
   EXPECT_EQ(in(0x02), 0x16);
   EXPECT_EQ(in(0x09), 0x99);
@@ -90,21 +90,21 @@ TEST_F(RtcTest, WriteWithoutSetChangesOneField) {
 
 TEST_F(RtcTest, UpdateInProgressOnlyJustBeforeTheSecond) {
   EXPECT_EQ(in(0x0a) & 0x80, 0);
-  g_now = kStart + 500'000 - 244;
+  g_time_of_day = kStart + 500'000 - 244;
   EXPECT_EQ(in(0x0a) & 0x80, 0x80);
-  g_now = kStart + 500'000;
+  g_time_of_day = kStart + 500'000;
   EXPECT_EQ(in(0x0a) & 0x80, 0);
 }
 
 // Slow exits: the reader saw UIP clear, then the second passes while it reads on.
 TEST_F(RtcTest, TimeIsHeldForWhoLookedAtUpdateInProgress) {
-  g_now = kStart + 490'000;
+  g_time_of_day = kStart + 490'000;
   EXPECT_EQ(in(0x0a) & 0x80, 0);
   EXPECT_EQ(in(0x00), 0x58);
-  g_now += 20'000;
+  g_time_of_day += 20'000;
   EXPECT_EQ(in(0x00), 0x58);
   EXPECT_EQ(in(0x02), 0x59);
-  g_now += 50'000;
+  g_time_of_day += 50'000;
   EXPECT_EQ(in(0x00), 0x59);
 }
 

@@ -119,7 +119,7 @@ TEST_F(ElfKernel, EveryTruncationIsRefused) {
   }
 }
 
-struct Lie {
+struct HeaderLie {
   const char* name;
   size_t offset;
   uint64_t value;
@@ -127,7 +127,7 @@ struct Lie {
   ErrorKind kind;
 };
 
-class ElfKernelLie : public ElfKernel, public ::testing::WithParamInterface<Lie> {};
+class ElfKernelLie : public ElfKernel, public ::testing::WithParamInterface<HeaderLie> {};
 
 TEST_P(ElfKernelLie, IsRefused) {
   const auto kernel = load_with(GetParam().offset, GetParam().value, GetParam().size);
@@ -140,28 +140,28 @@ TEST_P(ElfKernelLie, IsRefused) {
 INSTANTIATE_TEST_SUITE_P(
     Fields, ElfKernelLie,
     ::testing::Values(
-        Lie{"Class", 0x4, 3, 1, ErrorKind::kInvalidFormat},
-        Lie{"BigEndian", 0x5, 2, 1, ErrorKind::kUnsupported},
-        Lie{"Version", 0x6, 0, 1, ErrorKind::kUnsupported},
-        Lie{"Machine", 0x12, 183, 2, ErrorKind::kUnsupported},
-        Lie{"HeadersPastEnd", 0x20, 0x300, 8, ErrorKind::kInvalidFormat},
-        Lie{"HeadersWrap", 0x20, ~0ull, 8, ErrorKind::kInvalidFormat},
-        Lie{"HeaderSize", 0x36, 32, 2, ErrorKind::kInvalidFormat},
-        Lie{"NoHeaders", 0x38, 0, 2, ErrorKind::kInvalidFormat},
-        Lie{"TooManyHeaders", 0x38, 65, 2, ErrorKind::kInvalidFormat},
-        Lie{"ExtendedCount", 0x38, 0xffff, 2, ErrorKind::kInvalidFormat},
-        Lie{"NothingToLoad", kLoad, PT_NULL, 4, ErrorKind::kInvalidFormat},
-        Lie{"SegmentOffsetPastEnd", kLoad + 0x08, 0x301, 8, ErrorKind::kInvalidFormat},
-        Lie{"SegmentOffsetWraps", kLoad + 0x08, ~0ull, 8, ErrorKind::kInvalidFormat},
-        Lie{"SegmentInTables", kLoad + 0x18, 0xff000, 8, ErrorKind::kUnsupported},
-        Lie{"SegmentAtEndOfRam", kLoad + 0x18, 0xfff001, 8, ErrorKind::kOutOfRange},
-        Lie{"SegmentAddressWraps", kLoad + 0x18, ~0ull, 8, ErrorKind::kOutOfRange},
-        Lie{"FileLongerThanMemory", kLoad + 0x20, 0x2000, 8, ErrorKind::kInvalidFormat},
-        Lie{"MemoryHuge", kLoad + 0x28, ~0ull, 8, ErrorKind::kOutOfRange},
-        Lie{"EntryOutside", kNote + 16, 0x201000, 4, ErrorKind::kInvalidFormat},
-        Lie{"NotesPastEnd", kNoteHeader + 0x08, 0x2f0, 8, ErrorKind::kInvalidFormat},
-        Lie{"NotesHuge", kNoteHeader + 0x20, 0x10001, 8, ErrorKind::kInvalidFormat},
-        Lie{"NotesSizeWraps", kNoteHeader + 0x20, ~0ull, 8, ErrorKind::kInvalidFormat}),
+        HeaderLie{"Class", 0x4, 3, 1, ErrorKind::kInvalidFormat},
+        HeaderLie{"BigEndian", 0x5, 2, 1, ErrorKind::kUnsupported},
+        HeaderLie{"Version", 0x6, 0, 1, ErrorKind::kUnsupported},
+        HeaderLie{"Machine", 0x12, 183, 2, ErrorKind::kUnsupported},
+        HeaderLie{"HeadersPastEnd", 0x20, 0x300, 8, ErrorKind::kInvalidFormat},
+        HeaderLie{"HeadersWrap", 0x20, ~0ull, 8, ErrorKind::kInvalidFormat},
+        HeaderLie{"HeaderSize", 0x36, 32, 2, ErrorKind::kInvalidFormat},
+        HeaderLie{"NoHeaders", 0x38, 0, 2, ErrorKind::kInvalidFormat},
+        HeaderLie{"TooManyHeaders", 0x38, 65, 2, ErrorKind::kInvalidFormat},
+        HeaderLie{"ExtendedCount", 0x38, 0xffff, 2, ErrorKind::kInvalidFormat},
+        HeaderLie{"NothingToLoad", kLoad, PT_NULL, 4, ErrorKind::kInvalidFormat},
+        HeaderLie{"SegmentOffsetPastEnd", kLoad + 0x08, 0x301, 8, ErrorKind::kInvalidFormat},
+        HeaderLie{"SegmentOffsetWraps", kLoad + 0x08, ~0ull, 8, ErrorKind::kInvalidFormat},
+        HeaderLie{"SegmentInTables", kLoad + 0x18, 0xff000, 8, ErrorKind::kUnsupported},
+        HeaderLie{"SegmentAtEndOfRam", kLoad + 0x18, 0xfff001, 8, ErrorKind::kOutOfRange},
+        HeaderLie{"SegmentAddressWraps", kLoad + 0x18, ~0ull, 8, ErrorKind::kOutOfRange},
+        HeaderLie{"FileLongerThanMemory", kLoad + 0x20, 0x2000, 8, ErrorKind::kInvalidFormat},
+        HeaderLie{"MemoryHuge", kLoad + 0x28, ~0ull, 8, ErrorKind::kOutOfRange},
+        HeaderLie{"EntryOutside", kNote + 16, 0x201000, 4, ErrorKind::kInvalidFormat},
+        HeaderLie{"NotesPastEnd", kNoteHeader + 0x08, 0x2f0, 8, ErrorKind::kInvalidFormat},
+        HeaderLie{"NotesHuge", kNoteHeader + 0x20, 0x10001, 8, ErrorKind::kInvalidFormat},
+        HeaderLie{"NotesSizeWraps", kNoteHeader + 0x20, ~0ull, 8, ErrorKind::kInvalidFormat}),
     [](const auto& parameter) { return parameter.param.name; });
 
 }  // namespace

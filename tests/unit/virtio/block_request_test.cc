@@ -13,10 +13,10 @@ using testing::Access;
 using testing::Buffer;
 using testing::FakeDriver;
 
-constexpr uint64_t kHeader = 0x8000;
+constexpr uint64_t kHeaderAddress = 0x8000;
 constexpr uint64_t kRanges = 0x9000;
-constexpr uint64_t kDataAddress = 0x10000;
-constexpr uint64_t kStatus = 0xa000;
+constexpr uint64_t kBuffer = 0x10000;
+constexpr uint64_t kStatusAddress = 0xa000;
 
 class BlockRequestTest : public ::testing::Test {
  protected:
@@ -27,7 +27,7 @@ class BlockRequestTest : public ::testing::Test {
     driver_.pop_used();
   }
   void write_header(uint32_t type, uint64_t sector) {
-    const GuestSlice slice = memory_.slice(GuestAddress{kHeader}, 16).value();
+    const GuestSlice slice = memory_.slice(GuestAddress{kHeaderAddress}, 16).value();
     slice.write(0, Le32(type));
     slice.write(4, Le32(0));
     slice.write(8, Le64(sector));
@@ -45,15 +45,15 @@ class BlockRequestTest : public ::testing::Test {
   }
   void parse_transfer(uint32_t type, uint64_t sector, uint32_t bytes) {
     write_header(type, sector);
-    parse({{GuestAddress{kHeader}, 16, Access::kRead},
-           {GuestAddress{kDataAddress}, bytes, type == 0 ? Access::kWrite : Access::kRead},
-           {GuestAddress{kStatus}, 1, Access::kWrite}});
+    parse({{GuestAddress{kHeaderAddress}, 16, Access::kRead},
+           {GuestAddress{kBuffer}, bytes, type == 0 ? Access::kWrite : Access::kRead},
+           {GuestAddress{kStatusAddress}, 1, Access::kWrite}});
   }
   void parse_ranges(uint32_t type, uint32_t count) {
     write_header(type, 0);
-    parse({{GuestAddress{kHeader}, 16, Access::kRead},
+    parse({{GuestAddress{kHeaderAddress}, 16, Access::kRead},
            {GuestAddress{kRanges}, 16 * count, Access::kRead},
-           {GuestAddress{kStatus}, 1, Access::kWrite}});
+           {GuestAddress{kStatusAddress}, 1, Access::kWrite}});
   }
   void expect_refused(BlockStatus status) {
     EXPECT_EQ(request_.operation, BlockOperation::kNothing);
@@ -94,10 +94,10 @@ TEST_F(BlockRequestTest, WriteIsUnderstood) {
 
 TEST_F(BlockRequestTest, HeaderDataAndStatusInOneBufferEachOrSplitAnywhereAreTheSame) {
   write_header(0, 1);
-  parse({{GuestAddress{kHeader}, 5, Access::kRead},
-         {GuestAddress{kHeader + 5}, 11, Access::kRead},
-         {GuestAddress{kDataAddress}, 500, Access::kWrite},
-         {GuestAddress{kDataAddress + 500}, 13, Access::kWrite}});
+  parse({{GuestAddress{kHeaderAddress}, 5, Access::kRead},
+         {GuestAddress{kHeaderAddress + 5}, 11, Access::kRead},
+         {GuestAddress{kBuffer}, 500, Access::kWrite},
+         {GuestAddress{kBuffer + 500}, 13, Access::kWrite}});
   EXPECT_EQ(request_.operation, BlockOperation::kRead);
   EXPECT_EQ(request_.length, 512U);
   ASSERT_EQ(request_.buffers.size(), 2U);
@@ -151,20 +151,22 @@ TEST_F(BlockRequestTest, ReadOnlyDiskRefusesEveryChangeAndNothingElse) {
 TEST_F(BlockRequestTest, FlushIsUnderstoodOnReadOnlyDisksToo) {
   limits_.read_only = true;
   write_header(4, 0);
-  parse({{GuestAddress{kHeader}, 16, Access::kRead}, {GuestAddress{kStatus}, 1, Access::kWrite}});
+  parse({{GuestAddress{kHeaderAddress}, 16, Access::kRead},
+         {GuestAddress{kStatusAddress}, 1, Access::kWrite}});
   EXPECT_EQ(request_.operation, BlockOperation::kFlush);
 }
 
 TEST_F(BlockRequestTest, ShortHeaderIsRefused) {
   write_header(4, 0);
-  parse({{GuestAddress{kHeader}, 15, Access::kRead}, {GuestAddress{kStatus}, 1, Access::kWrite}});
+  parse({{GuestAddress{kHeaderAddress}, 15, Access::kRead},
+         {GuestAddress{kStatusAddress}, 1, Access::kWrite}});
   expect_refused(BlockStatus::kIoError);
 }
 
 TEST_F(BlockRequestTest, WithoutRoomForAStatusNothingIsDone) {
   write_header(1, 0);
-  parse({{GuestAddress{kHeader}, 16, Access::kRead},
-         {GuestAddress{kDataAddress}, 512, Access::kRead}});
+  parse({{GuestAddress{kHeaderAddress}, 16, Access::kRead},
+         {GuestAddress{kBuffer}, 512, Access::kRead}});
   EXPECT_EQ(request_.operation, BlockOperation::kNothing);
   EXPECT_FALSE(request_.status_byte.has_value());
   EXPECT_EQ(request_.written_bytes(BlockStatus::kIoError), 0U);
@@ -173,7 +175,8 @@ TEST_F(BlockRequestTest, WithoutRoomForAStatusNothingIsDone) {
 TEST_F(BlockRequestTest, UnknownTypeIsUnsupported) {
   for (const uint32_t type : {2U, 3U, 10U, 14U, 0x80000000U, UINT32_MAX}) {
     write_header(type, 0);
-    parse({{GuestAddress{kHeader}, 16, Access::kRead}, {GuestAddress{kStatus}, 1, Access::kWrite}});
+    parse({{GuestAddress{kHeaderAddress}, 16, Access::kRead},
+           {GuestAddress{kStatusAddress}, 1, Access::kWrite}});
     expect_refused(BlockStatus::kUnsupported);
     finish();
   }
@@ -181,8 +184,8 @@ TEST_F(BlockRequestTest, UnknownTypeIsUnsupported) {
 
 TEST_F(BlockRequestTest, IdIsCutToTheRoomThereIs) {
   write_header(8, 0);
-  parse({{GuestAddress{kHeader}, 16, Access::kRead},
-         {GuestAddress{kDataAddress}, 9, Access::kWrite}});
+  parse({{GuestAddress{kHeaderAddress}, 16, Access::kRead},
+         {GuestAddress{kBuffer}, 9, Access::kWrite}});
   EXPECT_EQ(request_.operation, BlockOperation::kGetId);
   EXPECT_EQ(request_.length, 8U);
   EXPECT_EQ(request_.written_bytes(BlockStatus::kOk), 9U);
@@ -225,9 +228,9 @@ TEST_F(BlockRequestTest, NoneTooManyOrTornRangesAreRefused) {
   expect_refused(BlockStatus::kIoError);
   finish();
   write_header(11, 0);
-  parse({{GuestAddress{kHeader}, 16, Access::kRead},
+  parse({{GuestAddress{kHeaderAddress}, 16, Access::kRead},
          {GuestAddress{kRanges}, 17, Access::kRead},
-         {GuestAddress{kStatus}, 1, Access::kWrite}});
+         {GuestAddress{kStatusAddress}, 1, Access::kWrite}});
   expect_refused(BlockStatus::kIoError);
 }
 
@@ -256,7 +259,8 @@ TEST_F(BlockRequestTest, NothingIsLeftOfTheRequestBefore) {
   EXPECT_TRUE(request_.ranges.empty());
   finish();
   write_header(4, 0);
-  parse({{GuestAddress{kHeader}, 16, Access::kRead}, {GuestAddress{kStatus}, 1, Access::kWrite}});
+  parse({{GuestAddress{kHeaderAddress}, 16, Access::kRead},
+         {GuestAddress{kStatusAddress}, 1, Access::kWrite}});
   EXPECT_TRUE(request_.buffers.empty());
   EXPECT_EQ(request_.length, 0U);
 }

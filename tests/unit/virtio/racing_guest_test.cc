@@ -32,11 +32,11 @@ using testing::FakeLine;
 using testing::FakeMmioDriver;
 using testing::MemoryDisk;
 
-constexpr uint64_t kVersion1 = uint64_t{1} << 32;
+constexpr uint64_t kModern = uint64_t{1} << 32;
 constexpr uint64_t kEventIndex = uint64_t{1} << 29;
 constexpr uint64_t kIndirect = uint64_t{1} << 28;
-constexpr uint64_t kMemoryBytes = 0x80000;
-constexpr uint16_t kSize = 16;
+constexpr uint64_t kGuestBytes = 0x80000;
+constexpr uint16_t kQueueSize = 16;
 constexpr GuestAddress kRings[] = {GuestAddress{0x1000}, GuestAddress{0x2000}};
 
 // Writes all over the rings, the headers and some data until told to stop.
@@ -45,7 +45,8 @@ void scribble(const GuestMemory& memory, unsigned seed, const std::atomic<bool>&
   const GuestSlice rings = memory.slice(kRings[0], 0x2000).value();
   const GuestSlice headers = memory.slice(GuestAddress{0x8000}, 0x1000).value();
   while (!stop.load(std::memory_order_relaxed)) {
-    const auto value = static_cast<uint16_t>(random() % 4 == 0 ? random() : random() % (kSize + 1));
+    const auto value =
+        static_cast<uint16_t>(random() % 4 == 0 ? random() : random() % (kQueueSize + 1));
     const size_t ring = (random() % 2) * 0x1000;
     // The descriptors, both rings, and now and then the available index itself.
     rings.write(ring + 2 * (random() % 240), Le16(value));
@@ -106,9 +107,9 @@ class RacingGuestTest : public ::testing::Test {
   void start(const MmioTransport& transport, FakeMmioDriver& registers, unsigned round) {
     const uint64_t features = round % 2 == 0 ? kEventIndex | kIndirect : 0;
     rings_.clear();
-    registers.negotiate(kVersion1 | features);
+    registers.negotiate(kModern | features);
     for (size_t queue = 0; queue < transport.queue_count(); ++queue) {
-      rings_.emplace_back(memory_, kRings[queue], kSize, features != 0);
+      rings_.emplace_back(memory_, kRings[queue], kQueueSize, features != 0);
       registers.set_up_queue(static_cast<uint32_t>(queue), rings_.back().config());
     }
     registers.set_driver_ok();
@@ -125,7 +126,7 @@ class RacingGuestTest : public ::testing::Test {
     rings_[last].wait_used();
   }
 
-  GuestMemory memory_ = testing::make_memory(kMemoryBytes);
+  GuestMemory memory_ = testing::make_memory(kGuestBytes);
   FakeLine line_;
   std::vector<FakeDriver> rings_;
 };
@@ -134,8 +135,8 @@ TEST_F(RacingGuestTest, BlockDeviceSurvives) {
   MemoryDisk disk(64 * 1024);
   const auto engine = blockcore::IoEngine::create().value();
   std::thread io([&] { engine->run(); });
-  attack(std::make_unique<BlockDevice>(BlockOptions{.discard = true, .queue_size = kSize}, disk,
-                                       *engine),
+  attack(std::make_unique<BlockDevice>(BlockOptions{.discard = true, .queue_size = kQueueSize},
+                                       disk, *engine),
          {{GuestAddress{0x8000}, 16, Access::kRead},
           {GuestAddress{0x10000}, 1024, Access::kWrite},
           {GuestAddress{0x9000}, 1, Access::kWrite}});
@@ -171,7 +172,7 @@ TEST_F(RacingGuestTest, NetworkDeviceSurvives) {
   const auto worker = WorkerThread::create("net").value();
   PipeBackend backend{UniqueFd(wire[0])};
   attack(
-      std::make_unique<NetDevice>(NetOptions{.queue_size = kSize}, &backend, *worker),
+      std::make_unique<NetDevice>(NetOptions{.queue_size = kQueueSize}, &backend, *worker),
       {{GuestAddress{0x10000}, 700, Access::kRead}, {GuestAddress{0x9000}, 900, Access::kWrite}});
   stop = true;
   peer.join();
