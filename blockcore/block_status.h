@@ -7,6 +7,8 @@
 
 namespace hull::blockcore {
 
+class File;
+
 // The beginning of a range, as far as it is alike. `data` and `zero` are independent: allocated
 // clusters that are holes in the file are both.
 struct BlockStatus {
@@ -19,6 +21,7 @@ struct BlockStatus {
   // Where byte 0 of the range lies in the file `path`, if it is stored as it is.
   std::optional<uint64_t> host_offset = std::nullopt;
   std::string_view path = {};  // valid while the disk is open; empty without host_offset
+  const File* file = nullptr;  // the same; null where others hold it
 
   // The same but for length and the exact place.
   bool is_like(const BlockStatus& other) const {

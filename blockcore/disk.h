@@ -17,6 +17,8 @@
 
 namespace hull::blockcore {
 
+class File;
+
 class Disk {
  public:
   Disk() = default;
@@ -49,6 +51,9 @@ class Disk {
   // What the range begins with; `length` is not 0. Looks at metadata and reads no guest data; what
   // is being written at the same time may be reported as it was before or as it will be.
   virtual Task<Result<BlockStatus>> block_status(uint64_t offset, uint64_t length) = 0;
+  // As File::copy_from(), into this disk.
+  virtual Task<Result<uint64_t>> copy_from(const File& source, uint64_t source_offset,
+                                           uint64_t offset, uint64_t length);
   // Flushes, writes back all metadata, clears dirty bits. No operation may be in flight; none may
   // follow. A Disk that is destroyed without close() is left as after a crash: consistent, maybe
   // leaking.

@@ -8,6 +8,11 @@ Result<FileRange> File::range_at(uint64_t offset) const {
   return FileRange{.hole = true, .length = UINT64_MAX - offset};
 }
 
+Task<Result<uint64_t>> File::copy_from(const File& source, uint64_t, uint64_t, uint64_t) {
+  co_return fail(ErrorKind::kUnsupported, "{}: nothing can be copied from {} in the kernel", path(),
+                 source.path());
+}
+
 Task<Result<void>> read_exactly(File& file, uint64_t offset, std::span<std::byte> data) {
   const iovec buffer{data.data(), data.size()};
   co_return co_await file.read(offset, {&buffer, 1});

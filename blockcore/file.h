@@ -76,11 +76,20 @@ class File {
   // Reserves blocks, extends the file if need be; the new part reads as zeros. kUnsupported where
   // the file system cannot.
   virtual Task<Result<void>> allocate(uint64_t offset, uint64_t length) = 0;
+  // Copies what a file of the same engine holds at `source_offset` without bringing it into memory;
+  // the file system may let both files share the blocks. Returns how many bytes were copied: less
+  // than `length` at the source's end or before a place that cannot be copied like this, for
+  // read() and write() to tell why. kUnsupported: not between these two files. As write()
+  // otherwise.
+  virtual Task<Result<uint64_t>> copy_from(const File& source, uint64_t source_offset,
+                                           uint64_t offset, uint64_t length);
   // ftruncate. Blocks for a moment: no system call inside io_uring does it.
   virtual Result<void> set_size(uint64_t size_bytes) = 0;
   // What begins at `offset`; past the end all is hole. Blocks for a moment, as set_size(). Where
   // holes cannot be seen, everything inside the file is data.
   virtual Result<FileRange> range_at(uint64_t offset) const;
+  // For copy_from(): a descriptor of the host behind the page cache, or -1; a borrow.
+  virtual int copy_source_fd() const { return -1; }
 
  protected:
   enum class AtEnd : uint8_t { kFail, kZeros };

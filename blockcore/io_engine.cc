@@ -21,6 +21,12 @@ int64_t transfer(const IoOperation& operation, int more_flags) {
                                                        : ::sendmsg(operation.fd, &message, flags);
 }
 
+int64_t copy_range_once(const IoOperation& operation) {
+  auto from = static_cast<off64_t>(operation.source_offset);
+  auto to = static_cast<off64_t>(operation.offset);
+  return ::copy_file_range(operation.source_fd, &from, operation.fd, &to, operation.length, 0);
+}
+
 int64_t perform_once(const IoOperation& operation) {
   const auto offset = static_cast<off_t>(operation.offset);
   const iovec* const buffers = operation.buffers.data();
@@ -34,6 +40,7 @@ int64_t perform_once(const IoOperation& operation) {
                          static_cast<off_t>(operation.length));
     case IoOperation::Kind::kReceive:
     case IoOperation::Kind::kSend: return transfer(operation, 0);
+    case IoOperation::Kind::kCopyRange: return copy_range_once(operation);
   }
   return -1;
 }
@@ -77,6 +84,11 @@ IoOperation IoEngine::data_sync(int fd) {
 
 IoOperation IoEngine::fallocate(int fd, int mode, uint64_t offset, uint64_t length) {
   return IoOperation(*this, fd, mode, offset, length);
+}
+
+IoOperation IoEngine::copy_range(int source_fd, uint64_t source_offset, int fd, uint64_t offset,
+                                 uint64_t length) {
+  return IoOperation(*this, fd, offset, source_fd, source_offset, length);
 }
 
 IoOperation IoEngine::receive(int socket, std::span<const iovec> buffers, bool whole) {

@@ -30,7 +30,15 @@ class IoEngine;
 // what the system call returned: >= 0, or -errno. EINTR and EAGAIN are retried inside.
 class IoOperation {
  public:
-  enum class Kind : uint8_t { kReadv, kWritev, kDataSync, kFallocate, kReceive, kSend };
+  enum class Kind : uint8_t {
+    kReadv,
+    kWritev,
+    kDataSync,
+    kFallocate,
+    kReceive,
+    kSend,
+    kCopyRange,
+  };
 
   IoOperation(IoEngine& engine, Kind operation_kind, int descriptor, uint64_t first_byte,
               std::span<const iovec> memory)
@@ -44,6 +52,15 @@ class IoOperation {
         fd(descriptor),
         fallocate_mode(mode),
         offset(first_byte),
+        length(byte_count),
+        engine_(&engine) {}
+  IoOperation(IoEngine& engine, int descriptor, uint64_t first_byte, int source_descriptor,
+              uint64_t source_first_byte, uint64_t byte_count)
+      : kind(Kind::kCopyRange),
+        fd(descriptor),
+        source_fd(source_descriptor),
+        offset(first_byte),
+        source_offset(source_first_byte),
         length(byte_count),
         engine_(&engine) {}
   IoOperation(IoEngine& engine, Kind operation_kind, int socket, std::span<const iovec> memory,
@@ -61,10 +78,12 @@ class IoOperation {
 
   const Kind kind;
   const int fd;
+  int source_fd = -1;              // kCopyRange
   int fallocate_mode = 0;          // kFallocate: FALLOC_FL_*
   int message_flags = 0;           // kReceive, kSend: MSG_*
   uint64_t offset = 0;             // bytes
-  uint64_t length = 0;             // kFallocate: bytes
+  uint64_t source_offset = 0;      // kCopyRange: bytes
+  uint64_t length = 0;             // kFallocate, kCopyRange: bytes
   std::span<const iovec> buffers;  // kReadv, kWritev, kReceive, kSend
   msghdr message{};                // kReceive, kSend: the same buffers as the kernel wants them
   int64_t result = 0;
@@ -126,6 +145,9 @@ class IoEngine {
   IoOperation writev(int fd, std::span<const iovec> buffers, uint64_t offset);
   IoOperation data_sync(int fd);
   IoOperation fallocate(int fd, int mode, uint64_t offset, uint64_t length);
+  // copy_file_range: may be short, 0 at the source's end. An io_uring has none: -EOPNOTSUPP.
+  IoOperation copy_range(int source_fd, uint64_t source_offset, int fd, uint64_t offset,
+                         uint64_t length);
   // Of a blocking stream socket; at most one receive and one send at a time each. shutdown(2) ends
   // them. With `whole` a receive is short only at the end of the stream or as an exception; 0 is
   // the end. A send that nobody can receive is -EPIPE and no signal.

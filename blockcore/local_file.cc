@@ -35,6 +35,13 @@ const char* kind_of_file(mode_t mode) {
   return "of an unknown kind";
 }
 
+// Of copy_file_range: two file systems, one that cannot, a device, a swap file, a kernel without
+// it.
+bool is_refusal(int64_t result) {
+  return result == -EXDEV || result == -EOPNOTSUPP || result == -ENOSYS || result == -EINVAL ||
+         result == -ETXTBSY;
+}
+
 // While a write past the end is in flight, nobody may cut the file.
 class CountWhileAlive {
  public:
@@ -217,6 +224,27 @@ Task<Result<void>> LocalFile::write_rest(uint64_t offset, std::span<const iovec>
   }
   grow_to(offset + total);
   co_return {};
+}
+
+// With O_DIRECT nothing may pass through the page cache, as what cannot share its blocks would.
+Task<Result<uint64_t>> LocalFile::copy_from(const File& source, uint64_t source_offset,
+                                            uint64_t offset, uint64_t length) {
+  CO_TRY_VOID(check_writable(offset, length));
+  CHECK(range_fits<uint64_t>(source_offset, length, INT64_MAX));
+  const int source_fd = source.copy_source_fd();
+  if (source_fd < 0 || is_direct()) co_return co_await File::copy_from(source, 0, 0, 0);
+  const CountWhileAlive beyond(writes_beyond_, offset + length > size_bytes_);
+  uint64_t done = 0;
+  while (done < length) {
+    const int64_t copied = co_await engine_.copy_range(source_fd, source_offset + done, fd_.get(),
+                                                       offset + done, length - done);
+    if (copied < 0 && done == 0 && is_refusal(copied))
+      co_return co_await File::copy_from(source, 0, 0, 0);
+    if (copied <= 0) break;
+    done += static_cast<uint64_t>(copied);
+  }
+  grow_to(offset + done);
+  co_return done;
 }
 
 // A failed write may have stored a part, and that may lie past the end we know of.

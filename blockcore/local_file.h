@@ -56,8 +56,11 @@ class LocalFile final : public File {
   Task<Result<void>> write_zeroes(uint64_t offset, uint64_t length, bool may_unmap) override;
   Task<Result<void>> discard(uint64_t offset, uint64_t length) override;
   Task<Result<void>> allocate(uint64_t offset, uint64_t length) override;
+  Task<Result<uint64_t>> copy_from(const File& source, uint64_t source_offset, uint64_t offset,
+                                   uint64_t length) override;
   Result<void> set_size(uint64_t size_bytes) override;
   Result<FileRange> range_at(uint64_t offset) const override;
+  int copy_source_fd() const override { return is_direct() ? -1 : fd_.get(); }
 
  protected:
   Task<Result<void>> transfer_in(uint64_t offset, std::span<const iovec> buffers,

@@ -34,6 +34,13 @@ Task<Result<void>> PolicyDisk::discard(uint64_t offset, uint64_t length) {
   return policy_.flush_after_write ? then_flush(std::move(change)) : std::move(change);
 }
 
+Task<Result<uint64_t>> PolicyDisk::copy_from(const File& source, uint64_t source_offset,
+                                             uint64_t offset, uint64_t length) {
+  CO_TRY(const uint64_t copied, co_await disk_->copy_from(source, source_offset, offset, length));
+  if (policy_.flush_after_write) CO_TRY_VOID(co_await disk_->flush());
+  co_return copied;
+}
+
 Task<Result<void>> PolicyDisk::then_flush(Task<Result<void>> change) {
   CO_TRY_VOID(co_await std::move(change));
   co_return co_await disk_->flush();

@@ -36,6 +36,8 @@ class PolicyDisk final : public Disk {
   Task<Result<BlockStatus>> block_status(uint64_t offset, uint64_t length) override {
     return disk_->block_status(offset, length);
   }
+  Task<Result<uint64_t>> copy_from(const File& source, uint64_t source_offset, uint64_t offset,
+                                   uint64_t length) override;
   Task<Result<void>> close() override { return disk_->close(); }
 
  private:

@@ -35,6 +35,12 @@ Task<Result<void>> RawDisk::discard(uint64_t offset, uint64_t length) {
   return file_->discard(offset, length);
 }
 
+Task<Result<uint64_t>> RawDisk::copy_from(const File& source, uint64_t source_offset,
+                                          uint64_t offset, uint64_t length) {
+  CHECK(range_fits(offset, length, size_bytes_));
+  return file_->copy_from(source, source_offset, offset, length);
+}
+
 Task<Result<BlockStatus>> RawDisk::block_status(uint64_t offset, uint64_t length) {
   CHECK(length != 0 && range_fits(offset, length, size_bytes_));
   CO_TRY(const FileRange range, file_->range_at(offset));
@@ -47,7 +53,8 @@ Task<Result<BlockStatus>> RawDisk::block_status(uint64_t offset, uint64_t length
                         .zero = range.hole,
                         .present = true,
                         .host_offset = offset,
-                        .path = file_->path()};
+                        .path = file_->path(),
+                        .file = file_.get()};
 }
 
 }  // namespace hull::blockcore

@@ -28,6 +28,8 @@ class RawDisk final : public Disk {
   Task<Result<void>> write_zeroes(uint64_t offset, uint64_t length, bool may_unmap) override;
   Task<Result<void>> discard(uint64_t offset, uint64_t length) override;
   Task<Result<BlockStatus>> block_status(uint64_t offset, uint64_t length) override;
+  Task<Result<uint64_t>> copy_from(const File& source, uint64_t source_offset, uint64_t offset,
+                                   uint64_t length) override;
   Task<Result<void>> close() override { return file_->flush(); }
 
  private:

@@ -86,6 +86,7 @@ void prepare(io_uring_sqe* entry, IoOperation& operation) {
       io_uring_prep_sendmsg(entry, operation.fd, &operation.message,
                             static_cast<unsigned>(operation.message_flags));
       break;
+    case IoOperation::Kind::kCopyRange: break;  // never comes here
   }
 }
 
@@ -175,7 +176,10 @@ void UringEngine::unwatch(int event_fd) {
 
 void UringEngine::submit(IoOperation& operation) {
   CHECK(operation.buffers.size() <= IOV_MAX);
-  pending_.push(operation);
+  if (operation.kind == IoOperation::Kind::kCopyRange)
+    post([&operation] { finish(operation, -EOPNOTSUPP); });
+  else
+    pending_.push(operation);
 }
 
 void UringEngine::run_once(bool deliver_watches) {

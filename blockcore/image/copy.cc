@@ -18,6 +18,8 @@ namespace {
 
 constexpr uint64_t kPlainChunkBytes = 2 << 20;
 constexpr uint64_t kPackedChunkBytes = 1 << 20;
+// Where blocks are shared, the length costs next to nothing.
+constexpr uint64_t kOffloadedChunkBytes = 64 << 20;
 constexpr uint64_t kSalvageBytes = 512;
 constexpr size_t kBufferAlignment = 4096;  // for O_DIRECT without a bounce buffer
 
@@ -49,6 +51,8 @@ class Copier {
         target_(target),
         options_(options),
         pool_(options.compress_into == nullptr ? nullptr : options.workers) {
+    // A limited rate is kept better in small steps.
+    if (options.offload && options.bytes_per_second == 0) chunk_bytes_ = kOffloadedChunkBytes;
     if (pool_ == nullptr) return;
     const qcow2::Header& header = options.compress_into->header();
     cluster_bytes_ = header.geometry.cluster_bytes();
@@ -65,7 +69,7 @@ class Copier {
   }
 
   Task<Result<void>> run() {
-    const uint64_t most = kCopyMemoryBytes / (chunk_bytes_ * (cluster_bytes_ != 0 ? 2 : 1));
+    const uint64_t most = kCopyMemoryBytes / (buffer_bytes() * (cluster_bytes_ != 0 ? 2 : 1));
     const uint64_t wanted =
         pool_ == nullptr ? options_.chunks_in_flight : 2 * uint64_t{pool_->threads()} + 2;
     running_ = std::clamp<uint64_t>(wanted, 1, most);
@@ -82,6 +86,8 @@ class Copier {
     bool zero = false;
   };
 
+  // Of each chunk in flight.
+  uint64_t buffer_bytes() const { return pool_ == nullptr ? kPlainChunkBytes : chunk_bytes_; }
   bool in_order() const { return options_.in_order || pool_ != nullptr; }
   uint64_t end() const { return options_.source_offset + options_.length; }
   uint64_t to_target(uint64_t position) const {
@@ -96,7 +102,7 @@ class Copier {
   }
 
   Task<void> work() {
-    Workspace space(chunk_bytes_);
+    Workspace space(buffer_bytes());
     while (result_) {
       const Result<Chunk> chunk = co_await next();
       if (!chunk) fail_with(chunk.error());
@@ -194,9 +200,45 @@ class Copier {
       co_await my_turn(chunk);
       co_return co_await write_packed(chunk, space);
     }
+    if (offloads_ || chunk.length > kPlainChunkBytes) co_return co_await copy_pieces(chunk, space);
     CO_TRY_VOID(co_await read(chunk.position, {space.data, chunk.length}));
     if (in_order()) co_await my_turn(chunk);
     co_return co_await write_plain(chunk.position, {space.data, chunk.length});
+  }
+
+  Task<Result<void>> copy_pieces(const Chunk& chunk, Workspace& space) {
+    if (in_order()) co_await my_turn(chunk);
+    for (uint64_t done = 0; done < chunk.length;) {
+      const uint64_t position = chunk.position + done;
+      uint64_t length = chunk.length - done;
+      CO_TRY(const uint64_t copied, co_await offload(position, length));
+      done += copied;
+      if (copied != 0) continue;
+      length = std::min(length, kPlainChunkBytes);
+      CO_TRY_VOID(co_await read(position, {space.data, length}));
+      CO_TRY_VOID(co_await write_plain(position, {space.data, length}));
+      done += length;
+    }
+    co_return {};
+  }
+
+  // How many bytes the kernel has copied. 0: the beginning has to be read and written, where an
+  // error says what is wrong; `length` is then what is in no file as it is, or all of it.
+  Task<Result<uint64_t>> offload(uint64_t position, uint64_t& length) {
+    if (!offloads_) co_return 0;
+    CO_TRY(const BlockStatus status, co_await source_.block_status(position, length));
+    length = status.length;
+    if (!status.data || status.compressed || status.file == nullptr) co_return 0;
+    const Result<uint64_t> copied = co_await target_.copy_from(*status.file, *status.host_offset,
+                                                               to_target(position), status.length);
+    if (copied) co_return *copied;
+    if (copied.error().kind() == ErrorKind::kUnsupported) stop_offloading();
+    co_return 0;
+  }
+
+  void stop_offloading() {
+    offloads_ = false;
+    chunk_bytes_ = kPlainChunkBytes;
   }
 
   Task<void> my_turn(const Chunk& chunk) {
@@ -326,6 +368,7 @@ class Copier {
   uint64_t chunk_bytes_ = kPlainChunkBytes;
   uint64_t cluster_bytes_ = 0;  // of the target, if it is compressed
   bool takes_streams_ = false;
+  bool offloads_ = options_.offload && pool_ == nullptr;
   qcow2::StreamFormat format_{};                    // of the target, if it is compressed
   std::vector<qcow2::Compressor> compressors_;      // one for each thread
   std::vector<qcow2::Decompressor> decompressors_;  // the same

@@ -39,6 +39,9 @@ struct CopyOptions {
   // are where both images have clusters of one size and one compression type.
   Qcow2Disk* streams_from = nullptr;
   WorkerPool* workers = nullptr;  // with `compress_into`: where it computes
+  // Data that lies in a file as it is, the kernel copies (Disk::copy_from), as long as it can; not
+  // with `compress_into`. It is not looked at.
+  bool offload = false;
   bool in_order = false;          // also plain data
   unsigned chunks_in_flight = 0;  // at least 1
   bool salvage = false;           // what cannot be read becomes zeros

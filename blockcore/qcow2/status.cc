@@ -13,11 +13,13 @@ Result<BlockStatus> status_of_data(const Image& image, const Extent& extent) {
                      .data = true,
                      .present = true,
                      .host_offset = extent.host_offset,
-                     .path = image.data().path()};
+                     .path = image.data().path(),
+                     .file = &image.data()};
   if (image.encrypted != nullptr) {
     // Nobody finds the data there as it is.
     status.host_offset.reset();
     status.path = {};
+    status.file = nullptr;
     return status;
   }
   const FileRange range = TRY(image.data().range_at(extent.host_offset));

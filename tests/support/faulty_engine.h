@@ -24,6 +24,10 @@ class FaultyEngine : public blockcore::ThreadEngine {
   int sync_error = 0;                    // what the next fdatasync ends with, once
   int fallocate_error = 0;               // what every fallocate ends with
   unsigned fallocates = 0;
+  size_t max_copy_bytes = SIZE_MAX;  // of a copy_file_range
+  unsigned fail_copies_from = 0;     // the first copy_file_range that fails; 0: none
+  int copy_error = EIO;              // and what it and all later ones end with
+  unsigned copies = 0;
 
  protected:
   using ThreadEngine::ThreadEngine;
@@ -35,6 +39,11 @@ class FaultyEngine : public blockcore::ThreadEngine {
       return fail_later(operation, fallocate_error);
     if (operation.kind == Kind::kDataSync && sync_error != 0)
       return fail_later(operation, std::exchange(sync_error, 0));
+    if (operation.kind == Kind::kCopyRange) {
+      operation.length = std::min<uint64_t>(operation.length, max_copy_bytes);
+      if (++copies >= fail_copies_from && fail_copies_from != 0)
+        return fail_later(operation, copy_error);
+    }
     if (!operation.buffers.empty() &&
         blockcore::total_bytes(operation.buffers) > max_transfer_bytes)
       shorten(operation);

@@ -62,10 +62,12 @@ Result<void> check_command(const ConvertCommand& command) {
                 "Cannot use --target-is-zero when the destination image has a backing file");
   if (command.snapshot && command.files.size() > 2)
     return fail(ErrorKind::kUsage, "No support for concatenating multiple snapshot");
-  if (command.offload && !command.sparse.empty())
-    return fail(ErrorKind::kUsage, "Cannot enable copy offloading when -S is used");
   if (command.offload && command.compress)
     return fail(ErrorKind::kUsage, "Cannot enable copy offloading when -c is used");
+  if (command.offload && !command.sparse.empty())
+    return fail(ErrorKind::kUsage, "Cannot enable copy offloading when -S is used");
+  if (command.offload && command.salvage)
+    return fail(ErrorKind::kUsage, "Cannot use copy offloading in salvaging mode");
   if (command.skip_broken_bitmaps && !command.bitmaps)
     return fail(ErrorKind::kUsage, "Use of --skip-broken-bitmaps requires --bitmaps");
   if (command.bitmaps && command.files.size() > 2)
@@ -175,6 +177,7 @@ Result<void> convert_now(ConvertCommand& command) {
         TRY(parse_img_number(command.coroutines, "number of coroutines", 1, kMaxCoroutines)));
   copy.salvage = command.salvage;
   copy.look_for_zeros = !command.offload;
+  copy.offload = command.offload;
   if (!command.rate.empty()) copy.bytes_per_second = TRY(parse_img_size(command.rate));
 
   const auto engine = TRY(make_copy_engine(source_cache, cache));
@@ -228,7 +231,8 @@ void add_options(CommandLine& app, ConvertCommand& command) {
   app.add_flag("-n", command.no_create, "the target exists");
   app.add_option("-l", command.snapshot,
                  "of FILE at this snapshot: an id, a name or snapshot.id=ID,snapshot.name=NAME");
-  app.add_flag("-C", command.offload, "do not look for zeros in the data");
+  app.add_flag("-C", command.offload,
+               "let the kernel copy, which may share blocks; zeros in data are not looked for");
   app.add_flag("--bitmaps", command.bitmaps, "copy the persistent bitmaps too (qcow2)");
   app.add_flag("--skip-broken-bitmaps", command.skip_broken_bitmaps,
                "with --bitmaps: leave out inconsistent ones");

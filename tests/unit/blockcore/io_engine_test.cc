@@ -100,6 +100,18 @@ TEST_P(IoEngineTest, FallocateExtendsTheFile) {
   EXPECT_EQ(::lseek(file_.get(), 0, SEEK_END), 65536);
 }
 
+TEST_P(IoEngineTest, CopyRangeCopiesOrIsRefused) {
+  const UniqueFd source = open_file(directory_.file("source"), O_RDWR | O_CREAT).value();
+  ASSERT_TRUE(write_all(source.get(), std::as_bytes(std::span("hull"))));
+  auto run = [&]() -> Task<int64_t> {
+    co_return co_await engine_->copy_range(source.get(), 1, file_.get(), 4096, 100);
+  };
+  const int64_t copied = engine_->run_until_done(run());
+  if (copied == -EOPNOTSUPP || copied == -ENOSYS) GTEST_SKIP() << "no copy_file_range";
+  EXPECT_EQ(copied, 4);
+  EXPECT_EQ(::lseek(file_.get(), 0, SEEK_END), 4100);
+}
+
 using testing::SocketPair;
 
 Task<void> receive_into(IoEngine& engine, int fd, std::span<char> data, bool whole,

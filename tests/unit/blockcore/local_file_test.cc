@@ -10,6 +10,7 @@
 #include <random>
 
 #include "tests/support/faulty_engine.h"
+#include "tests/support/memory_file.h"
 #include "tests/support/temporary_file.h"
 
 namespace hull::blockcore {
@@ -299,6 +300,69 @@ TEST_F(LocalFileFaults, FallocateErrorIsReported) {
   const auto zeroed = engine_->run_until_done(file_->write_zeroes(0, 4096, false));
   ASSERT_FALSE(zeroed);
   EXPECT_EQ(zeroed.error().kind(), ErrorKind::kNoSpace);
+}
+
+class LocalFileCopy : public LocalFileFaults {
+ protected:
+  void SetUp() override {
+    create_file(directory_.file("source"), source_bytes_);
+    source_ = LocalFile::open(*engine_, directory_.file("source"), {.read_only = true}).value();
+    create_file(path_, {1, 2, 3});
+    file_ = LocalFile::open(*engine_, path_, {}).value();
+  }
+  Result<uint64_t> copy(uint64_t source_offset, uint64_t offset, uint64_t length) {
+    return engine_->run_until_done(file_->copy_from(*source_, source_offset, offset, length));
+  }
+
+  const std::vector<uint8_t> source_bytes_ = pattern(100000, 5);
+  std::unique_ptr<LocalFile> source_;
+};
+
+TEST_F(LocalFileCopy, ShortCopiesAreContinuedAndTheFileGrows) {
+  engine_->max_copy_bytes = 7000;
+  const auto copied = copy(1000, 2, 50000);
+  ASSERT_EQ(copied.value(), 50000U);
+  EXPECT_EQ(engine_->copies, 8U);
+  EXPECT_EQ(file_->size_bytes(), 50002U);
+  std::vector<uint8_t> expected{1, 2};
+  expected.insert(expected.end(), source_bytes_.begin() + 1000, source_bytes_.begin() + 51000);
+  EXPECT_EQ(contents(path_), expected);
+}
+
+TEST_F(LocalFileCopy, EndOfTheSourceEndsTheCopy) {
+  EXPECT_EQ(copy(99000, 0, 4096).value(), 1000U);
+  EXPECT_EQ(copy(100000, 0, 4096).value(), 0U);
+  EXPECT_EQ(file_->size_bytes(), 1000U);
+}
+
+TEST_F(LocalFileCopy, RefusalOfTheHostIsUnsupported) {
+  engine_->fail_copies_from = 1;
+  for (const int error : {EXDEV, EOPNOTSUPP, ENOSYS, EINVAL, ETXTBSY}) {
+    engine_->copy_error = error;
+    const auto copied = copy(0, 0, 4096);
+    ASSERT_FALSE(copied);
+    EXPECT_EQ(copied.error().kind(), ErrorKind::kUnsupported);
+  }
+  EXPECT_EQ(contents(path_), (std::vector<uint8_t>{1, 2, 3}));
+}
+
+TEST_F(LocalFileCopy, FailureEndsTheCopyBeforeItsPlace) {
+  engine_->max_copy_bytes = 1000;
+  engine_->fail_copies_from = 3;
+  EXPECT_EQ(copy(0, 0, 4096).value(), 2000U);
+  EXPECT_EQ(copy(2000, 2000, 2096).value(), 0U);
+  EXPECT_EQ(file_->size_bytes(), 2000U);
+}
+
+TEST_F(LocalFileCopy, ReadOnlyFileRefuses) {
+  std::swap(file_, source_);
+  EXPECT_EQ(copy(0, 0, 3).error().kind(), ErrorKind::kIo);
+}
+
+TEST_F(LocalFileCopy, FilesThatAreNotOfTheHostAreUnsupported) {
+  const testing::MemoryFile memory(std::vector<uint8_t>(4096));
+  const auto copied = engine_->run_until_done(file_->copy_from(memory, 0, 0, 4096));
+  EXPECT_EQ(copied.error().kind(), ErrorKind::kUnsupported);
 }
 
 TEST_F(LocalFileFaults, ReadOnlyFileRefusesWrites) {

@@ -50,14 +50,13 @@ TEST_P(ImgConvertOptions, TargetIsTheSameEveryTime) {
 
 INSTANTIATE_TEST_SUITE_P(
     Options, ImgConvertOptions,
-    ::testing::Values("-O raw", "-O qcow2", "-O raw -S 0", "-O qcow2 -S 0", "-O qcow2 -c",
-                      "-O qcow2 -c -o compression_type=zstd", "-O qcow2 -c -o cluster_size=512",
-                      "-O qcow2 -c -o cluster_size=2M", "-O qcow2 -c -o refcount_bits=1",
-                      "-O qcow2 -c -o refcount_bits=2,cluster_size=4k",
-                      "-O qcow2 -c -o compat=0.10",
-                      "-O qcow2 -c -o extended_l2=on,cluster_size=16k",
-                      "-O qcow2 -o extended_l2=on",
-                      "-O qcow2 -W -o preallocation=metadata,cluster_size=4k"));
+    ::testing::Values(
+        "-O raw", "-O raw -C", "-O qcow2 -C", "-O qcow2", "-O raw -S 0", "-O qcow2 -S 0",
+        "-O qcow2 -c", "-O qcow2 -c -o compression_type=zstd", "-O qcow2 -c -o cluster_size=512",
+        "-O qcow2 -c -o cluster_size=2M", "-O qcow2 -c -o refcount_bits=1",
+        "-O qcow2 -c -o refcount_bits=2,cluster_size=4k", "-O qcow2 -c -o compat=0.10",
+        "-O qcow2 -c -o extended_l2=on,cluster_size=16k", "-O qcow2 -o extended_l2=on",
+        "-O qcow2 -W -o preallocation=metadata,cluster_size=4k"));
 
 TEST_F(ImgConvert, HolesStayHoles) {
   ASSERT_EQ(hull_img("convert -f raw -O qcow2 @src @new").exit_code, 0);
@@ -181,8 +180,31 @@ TEST_F(ImgConvert, BitmapsAreCopied) {
   expect_same_json("measure -O qcow2 --output=json @one");
 }
 
-TEST_F(ImgConvert, OffloadDoesNotGoWithCompressionOrSparseness) {
+TEST_F(ImgConvert, OffloadTakesWhateverTheSourceIsMadeOf) {
+  for (const char* options :
+       {"-c", "-o extended_l2=on,cluster_size=16k", "-o data_file=@data", "-o cluster_size=512"}) {
+    ASSERT_EQ(hull_img(std::string("convert -f raw -O qcow2 ") + options + " @src @q").exit_code,
+              0);
+    ASSERT_EQ(hull_img("convert -C -f qcow2 -O raw @q @new").exit_code, 0) << options;
+    EXPECT_EQ(testing::load_file(directory_ / "new"), testing::load_file(directory_ / "src"));
+  }
+  ASSERT_EQ(hull_img("create -f qcow2 -b src -F raw @over 4M").exit_code, 0);
+  ASSERT_EQ(hull_img("convert -C -f qcow2 -O raw @over @new").exit_code, 0);
+  expect_copy("-F raw @new");
+}
+
+TEST_F(ImgConvert, OffloadJoinsSources) {
+  ASSERT_EQ(hull_img("convert -f raw -O qcow2 -c @src @q").exit_code, 0);
+  ASSERT_EQ(hull_img("convert -C -O raw @q @src @q @new").exit_code, 0);
+  testing::Bytes expected = testing::load_file(directory_ / "src");
+  const testing::Bytes once = expected;
+  for (int i = 0; i < 2; ++i) expected.insert(expected.end(), once.begin(), once.end());
+  EXPECT_EQ(testing::load_file(directory_ / "new"), expected);
+}
+
+TEST_F(ImgConvert, OffloadDoesNotGoWithCompressionSparsenessOrSalvaging) {
   EXPECT_EQ(hull_img("convert -C -S 4k -f raw @src @x").exit_code, 1);
+  EXPECT_EQ(hull_img("convert -C --salvage -f raw @src @x").exit_code, 1);
   EXPECT_EQ(hull_img("convert -C -c -f raw -O qcow2 @src @x").exit_code, 1);
   ASSERT_EQ(hull_img("convert -C -f raw -O qcow2 @src @new").exit_code, 0);
   expect_copy("@new");
