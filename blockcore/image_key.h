@@ -1,6 +1,7 @@
 // What opens an encrypted image.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -20,6 +21,12 @@ struct ImageKey {
 
 // Of an image and of those below it, in this order; what is missing at the end has none.
 using ImageKeys = std::vector<ImageKey>;
+
+// Of those from `level` on.
+inline ImageKeys keys_from_level(const ImageKeys& keys, size_t level) {
+  if (level >= keys.size()) return {};
+  return ImageKeys(keys.begin() + static_cast<ptrdiff_t>(level), keys.end());
+}
 
 inline ImageKey key_of_level(const ImageKeys& keys, size_t level) {
   return level < keys.size() ? keys[level] : ImageKey{};

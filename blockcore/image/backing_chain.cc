@@ -30,7 +30,7 @@ Task<Result<std::unique_ptr<Disk>>> open_backing(IoEngine& engine, const Qcow2Di
   if (!level) co_return nullptr;
   OpenOptions options{.path = level->path, .format = level->format, .cache = cache};
   options.read_only = true;
-  if (!keys.empty()) options.keys.assign(keys.begin() + 1, keys.end());
+  options.keys = keys_from_level(keys, 1);
   co_return co_await open_disk(engine, std::move(options));
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "blockcore/image/backing_chain.h"
+#include "blockcore/image/rate_limit.h"
 #include "blockcore/image/resize.h"
 #include "blockcore/image/single_image.h"
 #include "blockcore/qcow2/trim.h"
@@ -15,8 +16,8 @@ namespace {
 class Committing final : public ChunkWork {
  public:
   // `depth` is that of the base below the overlay.
-  Committing(Disk& overlay, Disk& base, uint32_t depth)
-      : overlay_(overlay), base_(base), depth_(depth) {}
+  Committing(Disk& overlay, Disk& base, uint32_t depth, uint64_t bytes_per_second)
+      : overlay_(overlay), base_(base), depth_(depth), rate_(bytes_per_second) {}
 
   Task<Result<void>> run(uint64_t offset, uint64_t length) override {
     for (const uint64_t end = offset + length; offset < end;) {
@@ -34,12 +35,17 @@ class Committing final : public ChunkWork {
     const auto memory = std::make_unique_for_overwrite<std::byte[]>(length);
     const iovec buffer{memory.get(), length};
     CO_TRY_VOID(co_await overlay_.read(offset, {&buffer, 1}));
-    co_return co_await base_.write(offset, {&buffer, 1});
+    CO_TRY_VOID(co_await base_.write(offset, {&buffer, 1}));
+    moved_ += length;
+    rate_.wait_for(moved_);
+    co_return {};
   }
 
   Disk& overlay_;
   Disk& base_;
   const uint32_t depth_;
+  const RateLimit rate_;
+  uint64_t moved_ = 0;
 };
 
 bool is_named(const BackingLevel& level, const Qcow2Disk& above, const std::string& name) {
@@ -64,7 +70,6 @@ Task<Result<Between>> find_base(IoEngine& engine, const Qcow2Disk& overlay,
       co_return fail(ErrorKind::kInvalidConfig, "Image does not have a backing file");
     if (level && (options.base.empty() || is_named(*level, *above, options.base))) {
       between.base = *level;
-      between.base.key = key_of_level(options.keys, between.images.size() + 1);
       co_return between;
     }
     if (!level || level->format == DiskFormat::kRaw || between.images.size() == kMaxChainLength)
@@ -81,35 +86,38 @@ Task<Result<Between>> find_base(IoEngine& engine, const Qcow2Disk& overlay,
   }
 }
 
+// `keys`: of the base and what is below.
 Task<Result<std::unique_ptr<Disk>>> open_base(IoEngine& engine, const BackingLevel& level,
-                                              CacheMode cache) {
+                                              CacheMode cache, const ImageKeys& keys) {
   OpenOptions open{.path = level.path, .format = level.format, .cache = cache};
   open.unmap = true;
-  open.keys.push_back(level.key);
+  open.keys = keys;
   co_return co_await open_disk(engine, std::move(open));
 }
 
 // At least `size` bytes long.
 Task<Result<std::unique_ptr<Disk>>> open_large_base(IoEngine& engine, const BackingLevel& level,
-                                                    CacheMode cache, uint64_t size) {
+                                                    CacheMode cache, const ImageKeys& keys,
+                                                    uint64_t size) {
   {
-    CO_TRY(std::unique_ptr<Disk> base, co_await open_base(engine, level, cache));
+    CO_TRY(std::unique_ptr<Disk> base, co_await open_base(engine, level, cache, keys));
     if (base->size_bytes() >= size) co_return base;
     CO_TRY_VOID(co_await base->close());
   }
   ResizeImageOptions resize{.path = level.path, .format = level.format, .cache = cache};
   resize.new_size = [size](uint64_t) { return Result<uint64_t>(size); };
+  resize.keys = keys;
   auto resized = co_await resize_image(engine, std::move(resize));
   if (!resized) co_return std::unexpected(std::move(resized).error());
-  co_return co_await open_base(engine, level, cache);
+  co_return co_await open_base(engine, level, cache, keys);
 }
 
 }  // namespace
 
 Task<Result<void>> commit_into(Qcow2Disk& overlay, Disk& base, uint32_t depth,
-                               const ProgressReport& progress) {
-  Committing committing(overlay, base, depth);
-  CO_TRY_VOID(co_await for_each_chunk(overlay.size_bytes(), committing, progress));
+                               const CommitPace& pace) {
+  Committing committing(overlay, base, depth, pace.bytes_per_second);
+  CO_TRY_VOID(co_await for_each_chunk(overlay.size_bytes(), committing, pace.progress));
   co_return co_await base.flush();
 }
 
@@ -117,6 +125,9 @@ Task<Result<void>> empty_overlay(Qcow2Disk& overlay) {
   // As any first change does, this clears the autoclear bits that would not be true any more.
   CO_TRY_VOID(co_await overlay.discard(0, 0));
   CO_TRY_VOID(co_await qcow2::forget_clusters(overlay.parts(), 0));
+  qcow2::Image& image = overlay.parts().image;
+  // A hint. Nothing refers to it any more.
+  if (image.data_file != nullptr) (void)co_await image.data_file->discard(0, image.size_bytes());
   co_return co_await qcow2::cut_tail(overlay.parts());
 }
 
@@ -128,17 +139,18 @@ Task<Result<void>> commit_image(IoEngine& engine, CommitOptions options) {
   CO_TRY(const std::unique_ptr<Qcow2Disk> overlay,
          co_await open_single_qcow2(engine, std::move(single)));
   CO_TRY(Between between, co_await find_base(engine, *overlay, options));
-  CO_TRY(std::unique_ptr<Disk> below,
-         co_await open_large_base(engine, between.base, options.cache, overlay->size_bytes()));
-  Disk& base = *below;
   const auto depth = static_cast<uint32_t>(between.images.size() + 1);
+  const ImageKeys keys = keys_from_level(options.keys, depth);
+  CO_TRY(std::unique_ptr<Disk> below, co_await open_large_base(engine, between.base, options.cache,
+                                                               keys, overlay->size_bytes()));
+  Disk& base = *below;
   for (; !between.images.empty(); between.images.pop_back()) {
     between.images.back()->set_backing(std::move(below));
     below = std::move(between.images.back());
   }
   overlay->set_backing(std::move(below));
 
-  CO_TRY_VOID(co_await commit_into(*overlay, base, depth, options.progress));
+  CO_TRY_VOID(co_await commit_into(*overlay, base, depth, options.pace));
   if (!options.keep_overlay) CO_TRY_VOID(co_await empty_overlay(*overlay));
   co_return co_await overlay->close();
 }

@@ -11,10 +11,15 @@
 
 namespace hull::blockcore {
 
+struct CommitPace {
+  ProgressReport progress = {};
+  uint64_t bytes_per_second = 0;  // of data; 0: no limit
+};
+
 // Writes to `base`, which lies `depth` levels below `overlay` and is no shorter, what is above it.
 // Durable in the base when it returns; the overlay is not changed and must not be.
 Task<Result<void>> commit_into(Qcow2Disk& overlay, Disk& base, uint32_t depth,
-                               const ProgressReport& progress);
+                               const CommitPace& pace);
 // After that: gives back all that the overlay holds, whose disk reads the same.
 Task<Result<void>> empty_overlay(Qcow2Disk& overlay);
 
@@ -27,7 +32,7 @@ struct CommitOptions {
   bool keep_overlay = false;  // else it is emptied at the end
   CacheMode cache = CacheMode::kWriteback;
   ImageKeys keys = {};  // of the overlay and what is below
-  ProgressReport progress = {};
+  CommitPace pace = {};
 };
 
 // A base that is smaller than the overlay grows first. The overlay is emptied after the base is

@@ -1,15 +1,14 @@
 #include "blockcore/image/copy.h"
 
 #include <algorithm>
-#include <chrono>
 #include <memory>
-#include <thread>
 #include <vector>
 
 #include "base/check.h"
 #include "base/checked.h"
 #include "blockcore/async_mutex.h"
 #include "blockcore/image/copy_chunk.h"
+#include "blockcore/image/rate_limit.h"
 #include "blockcore/qcow2/wait_list.h"
 #include "blockcore/worker_pool.h"
 
@@ -115,6 +114,7 @@ class Copier {
         ++turn_;
         turns_.wake_all();
       }
+      moved_ += chunk->zero ? 0 : chunk->length;
       report(chunk->length);
     }
     if (--running_ == 0) finished_.wake_all();
@@ -127,11 +127,7 @@ class Copier {
   void report(uint64_t length) {
     done_ += length;
     if (options_.progress) options_.progress(done_);
-    if (options_.bytes_per_second == 0) return;
-    const auto due = std::chrono::duration<double>(static_cast<double>(done_) /
-                                                   static_cast<double>(options_.bytes_per_second));
-    std::this_thread::sleep_until(
-        began_ + std::chrono::duration_cast<std::chrono::steady_clock::duration>(due));
+    rate_.wait_for(moved_);
   }
 
   // The next chunk that is to be written, in the order of the source.
@@ -206,8 +202,8 @@ class Copier {
     co_return co_await write_plain(chunk.position, {space.data, chunk.length});
   }
 
+  // The kernel's copies wait for nobody: a host file is the same in any order.
   Task<Result<void>> copy_pieces(const Chunk& chunk, Workspace& space) {
-    if (in_order()) co_await my_turn(chunk);
     for (uint64_t done = 0; done < chunk.length;) {
       const uint64_t position = chunk.position + done;
       uint64_t length = chunk.length - done;
@@ -216,6 +212,7 @@ class Copier {
       if (copied != 0) continue;
       length = std::min(length, kPlainChunkBytes);
       CO_TRY_VOID(co_await read(position, {space.data, length}));
+      if (in_order()) co_await my_turn(chunk);
       CO_TRY_VOID(co_await write_plain(position, {space.data, length}));
       done += length;
     }
@@ -372,13 +369,14 @@ class Copier {
   qcow2::StreamFormat format_{};                    // of the target, if it is compressed
   std::vector<qcow2::Compressor> compressors_;      // one for each thread
   std::vector<qcow2::Decompressor> decompressors_;  // the same
-  const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
+  const RateLimit rate_{options_.bytes_per_second};
 
   AsyncMutex scanning_;
   uint64_t cursor_ = options_.source_offset;
   uint64_t chunks_ = 0;
   uint64_t turn_ = 0;
   uint64_t done_ = 0;
+  uint64_t moved_ = 0;  // of them, what was data
   uint64_t running_ = 0;
   qcow2::WaitList turns_;
   qcow2::WaitList finished_;

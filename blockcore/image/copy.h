@@ -45,7 +45,7 @@ struct CopyOptions {
   bool in_order = false;          // also plain data
   unsigned chunks_in_flight = 0;  // at least 1
   bool salvage = false;           // what cannot be read becomes zeros
-  uint64_t bytes_per_second = 0;  // 0: no limit
+  uint64_t bytes_per_second = 0;  // of data; 0: no limit
   // After each chunk: how much of `length` is done.
   std::function<void(uint64_t done)> progress = {};
   // With `salvage`: the places that could not be read.

@@ -20,6 +20,8 @@ Task<Result<void>> extend_raw(File& file, uint64_t old_size, uint64_t size,
                      file.path());
     case Preallocation::kFalloc: co_return co_await file.allocate(old_size, size - old_size);
     case Preallocation::kFull:
+      // Inside the file, where zeros take their space.
+      CO_TRY_VOID(file.set_size(size));
       co_return co_await file.write_zeroes(old_size, size - old_size, false);
   }
   co_return file.set_size(size);
@@ -40,17 +42,18 @@ Task<Result<uint64_t>> resize_raw(LocalFile& file, const ResizeImageOptions& opt
 }
 
 Task<Result<uint64_t>> resize_qcow2(IoEngine& engine, const ResizeImageOptions& options) {
-  SingleImageOptions single{
-      .path = options.path, .format = DiskFormat::kQcow2, .cache = options.cache};
+  SingleImageOptions single{.path = options.path,
+                            .format = DiskFormat::kQcow2,
+                            .cache = options.cache,
+                            .key = key_of_level(options.keys, 0)};
   CO_TRY(const std::unique_ptr<Qcow2Disk> disk,
          co_await open_single_qcow2(engine, std::move(single)));
   CO_TRY(const uint64_t size, options.new_size(disk->size_bytes()));
   if (size % 512 != 0)
     co_return fail(ErrorKind::kInvalidConfig, "The new size must be a multiple of 512");
   if (size > disk->size_bytes()) {
-    const ImageKeys keys;
     CO_TRY(std::unique_ptr<Disk> backing,
-           co_await open_backing(engine, *disk, options.cache, keys));
+           co_await open_backing(engine, *disk, options.cache, options.keys));
     if (backing != nullptr) disk->set_backing(std::move(backing));
   }
   CO_TRY_VOID((co_await qcow2::resize(disk->parts(),

@@ -20,6 +20,7 @@ struct ResizeImageOptions {
   // changed.
   std::function<Result<uint64_t>(uint64_t)> new_size = {};
   Preallocation preallocation = Preallocation::kOff;
+  ImageKeys keys = {};  // of the image and what is below
 };
 
 // The backing files of a qcow2 image that grows are opened (read-only): what they hold past the old

@@ -1,6 +1,4 @@
 // hull img commit [-f FMT] [-b BASE] [-d] [-r RATE] [-p] [-q] [-t CACHE] OVERLAY
-#include <chrono>
-#include <thread>
 
 #include "blockcore/image/commit.h"
 #include "tools/hull/command_line.h"
@@ -22,22 +20,6 @@ struct CommitCommand {
   bool keep = false;
 };
 
-// Keeps the work to so many bytes a second. The program has nothing else to do while it waits.
-class Throttle {
- public:
-  explicit Throttle(uint64_t bytes_per_second) : rate_(bytes_per_second) {}
-  void wait_for(uint64_t done) const {
-    if (rate_ == 0) return;
-    const std::chrono::duration<double> due(static_cast<double>(done) / static_cast<double>(rate_));
-    std::this_thread::sleep_until(
-        began_ + std::chrono::duration_cast<std::chrono::steady_clock::duration>(due));
-  }
-
- private:
-  const uint64_t rate_;
-  const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
-};
-
 Result<void> commit_now(CommitCommand& command) {
   TRY(command.common.finish());
   const ImgName name = TRY(parse_img_name(command.file, command.format, command.common.image_opts));
@@ -49,14 +31,9 @@ Result<void> commit_now(CommitCommand& command) {
   // A base that is named is committed to for good: what lies between would not be valid.
   options.keep_overlay = command.keep || !command.base.empty();
   options.cache = TRY(parse_img_cache(command.cache));
-  uint64_t rate = 0;
-  if (!command.rate.empty()) rate = TRY(parse_img_size(command.rate));
-  const Throttle throttle(rate);
+  if (!command.rate.empty()) options.pace.bytes_per_second = TRY(parse_img_size(command.rate));
   ImgProgress progress(command.progress, command.common.quiet);
-  options.progress = [&](uint64_t done, uint64_t total) {
-    progress.update(done, total);
-    throttle.wait_for(done);
-  };
+  options.pace.progress = [&](uint64_t done, uint64_t total) { progress.update(done, total); };
   const auto engine = TRY(blockcore::IoEngine::create(blockcore::IoEngineKind::kThreads));
   TRY(engine->run_until_done(blockcore::commit_image(*engine, std::move(options))));
   progress.finish();

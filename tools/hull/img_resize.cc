@@ -49,6 +49,7 @@ Result<void> resize_now(ResizeCommand& command) {
   const ImgName name = TRY(parse_img_name(command.file, command.format, command.common.image_opts));
   blockcore::ResizeImageOptions options{.path = name.path, .format = name.format};
   options.cache = name.cache.value_or(options.cache);
+  options.keys = TRY(command.common.secrets.keys(name.encryption));
   options.preallocation = TRY(parse_mode(command.preallocation));
   options.new_size = [&command, amount](uint64_t current) {
     return choose_size(command, amount, current);

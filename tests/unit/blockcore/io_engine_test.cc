@@ -107,9 +107,8 @@ TEST_P(IoEngineTest, CopyRangeCopiesOrIsRefused) {
     co_return co_await engine_->copy_range(source.get(), 1, file_.get(), 4096, 100);
   };
   const int64_t copied = engine_->run_until_done(run());
-  if (copied == -EOPNOTSUPP || copied == -ENOSYS) GTEST_SKIP() << "no copy_file_range";
-  EXPECT_EQ(copied, 4);
-  EXPECT_EQ(::lseek(file_.get(), 0, SEEK_END), 4100);
+  EXPECT_EQ(copied, engine_->name() == "threads" ? 4 : -EOPNOTSUPP);
+  EXPECT_EQ(::lseek(file_.get(), 0, SEEK_END), engine_->name() == "threads" ? 4100 : 0);
 }
 
 using testing::SocketPair;

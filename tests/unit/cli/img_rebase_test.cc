@@ -100,6 +100,23 @@ TEST_F(ImgChains, CommitMovesDataDownAndEmptiesTheOverlay) {
   }
 }
 
+// Otherwise this would take years.
+TEST_F(ImgChains, RateCountsDataAlone) {
+  ASSERT_EQ(hull_img("create -q -f raw @base 4G").exit_code, 0);
+  ASSERT_EQ(hull_img("create -q -f qcow2 -b base -F raw @x").exit_code, 0);
+  ASSERT_EQ(testing::run_command("qemu-io -c 'write -z 1M 1G' " + (directory_ / "x")).exit_code, 0);
+  EXPECT_EQ(hull_img("commit -r 1 @x"), (Outcome{0, "Image committed.\n"}));
+  EXPECT_EQ(hull_img("convert -r 1 -O qcow2 @base @y").exit_code, 0);
+}
+
+TEST_F(ImgChains, ExtremeRatesAreNoLimit) {
+  save_random("base", 3 << 20, 3);
+  make_overlay("x", "-b base -F raw");
+  remember("x");
+  EXPECT_EQ(hull_img("commit -r 4E @x").exit_code, 0);
+  expect_unchanged("x");
+}
+
 TEST_F(ImgChains, CommitIntoLowerFileKeepsTheOverlay) {
   save_random("base", 3 << 20, 3);
   ASSERT_EQ(hull_img("create -q -f qcow2 -b base -F raw @middle").exit_code, 0);
