@@ -100,6 +100,74 @@ class Encryption(HullTest):
         os.close(reader)
         self.assertEqual(result.returncode, OK, result)
 
+    def names(self, path, *keys):
+        """As --image-opts have it, with the keys of the image and of those below."""
+        below = ["backing." * level + f"encrypt.key-secret={key}" for level, key in enumerate(keys) if key]
+        return [*self.objects(), "--image-opts", ",".join(["driver=qcow2", f"file.filename={path}", *below])]
+
+    def test_growing_over_a_longer_encrypted_base_hides_it(self):
+        base = self.encrypted("base.qcow2", "low")
+        target = f"driver=qcow2,file.filename={base},encrypt.key-secret=low"
+        raw = self.raw("base.raw", data=pattern(0, 4 * MIB // 512, 100))
+        qemu_img("convert", "-n", *self.objects(), "--image-opts", "--target-image-opts", f"driver=raw,file.filename={raw.path}", target)
+        for image, key in (("plain.qcow2", ""), ("overlay.qcow2", "top")):
+            path = self.directory / image
+            if key:
+                self.encrypted(image, key, ["-u", "-b", base, "-F", "qcow2"], size=MIB)
+            else:
+                qemu_img("create", "-q", "-u", "-f", "qcow2", "-b", base, "-F", "qcow2", path, MIB)
+            refused = self.hull("img", "resize", "-f", "qcow2", path, "2M")
+            self.assertEqual(refused.code, ERROR, refused)
+            self.assertIn("encrypt.key-secret", refused.err)
+            grown = self.hull("img", "resize", *self.names(path, key, "low"), "2M")
+            self.assertEqual(grown.code, OK, grown)
+            out = self.directory / "contents.raw"
+            qemu_img("convert", *self.names(path, key, "low"), "-O", "raw", out)
+            self.assertEqual(out.read_bytes(), pattern(0, MIB // 512, 100) + bytes(MIB))
+
+    def test_commit_into_an_encrypted_base_that_grows(self):
+        base = self.encrypted("base.qcow2", "low", size=MIB)
+        overlay = self.encrypted("overlay.qcow2", "top", ["-u", "-b", base, "-F", "qcow2"], size=2 * MIB)
+        raw = self.raw("new.raw", size=2 * MIB, data=pattern(0, 2 * MIB // 512, 5))
+        qemu_img("convert", "-n", *self.objects(), "--image-opts", "--target-image-opts", f"driver=raw,file.filename={raw.path}",
+                 f"driver=qcow2,file.filename={overlay},encrypt.key-secret=top,backing.encrypt.key-secret=low")
+        committed = self.hull("img", "commit", *self.names(overlay, "top", "low"))
+        self.assertEqual(committed.code, OK, committed)
+        self.assertEqual(self.contents(base, "low"), pattern(0, 2 * MIB // 512, 5))
+        self.assertNotIn(pattern(0, 1, 5)[:64], base.read_bytes())
+
+    def test_safe_rebase_from_an_encrypted_base(self):
+        overlay, base = self.chain()
+        raw = self.raw("other.raw")
+        rebased = self.hull("img", "rebase", *self.names(overlay, "top", "low"), "-b", raw.path, "-F", "raw")
+        self.assertEqual(rebased.code, OK, rebased)
+        base.unlink()
+        self.assertEqual(self.contents(overlay, "top"), pattern(0, SECTORS, 100) + bytes(4 * MIB - SECTORS * 512))
+
+    def test_nbd_serves_what_is_decrypted(self):
+        overlay, base = self.chain()
+        address, pid = self.directory / "nbd.sock", self.directory / "nbd.pid"
+        before = sha256(base)
+        served = self.hull("nbd", "--fork", "--pid-file", pid, "--socket", address, *self.names(overlay, "top", "low"))
+        self.assertEqual(served.code, OK, served)
+        url = f"nbd+unix:///?socket={address}"
+        qemu_img("convert", "-n", "-f", "raw", "-O", "raw", self.raw("new.raw", data=pattern(0, 32, 100) + pattern(32, 64, 7)).path, url)
+        self.wait_for(lambda: not pid.exists(), "the server to end")
+        wanted = pattern(0, 32, 100) + pattern(32, 64, 7) + bytes(4 * MIB - 96 * 512)
+        self.assertEqual(self.contents(overlay, "top", "low"), wanted)
+        self.assertNotIn(pattern(32, 1, 7)[:64], overlay.read_bytes())
+        self.assertEqual(sha256(base), before)
+
+    def test_nbd_mistakes_with_secrets(self):
+        path = self.encrypted("disk.qcow2", "top")
+        serve = ("nbd", "--socket", self.directory / "nbd.sock")
+        self.expect_error(self.hull(*serve, "-f", "qcow2", path), ERROR, "encrypted with LUKS")
+        self.expect_error(self.hull(*serve, *self.names(path, "wrong")), REFUSED, "opens none of the LUKS key slots")
+        self.expect_error(self.hull(*serve, *self.names(path, "nobody")), USAGE, "nobody")
+        self.expect_error(self.hull(*serve, "-f", "qcow2", *self.names(path, "top")), USAGE, "mutually exclusive")
+        self.expect_error(self.hull(*serve, "--object", "secret,id=k,data=abc", path), USAGE, "file=PATH")
+        self.expect_error(self.hull(*serve, "--image-opts", f"file.filename={path}"), USAGE, "driver=")
+
     def test_missing_and_wrong_secrets_are_one_line(self):
         path = self.encrypted("disk.qcow2", "top")
         before = sha256(path)

@@ -136,13 +136,15 @@ Result<void> serve_disk(const NbdCommand& command, IoEngine& engine, Disk& disk,
   return {};
 }
 
-Result<void> open_and_serve(const NbdCommand& command, Readiness ready) {
+Result<void> open_and_serve(NbdCommand& command, Readiness ready) {
   const UniqueFd signals = TRY(catch_signals());
   // Gone last of all: who waits for it finds the image closed.
   std::optional<config::PidFile> pid_file;
   if (!command.pid_file.empty()) pid_file.emplace(TRY(config::PidFile::acquire(command.pid_file)));
   const auto engine = TRY(IoEngine::create(command.engine));
-  const auto disk = TRY(engine->run_until_done(blockcore::open_disk(*engine, command.image)));
+  blockcore::OpenOptions image = command.image;
+  command.image.keys.clear();  // wiped when the disk has them
+  const auto disk = TRY(engine->run_until_done(blockcore::open_disk(*engine, std::move(image))));
   const Result<void> served =
       serve_disk(command, *engine, *disk, signals.get(), pid_file, std::move(ready));
   const Result<void> closed = engine->run_until_done(disk->close());
@@ -152,7 +154,7 @@ Result<void> open_and_serve(const NbdCommand& command, Readiness ready) {
 }  // namespace
 
 int nbd_verb(Arguments arguments) {
-  const Result<NbdCommand> command = parse_nbd_command(arguments);
+  Result<NbdCommand> command = parse_nbd_command(arguments);
   if (!command) return report(command.error());
   if (command->help_shown) return kExitOk;
   if (command->verbose) set_log_level(LogLevel::kDebug);

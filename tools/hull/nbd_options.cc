@@ -2,6 +2,7 @@
 
 #include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
+#include "tools/hull/img_options.h"
 
 namespace hull::cli {
 
@@ -11,9 +12,12 @@ using blockcore::nbd::kDefaultPort;
 using blockcore::nbd::kMaxStringBytes;
 using blockcore::nbd::Server;
 
-// What CLI11 fills in, before it means anything.
+// What the parser fills in, before it means anything.
 struct Words {
-  std::string format = "raw";
+  std::string file;
+  std::optional<std::string> format;
+  std::vector<std::string> objects;
+  bool image_opts = false;
   std::string cache = "writeback";
   std::string discard = "ignore";
   std::string detect_zeroes = "off";
@@ -23,8 +27,12 @@ struct Words {
 };
 
 void describe_options(CommandLine& app, NbdCommand& command, Words& words) {
-  app.add_option("FILE", command.image.path, "the image").required();
+  app.add_option("FILE", words.file, "the image").required();
   app.add_option("-f,--format", words.format, "its format: raw (default) or qcow2; never guessed");
+  app.add_option("--object", words.objects,
+                 "secret,id=NAME,file=PATH: the key of an encrypted image; may be repeated");
+  app.add_flag("--image-opts", words.image_opts,
+               "FILE is node options: driver=qcow2,file.filename=PATH,encrypt.key-secret=NAME");
   app.add_flag("-r,--read-only", command.image.read_only, "clients may not write");
   app.add_flag("-s,--snapshot", command.image.transient,
                "writes go to an overlay that is gone afterwards");
@@ -69,6 +77,24 @@ Result<T> choose(const char* option, const std::string& word, const Choice<T> (&
   return fail(ErrorKind::kUsage, "nbd: {}={}: say one of {}", option, word, known);
 }
 
+// Which image, of which format, with which keys.
+Result<void> name_image(const Words& words, NbdCommand& command) {
+  if (words.image_opts && words.format)
+    return fail(ErrorKind::kUsage, "nbd: --image-opts and -f are mutually exclusive");
+  const std::string format = words.image_opts ? "" : words.format.value_or("raw");
+  const ImgName name = TRY(parse_img_name(words.file, format, words.image_opts));
+  if (!name.format)
+    return fail(ErrorKind::kUsage, "nbd: --image-opts: say driver=raw or driver=qcow2");
+  ImgSecrets secrets;
+  for (const std::string& object : words.objects) TRY(secrets.add(object));
+  command.image.path = name.path;
+  command.image.format = *name.format;
+  command.image.keys = TRY(secrets.keys(name.encryption));
+  command.image.read_only = command.image.read_only || name.read_only.value_or(false);
+  if (name.cache) command.image.cache = *name.cache;
+  return {};
+}
+
 Result<void> read_image_words(const Words& words, NbdCommand& command) {
   using blockcore::CacheMode;
   using blockcore::DetectZeroes;
@@ -84,8 +110,8 @@ Result<void> read_image_words(const Words& words, NbdCommand& command) {
       {"off", DetectZeroes::kOff}, {"on", DetectZeroes::kOn}, {"unmap", DetectZeroes::kUnmap}};
   static constexpr Choice<IoEngineKind> kEngines[] = {{"io_uring", IoEngineKind::kUring},
                                                       {"threads", IoEngineKind::kThreads}};
-  command.image.format = TRY(parse_img_format(command.image.path, words.format));
   command.image.cache = TRY(choose("--cache", words.no_cache ? "none" : words.cache, kCaches));
+  TRY(name_image(words, command));
   command.image.unmap = TRY(choose("--discard", words.discard, kDiscards));
   command.image.detect_zeroes = TRY(choose("--detect-zeroes", words.detect_zeroes, kDetections));
   if (!words.aio.empty()) command.engine = TRY(choose("--aio", words.aio, kEngines));
