@@ -17,7 +17,14 @@ constexpr uint32_t kVersion2RefcountOrder = 4;
 Result<void> check_options(const AmendOptions& options, const Header& header) {
   const uint32_t version = options.version.value_or(header.version);
   const uint32_t order = options.refcount_order.value_or(header.geometry.refcount_order);
+  if (options.data_file && !header.has_data_file())
+    return fail(ErrorKind::kUsage,
+                "data-file can only be set for images that use an external data file");
+  if (options.data_file_raw.value_or(false) && !header.data_file_is_raw())
+    return fail(ErrorKind::kUsage, "data-file-raw cannot be set on existing images");
   if (version >= 3) return {};
+  if (header.has_data_file())
+    return fail(ErrorKind::kUnsupported, "Cannot downgrade an image with a data file");
   if (options.lazy_refcounts.value_or(false))
     return fail(ErrorKind::kUsage,
                 "Lazy refcounts only supported with compatibility level 1.1 and above (use "
@@ -78,6 +85,16 @@ Header with_version(const Header& header, uint32_t version) {
   return changed;
 }
 
+Header with_features(const Header& header, const AmendOptions& options) {
+  Header changed = header;
+  if (options.lazy_refcounts)
+    changed.compatible = *options.lazy_refcounts ? changed.compatible | kCompatibleLazyRefcounts
+                                                 : changed.compatible & ~kCompatibleLazyRefcounts;
+  if (options.data_file) changed.set_data_file_name(*options.data_file);
+  if (!options.data_file_raw.value_or(true)) changed.autoclear &= ~kAutoclearRawData;
+  return changed;
+}
+
 }  // namespace
 
 Task<Result<void>> amend_qcow2(Qcow2Disk& disk, AmendOptions options) {
@@ -91,11 +108,8 @@ Task<Result<void>> amend_qcow2(Qcow2Disk& disk, AmendOptions options) {
     CO_TRY_VOID(co_await header.update(file, with_version(*header, version)));
   if (options.refcount_order && *options.refcount_order != header->geometry.refcount_order)
     CO_TRY_VOID(co_await change_refcount_width(file, header, *options.refcount_order));
-  if (options.lazy_refcounts && *options.lazy_refcounts != header->lazy_refcounts()) {
-    Header changed = *header;
-    changed.compatible ^= kCompatibleLazyRefcounts;
-    CO_TRY_VOID(co_await header.update(file, std::move(changed)));
-  }
+  if (options.lazy_refcounts || options.data_file || options.data_file_raw)
+    CO_TRY_VOID(co_await header.update(file, with_features(*header, options)));
   if (version < header->version)
     CO_TRY_VOID(co_await header.update(file, with_version(*header, version)));
   co_return {};

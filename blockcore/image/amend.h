@@ -20,6 +20,10 @@ struct AmendOptions {
   std::optional<uint32_t> version = std::nullopt;         // 2 or 3
   std::optional<uint32_t> refcount_order = std::nullopt;  // 0 to 6; 4 with version 2
   std::optional<bool> lazy_refcounts = std::nullopt;      // version 3
+  // Of an image that has one: another name for the same bytes; empty: none, so that the image
+  // cannot be opened until it has one again.
+  std::optional<std::string> data_file = std::nullopt;
+  std::optional<bool> data_file_raw = std::nullopt;  // can only be given up
 };
 
 // Durable when it returns. kUnsupported for a raw image, and for what the image holds and the

@@ -141,6 +141,12 @@ Task<Result<void>> rebase_image(IoEngine& engine, RebaseOptions options) {
                             .key = key_of_level(options.keys, 0)};
   CO_TRY(const std::unique_ptr<Qcow2Disk> overlay,
          co_await open_single_qcow2(engine, std::move(single)));
+  if (!options.backing_name.empty() && overlay->header().data_file_is_raw())
+    co_return fail(
+        ErrorKind::kInvalidConfig,
+        "Could not change the backing file to '{}': Invalid argument: '{}' has a raw data "
+        "file, which holds all that is read",
+        options.backing_name, options.path);
   if (!options.unsafe) CO_TRY_VOID(co_await pull_from_chain(engine, *overlay, options));
   std::optional<std::string> format;
   if (!options.backing_name.empty()) format = options.backing_format;

@@ -1,20 +1,43 @@
 #include "blockcore/image/single_image.h"
 
+#include "blockcore/backing_name.h"
 #include "blockcore/image/info.h"
 #include "blockcore/image_lock.h"
 #include "blockcore/local_file.h"
 
 namespace hull::blockcore {
+namespace {
+
+Result<void> lock(const LocalFile& file, const SingleImageOptions& options) {
+  if (!options.lock) return {};
+  const LockRequest request{.write = !options.read_only, .resize = !options.read_only};
+  (void)TRY(lock_image(file.fd(), file.path(), request));
+  return {};
+}
+
+Result<std::unique_ptr<LocalFile>> open_data_file(IoEngine& engine, const Qcow2Disk& image,
+                                                  FileIdentity image_identity,
+                                                  const SingleImageOptions& options) {
+  const std::string path =
+      TRY(resolve_data_file_name(options.path, image.header().data_file_name()));
+  auto file =
+      TRY(LocalFile::open(engine, path, {.cache = options.cache, .read_only = options.read_only})
+              .with_context(options.path + ": data file"));
+  if (file->identity() == image_identity)
+    return fail(ErrorKind::kInvalidConfig, "{}: is its own data file", options.path);
+  TRY(lock(*file, options));
+  return file;
+}
+
+}  // namespace
 
 Task<Result<std::unique_ptr<Qcow2Disk>>> open_single_qcow2(IoEngine& engine,
                                                            SingleImageOptions options) {
   CO_TRY(std::unique_ptr<LocalFile> file,
          LocalFile::open(engine, options.path,
                          {.cache = options.cache, .read_only = options.read_only}));
-  if (options.lock) {
-    const LockRequest request{.write = !options.read_only, .resize = !options.read_only};
-    CO_TRY_VOID(lock_image(file->fd(), options.path, request));
-  }
+  CO_TRY_VOID(lock(*file, options));
+  const FileIdentity identity = file->identity();
   DiskFormat format = options.format.value_or(DiskFormat::kRaw);
   if (!options.format) {
     CO_TRY(format, co_await probe_format(*file));
@@ -24,8 +47,15 @@ Task<Result<std::unique_ptr<Qcow2Disk>>> open_single_qcow2(IoEngine& engine,
   Qcow2Options how{.read_only = options.read_only,
                    .secret = options.key.secret,
                    .encryption = options.key.encryption,
-                   .metadata_only = true};
-  co_return co_await Qcow2Disk::open(std::move(file), std::move(how));
+                   .metadata_only = true,
+                   .allow_data_file = true};
+  CO_TRY(std::unique_ptr<Qcow2Disk> disk,
+         co_await Qcow2Disk::open(std::move(file), std::move(how)));
+  if (disk->header().has_data_file()) {
+    CO_TRY(std::unique_ptr<LocalFile> data_file, open_data_file(engine, *disk, identity, options));
+    disk->set_data_file(std::move(data_file));
+  }
+  co_return disk;
 }
 
 }  // namespace hull::blockcore

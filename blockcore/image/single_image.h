@@ -1,5 +1,5 @@
 // One image file without its backing chain, for operations on the image itself: snapshots, bitmaps,
-// amend, resize, rebase -u. Opens nothing that the image refers to.
+// amend, resize, rebase -u. Opens nothing that the image refers to, but its external data file.
 #pragma once
 
 #include <memory>

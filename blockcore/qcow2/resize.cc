@@ -84,7 +84,8 @@ Task<Result<void>> map_run(Parts& parts, uint64_t cluster, HostRun run) {
     const uint64_t host = image.geometry.offset_of(run.first + i);
     // Subclusters that read as zeros, in a cluster of their own.
     image.map.set_entry(
-        cluster + i, {host | kCopiedFlag, extended ? L2Entry::make_bitmap(0, kAllSubclusters) : 0});
+        cluster + i, {host | kCopiedFlag, extended ? L2Entry::make_bitmap(0, kAllSubclusters) : 0,
+                      image.header->has_data_file()});
     ++i;
   }
   co_return {};
@@ -96,12 +97,42 @@ Task<Result<void>> fill_run(Parts& parts, const Refcounts::Allocation& allocatio
   const Geometry& geometry = parts.image.geometry;
   const uint64_t offset = geometry.offset_of(allocation.run.first);
   const uint64_t bytes = geometry.offset_of(allocation.run.count);
+  // Past the end of the file zeros would take no space.
+  if (!file.is_block_device() && file.size_bytes() < offset + bytes)
+    CO_TRY_VOID(file.set_size(offset + bytes));
   if (!allocation.fresh || preallocation == Preallocation::kFull)
     co_return co_await file.write_zeroes(offset, bytes, /*may_unmap=*/false);
   if (preallocation == Preallocation::kFalloc) co_return co_await file.allocate(offset, bytes);
-  if (!file.is_block_device() && file.size_bytes() < offset + bytes)
-    co_return file.set_size(offset + bytes);
   co_return {};
+}
+
+// What an external data file has between the two sizes becomes zeros: the mapping will name it.
+Task<Result<void>> extend_data_file(File& file, uint64_t old_size, uint64_t new_size,
+                                    Preallocation preallocation) {
+  if (file.is_block_device()) {
+    if (file.size_bytes() < new_size)
+      co_return fail(ErrorKind::kOutOfRange, "{}: the device has only {} bytes", file.path(),
+                     file.size_bytes());
+  } else {
+    CO_TRY_VOID(file.set_size(old_size));
+    CO_TRY_VOID(file.set_size(new_size));
+  }
+  const uint64_t length = new_size - old_size;
+  const bool full = preallocation == Preallocation::kFull;
+  if (full || file.is_block_device())
+    CO_TRY_VOID(co_await file.write_zeroes(old_size, length, /*may_unmap=*/!full));
+  if (preallocation == Preallocation::kFalloc)
+    CO_TRY_VOID(co_await file.allocate(old_size, length));
+  co_return co_await file.flush();
+}
+
+// As long as the disk, as QEMU has it.
+Task<Result<void>> fit_data_file(Image& image) {
+  if (image.data_file == nullptr) co_return {};
+  File& file = *image.data_file;
+  if (file.is_block_device() || file.size_bytes() == image.size_bytes()) co_return {};
+  CO_TRY_VOID(file.set_size(image.size_bytes()));
+  co_return co_await file.flush();
 }
 
 Task<Result<void>> preallocate(Parts& parts, uint64_t old_size, uint64_t new_size,
@@ -111,6 +142,12 @@ Task<Result<void>> preallocate(Parts& parts, uint64_t old_size, uint64_t new_siz
   constexpr uint64_t kMostAtOnce = 4096;
   for (uint64_t cluster = image.geometry.clusters_for(old_size); cluster < end;) {
     if (parts.committer.is_due()) CO_TRY_VOID(co_await parts.committer.commit());
+    if (image.data_file != nullptr) {
+      const HostRun same{cluster, std::min(end - cluster, kMostAtOnce)};
+      CO_TRY_VOID(co_await map_run(parts, cluster, same));
+      cluster += same.count;
+      continue;
+    }
     CO_TRY(const Refcounts::Allocation allocation,
            co_await image.refcounts.allocate(std::min(end - cluster, kMostAtOnce)));
     auto done = co_await fill_run(parts, allocation, preallocation);
@@ -138,12 +175,20 @@ Task<Result<void>> grow(Parts& parts, ResizeOptions options) {
   const uint64_t state = image.geometry.l1_entries_for(old_size)
                          << image.geometry.l2_entries_bits();
   CO_TRY_VOID(co_await forget_clusters(parts, state));
+  // Every cluster of a raw data file is the guest's, whatever it holds.
+  if (image.header->data_file_is_raw() && options.preallocation == Preallocation::kOff)
+    options.preallocation = Preallocation::kMetadata;
+  const bool preallocates = options.preallocation != Preallocation::kOff;
+  if (image.data_file != nullptr && preallocates)
+    CO_TRY_VOID(co_await extend_data_file(*image.data_file, old_size, options.size_bytes,
+                                          options.preallocation));
   CO_TRY_VOID(co_await hide_what_shows(parts, old_size, options.size_bytes));
-  if (options.preallocation != Preallocation::kOff)
+  if (preallocates)
     CO_TRY_VOID(co_await preallocate(parts, old_size, options.size_bytes, options.preallocation));
   CO_TRY_VOID(co_await parts.committer.commit_all());
-  co_return co_await image.header.set_mapping(*image.file, options.size_bytes,
-                                              image.header->l1_offset, image.header->l1_entries);
+  CO_TRY_VOID(co_await image.header.set_mapping(*image.file, options.size_bytes,
+                                                image.header->l1_offset, image.header->l1_entries));
+  co_return co_await fit_data_file(image);
 }
 
 Task<Result<void>> shrink(Parts& parts, uint64_t size_bytes) {
@@ -152,7 +197,8 @@ Task<Result<void>> shrink(Parts& parts, uint64_t size_bytes) {
   CO_TRY_VOID(co_await image.header.set_mapping(*image.file, size_bytes, image.header->l1_offset,
                                                 image.header->l1_entries));
   CO_TRY_VOID(co_await image.map.reload(image.geometry.l1_entries_for(size_bytes)));
-  co_return co_await cut_tail(parts);
+  CO_TRY_VOID(co_await cut_tail(parts));
+  co_return co_await fit_data_file(image);
 }
 
 }  // namespace

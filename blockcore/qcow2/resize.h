@@ -3,7 +3,7 @@
 // Growing: a longer L1 table is written elsewhere and the header switched; what would show through
 // (the rest of the last cluster, a backing file that is longer than the disk was) is zeroed; only
 // then the header says the new size. Shrinking: clusters past the new end go first. A crash leaves
-// the old size or the new one.
+// the old size or the new one. An external data file becomes as long as the disk.
 #pragma once
 
 #include <cstdint>

@@ -108,6 +108,7 @@ class Qcow2Subject {
   std::string amend();
   std::string change_bitmaps();
   std::string verify_bitmaps();
+  std::string verify_raw_file() const;
 
   const SubjectGeometry geometry_;
   std::mt19937& random_;

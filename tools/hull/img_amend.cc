@@ -47,13 +47,6 @@ Result<void> refuse(const Suboption& option) {
   if (key == "backing_file" || key == "backing_fmt")
     return fail(ErrorKind::kUsage,
                 "Cannot amend the backing file\nYou can use 'hull img rebase' instead.");
-  if (key == "data_file")
-    return fail(ErrorKind::kUsage,
-                "data-file can only be set for images that use an external data file");
-  if (key == "data_file_raw") {
-    if (!TRY(on_or_off(option))) return {};
-    return fail(ErrorKind::kUsage, "data-file-raw cannot be set on existing images");
-  }
   for (const char* of_creation :
        {"cluster_size", "preallocation", "extended_l2", "compression_type", "encryption"})
     if (key == of_creation)
@@ -73,11 +66,25 @@ Result<void> set_option(const Suboption& option, Amendment& amendment) {
     amendment.options.lazy_refcounts = TRY(on_or_off(option));
   } else if (key == "refcount_bits") {
     amendment.options.refcount_order = TRY(refcount_order(option));
+  } else if (key == "data_file") {
+    amendment.options.data_file = option.value;
+  } else if (key == "data_file_raw") {
+    amendment.options.data_file_raw = TRY(on_or_off(option));
   } else if (key == "size") {
     amendment.size_bytes = TRY(parse_img_size(option.value));
   } else {
     return refuse(option);
   }
+  return {};
+}
+
+Result<void> resize_now(blockcore::IoEngine& engine, const Amendment& amendment) {
+  if (!amendment.size_bytes) return {};
+  blockcore::ResizeImageOptions resize{.path = amendment.options.path,
+                                       .format = amendment.options.format};
+  resize.cache = amendment.options.cache;
+  resize.new_size = [size = *amendment.size_bytes](uint64_t) -> Result<uint64_t> { return size; };
+  (void)TRY(engine.run_until_done(blockcore::resize_image(engine, std::move(resize))));
   return {};
 }
 
@@ -99,13 +106,11 @@ Result<void> amend_now(AmendCommand& command) {
   ImgProgress progress(command.progress, command.common.quiet);
   progress.update(0, 1);
   const auto engine = TRY(blockcore::IoEngine::create(blockcore::IoEngineKind::kThreads));
+  // There may be no file yet of the data file's new name.
+  const bool resizes_first = amendment.options.data_file.has_value();
+  if (resizes_first) TRY(resize_now(*engine, amendment));
   TRY(engine->run_until_done(blockcore::amend_image(*engine, amendment.options)));
-  if (amendment.size_bytes) {
-    blockcore::ResizeImageOptions resize{.path = name.path, .format = name.format};
-    resize.cache = amendment.options.cache;
-    resize.new_size = [size = *amendment.size_bytes](uint64_t) -> Result<uint64_t> { return size; };
-    (void)TRY(engine->run_until_done(blockcore::resize_image(*engine, std::move(resize))));
-  }
+  if (!resizes_first) TRY(resize_now(*engine, amendment));
   progress.finish();
   return {};
 }
@@ -117,7 +122,8 @@ int img_amend(Arguments arguments) {
   CommandLine app("Gives an existing image other features.", "hull img amend");
   app.add_option("FILE", command.file, "the image").required();
   app.add_option("-o", command.options,
-                 "compat=0.10|1.1, lazy_refcounts=on|off, refcount_bits=N, size=SIZE");
+                 "compat=0.10|1.1, lazy_refcounts=on|off, refcount_bits=N, size=SIZE, "
+                 "data_file=NAME, data_file_raw=off");
   app.add_option("-f", command.format, "its format; looks if absent");
   app.add_option("-t", command.cache, "cache mode (writeback)");
   bool force = false;

@@ -7,10 +7,12 @@
 #include "blockcore/image/check.h"
 #include "blockcore/image/create.h"
 #include "blockcore/open.h"
+#include "blockcore/qcow2/resize.h"
 #include "tests/support/disk_trace.h"
 #include "tests/support/faulty_file.h"
 #include "tests/support/memory_disk.h"
 #include "tests/support/qcow2_images.h"
+#include "tests/support/qcow2_subject.h"
 #include "tests/support/temporary_directory.h"
 
 namespace hull::blockcore {
@@ -126,6 +128,26 @@ TEST_P(Qcow2DataFile, RandomTraceMatchesModel) {
     }
   }
   ask_qemu();
+}
+
+// Left behind by a crash in the midst of shrinking, or by another program.
+TEST_P(Qcow2DataFile, WhatTheDataFileHasPastTheEndOfTheDiskDoesNotShow) {
+  const Bytes image = image_;
+  for (const auto preallocation : {Preallocation::kOff, Preallocation::kMetadata}) {
+    image_ = image;
+    data_.resize(2 * kSize, 0xee);
+    std::fill(data_.begin() + kSize, data_.end(), uint8_t{0xee});
+    open();
+    const qcow2::ResizeOptions options{.size_bytes = 2 * kSize, .preallocation = preallocation};
+    const auto resized = testing::run_queue(queue_, qcow2::resize(disk_->parts(), options));
+    ASSERT_TRUE(resized) << resized.error().message();
+    model_.resize(2 * kSize);
+    EXPECT_EQ(testing::DiskTrace(*disk_, model_, queue_, random_).verify(), "");
+    close();
+    EXPECT_EQ(data_.size(), 2 * kSize);
+    if (GetParam().raw) EXPECT_TRUE(data_ == model_);
+    ask_qemu();
+  }
 }
 
 TEST_P(Qcow2DataFile, TheRawBitSurvivesWrites) {
