@@ -225,7 +225,7 @@ class Copier {
     if (!offloads_) co_return 0;
     CO_TRY(const BlockStatus status, co_await source_.block_status(position, length));
     length = status.length;
-    if (!status.data || status.compressed || status.file == nullptr) co_return 0;
+    if (!status.data || status.file == nullptr) co_return 0;
     const Result<uint64_t> copied = co_await target_.copy_from(*status.file, *status.host_offset,
                                                                to_target(position), status.length);
     if (copied) co_return *copied;

@@ -352,6 +352,9 @@ TEST_F(LocalFileCopy, FailureEndsTheCopyBeforeItsPlace) {
   EXPECT_EQ(copy(0, 0, 4096).value(), 2000U);
   EXPECT_EQ(copy(2000, 2000, 2096).value(), 0U);
   EXPECT_EQ(file_->size_bytes(), 2000U);
+  engine_->copies = 0;
+  engine_->copy_error = EXDEV;
+  EXPECT_EQ(copy(0, 0, 4096).value(), 2000U);
 }
 
 TEST_F(LocalFileCopy, ReadOnlyFileRefuses) {
