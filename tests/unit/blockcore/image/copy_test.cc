@@ -113,7 +113,7 @@ TEST_F(OffloadedCopy, ErrorsSayWhichSideFailed) {
   options.offload = true;
   const auto copied = engine_->run_until_done(copy_disk(source, target, std::move(options)));
   ASSERT_FALSE(copied);
-  EXPECT_NE(copied.error().message().find("error while writing at byte 0"), std::string::npos)
+  EXPECT_NE(copied.error().message().find("error while writing at byte"), std::string::npos)
       << copied.error().message();
 }
 
