@@ -10,6 +10,7 @@
 #include "blockcore/qcow2/claims.h"
 #include "blockcore/qcow2/cluster_map.h"
 #include "blockcore/qcow2/encryption.h"
+#include "blockcore/qcow2/gate.h"
 #include "blockcore/qcow2/image_header.h"
 #include "blockcore/qcow2/overlap.h"
 #include "blockcore/qcow2/refcounts.h"
@@ -61,6 +62,8 @@ struct Image {
   const Geometry geometry;
   InUse in_use;
   AsyncMutex commit_lock;
+  Gate gate;
+  FrozenTables frozen;
   OverlapGuard guard;
   Refcounts refcounts;
   ClusterMap map;

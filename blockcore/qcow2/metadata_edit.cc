@@ -5,7 +5,6 @@
 
 #include "base/endian.h"
 #include "blockcore/qcow2/l2_stream.h"
-#include "blockcore/qcow2/references.h"
 
 namespace hull::blockcore::qcow2 {
 
@@ -25,6 +24,7 @@ HostRun clusters_of_table(const Geometry& geometry, uint64_t offset, uint64_t by
 Task<Result<void>> MetadataEdit::begin() {
   CO_TRY_VOID(co_await parts_.committer.commit_all());
   CHECK(!parts_.image.map.dirty() && !parts_.image.refcounts.dirty());
+  refcounts_.restart();
   co_return {};
 }
 
@@ -42,11 +42,9 @@ Task<Result<uint64_t>> MetadataEdit::add_table(std::vector<std::byte> bytes) {
   co_return offset;
 }
 
-Task<Result<void>> MetadataEdit::count_mapping(uint64_t l1_offset, uint64_t l1_entries, Step step) {
-  File& file = *parts_.image.file;
+Task<Result<void>> MetadataEdit::count_mapping(std::span<const uint64_t> l1, Step step) {
   const Geometry& geometry = parts_.image.geometry;
-  CO_TRY(const std::vector<uint64_t> l1, co_await read_table(file, l1_offset, l1_entries));
-  L2Stream stream(file, geometry, l1);
+  L2Stream stream(*parts_.image.file, geometry, l1);
   for (;;) {
     CO_TRY(const std::span<L2Stream::Table> tables, co_await stream.next());
     if (tables.empty()) co_return {};
@@ -58,14 +56,12 @@ Task<Result<void>> MetadataEdit::count_mapping(uint64_t l1_offset, uint64_t l1_e
   }
 }
 
-Task<Result<void>> MetadataEdit::write_copied_flags(uint64_t l1_offset, uint64_t l1_entries) {
-  File& file = *parts_.image.file;
+Task<Result<void>> MetadataEdit::write_copied_flags(std::span<const uint64_t> l1) {
   const Geometry& geometry = parts_.image.geometry;
-  CO_TRY(std::vector<uint64_t> l1, co_await read_table(file, l1_offset, l1_entries));
-  L2Stream stream(file, geometry, l1);
+  L2Stream stream(*parts_.image.file, geometry, l1);
   for (;;) {
     CO_TRY(const std::span<L2Stream::Table> tables, co_await stream.next());
-    if (tables.empty()) break;
+    if (tables.empty()) co_return {};
     for (L2Stream::Table& table : tables) {
       CO_TRY(table.dirty, co_await refcounts_.correct_copied(table.bytes));
       if (table.dirty)
@@ -74,20 +70,14 @@ Task<Result<void>> MetadataEdit::write_copied_flags(uint64_t l1_offset, uint64_t
     }
     CO_TRY_VOID(co_await stream.write_dirty());
   }
-  bool changed = false;
-  for (uint64_t& entry : l1) {
-    const uint64_t table = entry & kOffsetMask;
-    if (table == 0) continue;
-    CO_TRY(const uint64_t references, co_await refcounts_.count(geometry.cluster_of(table)));
-    const uint64_t wanted = references == 1 ? entry | kCopiedFlag : entry & ~kCopiedFlag;
-    changed |= wanted != entry;
-    entry = wanted;
-  }
-  if (changed) {
-    const std::vector<std::byte> bytes = encode_table(l1);
-    CO_TRY_VOID(co_await write_exactly(file, l1_offset, bytes));
-  }
-  co_return co_await file.flush();
+}
+
+Task<Result<uint64_t>> MetadataEdit::flagged(uint64_t l1_entry) {
+  const uint64_t table = l1_entry & kOffsetMask;
+  if (table == 0) co_return l1_entry;
+  CO_TRY(const uint64_t references,
+         co_await refcounts_.count(parts_.image.geometry.cluster_of(table)));
+  co_return references == 1 ? l1_entry | kCopiedFlag : l1_entry & ~kCopiedFlag;
 }
 
 Task<Result<void>> MetadataEdit::mark_dirty() {
@@ -111,17 +101,26 @@ Task<Result<void>> MetadataEdit::mark_clean() {
   co_return co_await publish(*parts_.image.header, false);
 }
 
-Task<void> MetadataEdit::give_back() {
-  for (const HostRun run : refcounts_.freed())
-    (void)co_await parts_.image.file->discard(parts_.image.geometry.offset_of(run.first),
-                                              parts_.image.geometry.offset_of(run.count));
+std::vector<HostRun> MetadataEdit::freed() const {
+  std::vector<HostRun> sorted = refcounts_.freed();
+  std::ranges::sort(sorted, {}, &HostRun::first);
+  std::vector<HostRun> joined;
+  for (const HostRun run : sorted) add_run(joined, run);
+  return joined;
+}
+
+void MetadataEdit::end_step() {
+  parts_.image.refcounts.forget(refcounts_.first_freed());
+  parts_.image.map.forget_slices();
+  parts_.reader.forget_compressed();
 }
 
 Task<Result<void>> MetadataEdit::finish(std::vector<HostRun> unused) {
   Image& image = parts_.image;
-  // Still dirty: a table could not be added, and nothing else has been tried.
-  if (!image.refcounts.dirty()) {
-    image.refcounts.forget();
+  // Still dirty: not even begin() succeeded, or a table could not be added, and nothing else has
+  // been tried.
+  if (!image.refcounts.dirty() && !image.map.dirty() && image.map.unlinked().empty()) {
+    image.refcounts.forget(refcounts_.first_freed());
     parts_.reader.forget_compressed();
     CO_TRY_VOID(co_await image.map.reload());
     CO_TRY_VOID(co_await image.guard.read_places());

@@ -16,7 +16,8 @@ class MetadataEdit {
       : parts_(parts),
         refcounts_(*parts.image.file, parts.image.geometry, parts.image.refcounts.table()) {}
 
-  // First of all: everything that is in memory reaches the file.
+  // First of all, and again before each further step of the same edit: everything that is in memory
+  // reaches the file, and no counts are changed yet.
   Task<Result<void>> begin();
 
   // A new table in clusters of its own; durable and counted, but not referred to. Returns its
@@ -25,9 +26,11 @@ class MetadataEdit {
 
   // Counts the references of a mapping up or down, in memory: L2 tables and data, but not the L1
   // table itself.
-  Task<Result<void>> count_mapping(uint64_t l1_offset, uint64_t l1_entries, Step step);
-  // Makes COPIED in a mapping what the counts in memory say; durable when it returns.
-  Task<Result<void>> write_copied_flags(uint64_t l1_offset, uint64_t l1_entries);
+  Task<Result<void>> count_mapping(std::span<const uint64_t> l1, Step step);
+  // Makes COPIED in the L2 tables what the counts in memory say; not durable yet.
+  Task<Result<void>> write_copied_flags(std::span<const uint64_t> l1);
+  // An L1 entry with COPIED as the counts in memory have it.
+  Task<Result<uint64_t>> flagged(uint64_t l1_entry);
   // The counts that were changed in memory; durable when it returns.
   Task<Result<void>> write_refcounts() { return refcounts_.write(); }
 
@@ -36,11 +39,13 @@ class MetadataEdit {
   // One write of the header, without the dirty bit that mark_dirty() has set.
   Task<Result<void>> publish(Header changed, bool still_dirty);
   Task<Result<void>> mark_clean();
-  // The blocks of what has come down to zero go back to the host.
-  Task<void> give_back();
+  // What has come down to zero since begin(), ascending.
+  std::vector<HostRun> freed() const;
+  // After a step, also one that failed, if begin() did not: the caches forget what they knew.
+  void end_step();
 
-  // After everything, also after a failure: the caches forget what they knew, and `unused` is
-  // released.
+  // After everything, also after a failure: the caches forget what they knew, the L1 table is read
+  // again, and `unused` is released.
   Task<Result<void>> finish(std::vector<HostRun> unused);
   // What add_table() has made, unless publish() was called.
   std::vector<HostRun> take_added() { return std::exchange(added_, {}); }

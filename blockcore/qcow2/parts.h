@@ -1,6 +1,6 @@
 // One open qcow2 image with all its operations: what is behind a Qcow2Disk. For the operations that
 // are not a guest's (snapshots, bitmaps, resizing, changes of the header), which live beside this
-// file and run while the disk does nothing else.
+// file and run while the disk does nothing else, unless their headers say otherwise.
 #pragma once
 
 #include <memory>
@@ -26,6 +26,7 @@ struct Parts {
   Committer committer{image, reader};
   Zeroer zeroer{image, writer, committer};
   AsyncMutex clearing;  // the autoclear bits
+  AsyncMutex editing;   // held by whoever closes the gate, for as long as his operation lasts
 };
 
 }  // namespace hull::blockcore::qcow2

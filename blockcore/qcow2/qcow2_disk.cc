@@ -58,6 +58,14 @@ Task<Result<Cipher>> unlock_data(File& file, const qcow2::Header& header,
   co_return Cipher(std::move(cipher));
 }
 
+// Inclusive; of an empty range the entry where it begins.
+std::pair<uint64_t, uint64_t> l1_indexes(const qcow2::Geometry& geometry, uint64_t offset,
+                                         uint64_t length) {
+  const uint64_t last = offset + std::max<uint64_t>(length, 1) - 1;
+  return {geometry.l1_index(geometry.cluster_of(offset)),
+          geometry.l1_index(geometry.cluster_of(last))};
+}
+
 }  // namespace
 
 Task<Result<std::unique_ptr<Qcow2Disk>>> Qcow2Disk::open(std::unique_ptr<File> file,
@@ -142,22 +150,44 @@ Task<Result<void>> Qcow2Disk::start_changing() {
   co_return {};
 }
 
+// An operation on the image as a whole is at work on it (gate.h), or has yet to see these tables.
+bool Qcow2Disk::may_begin(uint64_t offset, uint64_t length, bool changes) const {
+  const qcow2::Image& image = parts_->image;
+  if (!image.gate.is_open()) return false;
+  if (!changes || !image.frozen.any()) return true;
+  const auto [first, last] = l1_indexes(image.geometry, offset, length);
+  return !image.frozen.holds(first, last);
+}
+
+Task<Result<void>> Qcow2Disk::wait_to_begin(uint64_t offset, uint64_t length, bool changes) {
+  qcow2::Image& image = parts_->image;
+  while (!may_begin(offset, length, changes)) {
+    const auto [first, last] = l1_indexes(image.geometry, offset, length);
+    if (changes) image.frozen.want(first, last);
+    co_await image.gate.wait();
+  }
+  if (!range_fits(offset, length, size_bytes()))
+    co_return fail(ErrorKind::kOutOfRange, "{}: the disk has become smaller while a request waited",
+                   image.file->path());
+  co_return {};
+}
+
 Task<Result<void>> Qcow2Disk::read(uint64_t offset, std::span<const iovec> buffers) {
-  CHECK(range_fits(offset, total_bytes(buffers), size_bytes()));
-  return parts_->reader.read(offset, buffers);
+  const uint64_t length = total_bytes(buffers);
+  CHECK(range_fits(offset, length, size_bytes()));
+  if (!may_begin(offset, length, false)) CO_TRY_VOID(co_await wait_to_begin(offset, length, false));
+  const qcow2::Gate::Pass pass(parts_->image.gate);
+  co_return co_await parts_->reader.read(offset, buffers);
 }
 
 Task<Result<void>> Qcow2Disk::write(uint64_t offset, std::span<const iovec> buffers) {
-  CHECK(!read_only_ && range_fits(offset, total_bytes(buffers), size_bytes()));
-  if (!needs_preparation()) {
-    bitmaps_->mark(offset, total_bytes(buffers));
-    return parts_->writer.write(offset, buffers);
-  }
-  return [](Qcow2Disk& disk, uint64_t at, std::span<const iovec> from) -> Task<Result<void>> {
-    CO_TRY_VOID(co_await disk.prepare_change());
-    disk.bitmaps_->mark(at, total_bytes(from));
-    co_return co_await disk.parts_->writer.write(at, from);
-  }(*this, offset, buffers);
+  const uint64_t length = total_bytes(buffers);
+  CHECK(!read_only_ && range_fits(offset, length, size_bytes()));
+  if (!may_begin(offset, length, true)) CO_TRY_VOID(co_await wait_to_begin(offset, length, true));
+  const qcow2::Gate::Pass pass(parts_->image.gate);
+  if (needs_preparation()) CO_TRY_VOID(co_await prepare_change());
+  bitmaps_->mark(offset, length);
+  co_return co_await parts_->writer.write(offset, buffers);
 }
 
 Task<Result<qcow2::CompressedBatch>> Qcow2Disk::load_compressed(uint64_t offset, uint64_t length,
@@ -169,6 +199,8 @@ Task<Result<qcow2::CompressedBatch>> Qcow2Disk::load_compressed(uint64_t offset,
   if (length < cluster_bytes ||
       format != qcow2::StreamFormat{image.geometry.cluster_bits, image.header->compression})
     co_return qcow2::CompressedBatch{};
+  if (!may_begin(offset, length, false)) CO_TRY_VOID(co_await wait_to_begin(offset, length, false));
+  const qcow2::Gate::Pass pass(image.gate);
   std::optional<qcow2::Extent> extent = image.map.find(offset, length);
   while (!extent) {
     CO_TRY_VOID(co_await image.map.load(offset));
@@ -187,6 +219,11 @@ Task<Result<void>> Qcow2Disk::write_compressed(std::span<const qcow2::Compressed
     CHECK(!read_only_ && one.offset < size_bytes() && !one.stream.empty() &&
           geometry.offset_in_cluster(one.offset) == 0 &&
           one.stream.size() <= geometry.cluster_bytes());
+  if (clusters.empty()) co_return {};
+  const uint64_t first = clusters.front().offset;
+  const uint64_t length = clusters.back().offset + 1 - first;
+  if (!may_begin(first, length, true)) CO_TRY_VOID(co_await wait_to_begin(first, length, true));
+  const qcow2::Gate::Pass pass(parts_->image.gate);
   CO_TRY_VOID(co_await prepare_change());
   for (const qcow2::CompressedCluster& one : clusters)
     bitmaps_->mark(one.offset,
@@ -196,11 +233,15 @@ Task<Result<void>> Qcow2Disk::write_compressed(std::span<const qcow2::Compressed
 
 Task<Result<void>> Qcow2Disk::flush() {
   if (read_only_) co_return {};
+  if (!may_begin(0, 0, false)) CO_TRY_VOID(co_await wait_to_begin(0, 0, false));
+  const qcow2::Gate::Pass pass(parts_->image.gate);
   co_return co_await parts_->committer.commit();
 }
 
 Task<Result<void>> Qcow2Disk::write_zeroes(uint64_t offset, uint64_t length, bool may_unmap) {
   CHECK(!read_only_ && range_fits(offset, length, size_bytes()));
+  if (!may_begin(offset, length, true)) CO_TRY_VOID(co_await wait_to_begin(offset, length, true));
+  const qcow2::Gate::Pass pass(parts_->image.gate);
   CO_TRY_VOID(co_await prepare_change());
   bitmaps_->mark(offset, length);
   co_return co_await parts_->zeroer.write_zeroes(offset, length, may_unmap);
@@ -208,6 +249,8 @@ Task<Result<void>> Qcow2Disk::write_zeroes(uint64_t offset, uint64_t length, boo
 
 Task<Result<void>> Qcow2Disk::discard(uint64_t offset, uint64_t length) {
   CHECK(!read_only_ && range_fits(offset, length, size_bytes()));
+  if (!may_begin(offset, length, true)) CO_TRY_VOID(co_await wait_to_begin(offset, length, true));
+  const qcow2::Gate::Pass pass(parts_->image.gate);
   CO_TRY_VOID(co_await prepare_change());
   bitmaps_->mark(offset, length);
   co_return co_await parts_->zeroer.discard(offset, length);
@@ -215,7 +258,9 @@ Task<Result<void>> Qcow2Disk::discard(uint64_t offset, uint64_t length) {
 
 Task<Result<BlockStatus>> Qcow2Disk::block_status(uint64_t offset, uint64_t length) {
   CHECK(length != 0 && range_fits(offset, length, size_bytes()));
-  return qcow2::block_status(parts_->image, offset, length);
+  if (!may_begin(offset, length, false)) CO_TRY_VOID(co_await wait_to_begin(offset, length, false));
+  const qcow2::Gate::Pass pass(parts_->image.gate);
+  co_return co_await qcow2::block_status(parts_->image, offset, length);
 }
 
 Task<Result<void>> Qcow2Disk::close() {

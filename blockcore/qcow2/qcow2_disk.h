@@ -57,7 +57,8 @@ class Qcow2Disk final : public Disk {
   // given.
   const qcow2::Header& header() const;
   const File& file() const;
-  // For operations on the image itself (qcow2/parts.h), while no other is in flight.
+  // For operations on the image itself (qcow2/parts.h), while no other is in flight; requests may
+  // be in flight where the operation's header says so (qcow2/snapshots.h).
   qcow2::Parts& parts();
   // Before the first operation: the file that header().data_file_name() names, which the caller has
   // opened because the user named the image.
@@ -91,6 +92,8 @@ class Qcow2Disk final : public Disk {
 
  private:
   Qcow2Disk(std::unique_ptr<qcow2::Parts> parts, bool read_only);
+  bool may_begin(uint64_t offset, uint64_t length, bool changes) const;
+  Task<Result<void>> wait_to_begin(uint64_t offset, uint64_t length, bool changes);
   Task<Result<void>> prepare_change();
   Task<Result<void>> start_changing();
   bool needs_preparation() const;

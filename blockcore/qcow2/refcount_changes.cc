@@ -23,6 +23,14 @@ uint64_t load_word(const std::byte* at) {
 
 }  // namespace
 
+void RefcountChanges::restart() {
+  blocks_.clear();
+  blocks_.resize(table_.size());
+  loaded_bytes_ = 0;
+  freed_.clear();
+  first_freed_ = ~uint64_t{0};
+}
+
 HostRun RefcountChanges::clusters_of(L2Entry entry) const {
   if (entry.compressed()) {
     const CompressedExtent extent = compressed_extent(entry, geometry_.cluster_bits);
@@ -71,7 +79,10 @@ Result<void> RefcountChanges::change_one(uint64_t cluster, Step step, Block& blo
   const uint64_t changed = step == Step::kUp ? count + 1 : count - 1;
   set_refcount(block.bytes.get(), order, index, changed);
   block.dirty = true;
-  if (changed == 0) add_run(freed_, {cluster, 1});
+  if (changed == 0) {
+    add_run(freed_, {cluster, 1});
+    first_freed_ = std::min(first_freed_, cluster);
+  }
   return {};
 }
 

@@ -1,6 +1,7 @@
 // Changes of very many reference counts at once (snapshots): the blocks are read as they are
 // needed, changed in memory and written once each, in the order of the file. Nothing reaches the
-// file before write(). The Refcounts of the image must be clean, and forget() afterwards.
+// file before write(). The Refcounts of the image must be clean, and forget() afterwards; between
+// two rounds of that, restart().
 #pragma once
 
 #include <cstdint>
@@ -23,6 +24,9 @@ class RefcountChanges {
   RefcountChanges(File& file, const Geometry& geometry, const HostTable& table)
       : file_(file), geometry_(geometry), table_(table), blocks_(table.size()) {}
 
+  // As it was when it was made, for the table as it is now.
+  void restart();
+
   // kOutOfRange if a count would exceed its width, kCorrupt if a count is zero already.
   Task<Result<void>> change(HostRun run, Step step);
   // The host clusters of the entries of one L2 table.
@@ -35,6 +39,8 @@ class RefcountChanges {
   Task<Result<void>> write();
   // What has come down to zero, in no order.
   const std::vector<HostRun>& freed() const { return freed_; }
+  // The first of them; beyond all clusters if there is none.
+  uint64_t first_freed() const { return first_freed_; }
 
  private:
   struct Block {
@@ -56,6 +62,7 @@ class RefcountChanges {
   std::vector<std::unique_ptr<Block>> blocks_;
   uint64_t loaded_bytes_ = 0;
   std::vector<HostRun> freed_;
+  uint64_t first_freed_ = ~uint64_t{0};
 };
 
 }  // namespace hull::blockcore::qcow2

@@ -17,10 +17,10 @@ struct Refcounts::Row {
   uint64_t end() const { return first + count + blocks; }
 };
 
-void Refcounts::forget() {
+void Refcounts::forget(uint64_t first_freed) {
   CHECK(!dirty());
   cache_.clear();
-  hint_ = 1;
+  hint_ = std::max<uint64_t>(std::min(hint_, first_freed), 1);
   // The cluster may be somebody else's by now.
   packed_end_ = 0;
 }

@@ -259,6 +259,10 @@ Task<Result<void>> Refcounts::drop(HostRun run, std::vector<HostRun>& unreferenc
   co_return {};
 }
 
+void Refcounts::begin_holding(const std::vector<HostRun>& runs) {
+  for (const HostRun run : runs) punching_.emplace(run.first, run.first + run.count);
+}
+
 void Refcounts::end_punching(const std::vector<HostRun>& runs) {
   for (const HostRun run : runs) {
     punching_.erase(punching_.lower_bound(run.first), punching_.lower_bound(run.first + run.count));

@@ -58,8 +58,13 @@ class Refcounts {
 
   Task<Result<uint64_t>> count(uint64_t cluster);
 
-  // Somebody has changed counts in the file, and may have freed any cluster. Nothing may be dirty.
-  void forget();
+  // Somebody has changed counts in the file, and freed no cluster before that one. Nothing may be
+  // dirty.
+  void forget(uint64_t first_freed);
+  // Those are free in the file and are not to be used before end_holding(): what is in them can be
+  // given back to the host meanwhile.
+  void begin_holding(const std::vector<HostRun>& runs);
+  void end_holding(const std::vector<HostRun>& runs) { end_punching(runs); }
 
   SliceCache& cache() { return cache_; }
   HostTable& table() { return table_; }

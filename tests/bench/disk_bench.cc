@@ -3,21 +3,28 @@
 // Requests against a Disk as virtio-blk makes them, `depth` at a time, and how long they took.
 // Options: depth=32 count=100000 size=4096 step=SIZE cache=writeback engine=auto|uring|threads
 // thread=0|1 (with a watch, as in a VM: no plain system calls) flush=0|1 (after each write). The
-// counterpart is qemu-img bench.
+// counterpart is qemu-img bench. snapshot=create|delete (the first one): meanwhile, and requests go
+// on until that has ended; the longest of them is reported.
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <map>
 #include <string>
 #include <vector>
 
+#include "blockcore/image/single_image.h"
 #include "blockcore/open.h"
+#include "blockcore/qcow2/qcow2_disk.h"
+#include "blockcore/qcow2/snapshots.h"
 
 namespace {
 
 using namespace hull;
 using namespace hull::blockcore;
+using Clock = std::chrono::steady_clock;
+using Seconds = std::chrono::duration<double>;
 
 struct Job {
   Disk* disk;
@@ -30,6 +37,10 @@ struct Job {
   bool flush = false;  // after each write
   uint64_t started = 0;
   uint64_t random_state = 88172645463325252U;
+  bool snapshot_runs = false;
+  uint64_t beside = 0;  // requests that were in flight while it ran
+  Seconds longest{};    // of those
+  Seconds snapshot_time{};
 
   uint64_t next_offset() {
     uint64_t slot = started++;
@@ -44,16 +55,40 @@ struct Job {
 };
 
 Task<void> worker(Job& job, std::byte* memory, unsigned& finished) {
-  while (job.started < job.count) {
+  while (job.started < job.count || job.snapshot_runs) {
     const iovec buffer{memory, job.size};
+    const Clock::time_point begin = Clock::now();
+    const bool counts = job.snapshot_runs;
     const uint64_t offset = job.next_offset();
     auto transfer =
         job.write ? job.disk->write(offset, {&buffer, 1}) : job.disk->read(offset, {&buffer, 1});
     const auto result = co_await std::move(transfer);
     CHECK(result.has_value());
     if (job.flush) CHECK((co_await job.disk->flush()).has_value());
+    if (!counts) continue;
+    ++job.beside;
+    job.longest = std::max(job.longest, Seconds(Clock::now() - begin));
   }
   ++finished;
+}
+
+Task<void> change_snapshots(Job& job, std::string what) {
+  auto* const disk = dynamic_cast<Qcow2Disk*>(job.disk);
+  CHECK(disk != nullptr);
+  job.snapshot_runs = true;
+  const Clock::time_point begin = Clock::now();
+  auto change = what == "create" ? qcow2::create_snapshot(disk->parts(), {.name = "bench"})
+                                 : qcow2::delete_snapshot(disk->parts(), 0);
+  const auto changed = co_await std::move(change);
+  CHECK(changed.has_value());
+  job.snapshot_time = Clock::now() - begin;
+  job.snapshot_runs = false;
+}
+
+// Bare, so that its snapshots can be had.
+Task<Result<std::unique_ptr<Disk>>> open_bare(IoEngine& engine, std::string path) {
+  SingleImageOptions options{.path = std::move(path), .format = DiskFormat::kQcow2};
+  co_return co_await open_single_qcow2(engine, std::move(options));
 }
 
 Result<void> run(const std::string& path, const std::string& format, const std::string& operation,
@@ -65,12 +100,14 @@ Result<void> run(const std::string& path, const std::string& format, const std::
                                                    {"none", CacheMode::kNone},
                                                    {"unsafe", CacheMode::kUnsafe}};
   auto engine = TRY(IoEngine::create(kinds.at(options["engine"])));
-  auto disk = TRY(engine->run_until_done(
-      open_disk(*engine, {.path = path,
-                          .format = format == "qcow2" ? DiskFormat::kQcow2 : DiskFormat::kRaw,
-                          .cache = caches.at(options["cache"]),
-                          .read_only = operation.ends_with("read"),
-                          .transient = options["transient"] == "1"})));
+  OpenOptions open{.path = path,
+                   .format = format == "qcow2" ? DiskFormat::kQcow2 : DiskFormat::kRaw,
+                   .cache = caches.at(options["cache"]),
+                   .read_only = operation.ends_with("read"),
+                   .transient = options["transient"] == "1"};
+  auto opening =
+      options["snapshot"].empty() ? open_disk(*engine, std::move(open)) : open_bare(*engine, path);
+  auto disk = TRY(engine->run_until_done(std::move(opening)));
   Job job{.disk = disk.get()};
   job.write = operation.ends_with("write");
   job.random = operation.starts_with("rand");
@@ -87,8 +124,9 @@ Result<void> run(const std::string& path, const std::string& format, const std::
                                                ~uintptr_t{4095});
   std::memset(aligned, 1, job.size * job.depth);
   unsigned finished = 0;
-  const auto begin = std::chrono::steady_clock::now();
+  const Clock::time_point begin = Clock::now();
   auto start = [&] {
+    if (!options["snapshot"].empty()) start_detached(change_snapshots(job, options["snapshot"]));
     for (unsigned i = 0; i < job.depth; ++i)
       start_detached(
           [](Job& owned, std::byte* buffer, unsigned& count, IoEngine& loop) -> Task<void> {
@@ -101,11 +139,15 @@ Result<void> run(const std::string& path, const std::string& format, const std::
   }
   engine->post(start);
   engine->run();
-  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
+  const Seconds elapsed = Clock::now() - begin;
   if (options["thread"] == "1") engine->unwatch(kick.fd());
   fmt::print("{} {} {} {}: {} requests in {:.3f} s, {:.0f} per second\n", engine->name(), format,
-             options["cache"], operation, job.count, elapsed.count(),
-             static_cast<double>(job.count) / elapsed.count());
+             options["cache"], operation, job.started, elapsed.count(),
+             static_cast<double>(job.started) / elapsed.count());
+  if (!options["snapshot"].empty())
+    fmt::print("snapshot {}: {:.0f} ms, {} requests beside it, the longest took {:.1f} ms\n",
+               options["snapshot"], job.snapshot_time.count() * 1000, job.beside,
+               job.longest.count() * 1000);
   return engine->run_until_done(disk->close());
 }
 

@@ -6,8 +6,14 @@
 
 namespace hull::testing {
 
-std::string DiskTrace::run(unsigned count, unsigned depth) {
+std::string DiskTrace::run(unsigned count, unsigned depth, const std::function<void()>& midway) {
+  const unsigned half = count / 2;
+  bool called = !midway;
   while (count != 0 || !in_flight_.empty()) {
+    if (!called && count <= half) {
+      called = true;
+      midway();
+    }
     if (count != 0 && in_flight_.size() < depth && below(3) != 0) {
       --count;
       in_flight_.push_back(pick());
@@ -27,7 +33,7 @@ DiskTrace::Operation DiskTrace::pick() {
                                     Kind::kWrite, Kind::kZeroUnmap};
   const uint64_t size = model_.size();
   for (unsigned attempt = 0; attempt < 20; ++attempt) {
-    Operation one{kKinds[below(std::size(kKinds))], 0, 0, {}};
+    Operation one{.kind = kKinds[below(std::size(kKinds))]};
     if (one.kind == Kind::kFlush) return one;
     // Often near what others touch, often aligned to something.
     const uint64_t alignment = uint64_t{1} << (below(2) == 0 ? 9 : below(17));
@@ -46,7 +52,7 @@ DiskTrace::Operation DiskTrace::pick() {
     fill(one);
     return one;
   }
-  return {Kind::kFlush, 0, 0, {}};
+  return {.kind = Kind::kFlush};
 }
 
 void DiskTrace::fill(Operation& one) {
@@ -62,6 +68,11 @@ void DiskTrace::fill(Operation& one) {
     state ^= state << 17;
     one.data[at] = static_cast<uint8_t>(state >> 11);
   }
+}
+
+void DiskTrace::copy_at_cut(std::vector<uint8_t>& copy) {
+  copy = model_;
+  for (Operation& one : in_flight_) one.copy = &copy;
 }
 
 std::vector<uint8_t> DiskTrace::take_touched() {
@@ -83,6 +94,9 @@ blockcore::Task<void> DiskTrace::perform(std::list<Operation>::iterator operatio
   const iovec buffer{operation->data.data(), operation->data.size()};
   Result<void> result = co_await start(*operation, buffer);
   co_await finish(*operation, std::move(result));
+  if (operation->copy != nullptr)
+    std::copy_n(model_.begin() + static_cast<ptrdiff_t>(operation->offset), operation->length,
+                operation->copy->begin() + static_cast<ptrdiff_t>(operation->offset));
   in_flight_.erase(operation);
 }
 
@@ -149,7 +163,10 @@ blockcore::Task<void> DiskTrace::finish(Operation& operation, Result<void> resul
 
 blockcore::Task<Result<void>> DiskTrace::learn(uint64_t offset, uint64_t length) {
   const iovec buffer{model_.data() + offset, length};
-  co_return co_await disk_.read(offset, {&buffer, 1});
+  auto read = co_await disk_.read(offset, {&buffer, 1});
+  // The one fault that was injected may have been for this.
+  if (!read && failures_allowed_) read = co_await disk_.read(offset, {&buffer, 1});
+  co_return std::move(read);
 }
 
 std::string DiskTrace::verify() {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <random>
 #include <string>
@@ -23,9 +24,15 @@ class DiskTrace {
   // Starts `count` operations with at most `depth` in flight, of which no two overlap, and waits
   // for them all. Returns what went wrong: a read that gave other bytes, an operation that failed
   // and was not expected to.
-  std::string run(unsigned count, unsigned depth);
+  // `midway` is called once, when half of them have begun: it may start something that goes on by
+  // itself beside them.
+  std::string run(unsigned count, unsigned depth, const std::function<void()>& midway = {});
   // The whole disk equals the model.
   std::string verify();
+
+  // Into `copy`, which outlives the trace: what the disk will read as when the operations that are
+  // in flight now have ended, and no later one has begun.
+  void copy_at_cut(std::vector<uint8_t>& copy);
 
   // One byte for each of the disk: not zero if a change began there since the last call.
   std::vector<uint8_t> take_touched();
@@ -41,9 +48,10 @@ class DiskTrace {
   enum class Kind : uint8_t { kRead, kWrite, kZero, kZeroUnmap, kDiscard, kFlush, kCompressed };
   struct Operation {
     Kind kind;
-    uint64_t offset;
-    uint64_t length;
-    std::vector<uint8_t> data;
+    uint64_t offset = 0;
+    uint64_t length = 0;
+    std::vector<uint8_t> data = {};
+    std::vector<uint8_t>* copy = nullptr;  // gets what the operation has changed as well
   };
 
   Operation pick();

@@ -198,6 +198,61 @@ std::string Qcow2Subject::trace(unsigned count, unsigned depth) {
   return trouble;
 }
 
+// A snapshot that is made or deleted while a trace runs.
+struct Qcow2Subject::Beside {
+  bool creates;
+  size_t index = 0;     // of the one to delete
+  std::string id = {};  // of the snapshot
+  Bytes disk = {};      // what the new one has
+  std::optional<Result<void>> result = std::nullopt;
+
+  Task<void> run(qcow2::Parts& parts, uint64_t step_bytes) {
+    auto done = creates ? qcow2::create_snapshot(parts, {.name = "beside"}, step_bytes)
+                        : qcow2::delete_snapshot(parts, index, step_bytes);
+    result.emplace(co_await std::move(done));
+  }
+};
+
+std::string Qcow2Subject::trace_beside(const std::string& name, unsigned count, unsigned depth) {
+  failed_ = false;
+  wanted_ = state_;
+  if (name == "delete_snapshot" && state_.snapshots.empty()) return "";
+  const auto list = run(qcow2::list_snapshots(disk().parts()));
+  if (!list) return done("list snapshots", std::unexpected(list.error()));
+  Beside beside{.creates = name == "create_snapshot", .index = below(list->size())};
+  uint64_t last = 0;
+  for (const qcow2::Snapshot& one : *list) last = std::max<uint64_t>(last, std::stoull(one.id));
+  beside.id = beside.creates ? std::to_string(last + 1) : (*list)[beside.index].id;
+
+  // Most often a table at a time.
+  const uint64_t step_bytes = below(3) == 0 ? qcow2::kSnapshotStepBytes : 1;
+  DiskTrace trace(disk(), state_.disk, queue_, random_);
+  if (failures_allowed_) trace.allow_failures();
+  if (!geometry_.encrypted) trace.allow_compressed(disk());
+  std::string trouble = trace.run(count, depth, [&] {
+    trace.copy_at_cut(beside.disk);
+    start_detached(beside.run(disk().parts(), step_bytes));
+  });
+  while (!queue_.empty()) queue_.resume(0);
+  wanted_.disk = state_.disk;
+  wanted_.loose = trace.take_touched();
+  touch(wanted_.loose);
+  failed_ = trace.failures() != 0;
+  return trouble.empty() ? judge(beside) : trouble;
+}
+
+std::string Qcow2Subject::judge(Beside& beside) {
+  if (!beside.result) return "the snapshot hangs";
+  if (beside.creates)
+    wanted_.snapshots[beside.id] = beside.disk;
+  else
+    wanted_.snapshots.erase(beside.id);
+  if (counts_are_full(*beside.result)) return "";
+  if (!*beside.result) return done("a snapshot beside requests", *beside.result);
+  state_.snapshots = wanted_.snapshots;
+  return "";
+}
+
 std::string Qcow2Subject::verify() {
   return DiskTrace(disk(), state_.disk, queue_, random_).verify();
 }

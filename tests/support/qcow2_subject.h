@@ -51,6 +51,8 @@ struct SubjectState {
   Bytes disk;
   std::map<std::string, Bytes> snapshots;  // by their ids
   std::map<std::string, BitmapModel> bitmaps;
+  // Not empty: bytes of the disk that are not 0 here were written meanwhile and not flushed.
+  Bytes loose = {};
 };
 
 // An open image over `files`; what its header says about a backing file is done.
@@ -66,6 +68,8 @@ class Qcow2Subject {
   // `count` operations of a guest, `depth` of them in flight. Everything below returns what is
   // wrong, "" if nothing is.
   std::string trace(unsigned count, unsigned depth);
+  // The same while a snapshot is made or deleted, in small steps.
+  std::string trace_beside(const std::string& name, unsigned count, unsigned depth);
   // One operation on the image as a whole, by its name; names() lists those that the geometry has.
   // What cannot be done now (no snapshot to delete, say) does nothing.
   std::string change(const std::string& name);
@@ -81,6 +85,8 @@ class Qcow2Subject {
   std::string verify_snapshots();
 
   const SubjectState& state() const { return state_; }
+  // What the last trace_beside() was to lead to, were it successful or not.
+  const SubjectState& wanted() const { return wanted_; }
   const SubjectFiles& files() const { return files_; }  // as they were opened, or closed
   // As they are now.
   SubjectFiles current_files() const;
@@ -99,6 +105,8 @@ class Qcow2Subject {
   void touch(const Bytes& touched);
   uint64_t below(uint64_t limit) { return limit == 0 ? 0 : random_() % limit; }
 
+  struct Beside;
+  std::string judge(Beside& beside);
   std::string create_snapshot();
   std::string apply_snapshot();
   std::string delete_snapshot();
@@ -117,6 +125,7 @@ class Qcow2Subject {
   SubjectFiles files_;
   OpenSubject open_;
   SubjectState state_;
+  SubjectState wanted_;
   bool failures_allowed_ = false;
   bool failed_ = false;
   bool rebased_ = false;  // what was copied up may be marked as written, or not

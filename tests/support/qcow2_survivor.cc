@@ -15,8 +15,10 @@ bool reads_as(const Bytes& disk, const SubjectState& state, const SubjectState& 
   const size_t common = std::min(state.disk.size(), other.disk.size());
   // What was to be cut off may be gone already.
   const size_t compared = state.disk.size() > other.disk.size() ? common : disk.size();
-  return std::equal(disk.begin(), disk.begin() + static_cast<ptrdiff_t>(compared),
-                    state.disk.begin());
+  const Bytes& loose = state.loose.empty() ? other.loose : state.loose;
+  for (size_t i = 0; i < compared; ++i)
+    if (disk[i] != state.disk[i] && (i >= loose.size() || loose[i] == 0)) return false;
+  return true;
 }
 
 bool has_snapshots(const std::vector<qcow2::Snapshot>& list, const SubjectState& state) {

@@ -37,7 +37,8 @@ Task<Result<void>> create_now(Qcow2Disk& disk, std::string name) {
   snapshot.date_seconds = static_cast<uint32_t>(now.tv_sec);
   snapshot.date_nanoseconds = static_cast<uint32_t>(now.tv_usec * 1000);
   snapshot.instruction_count = 0;
-  co_return co_await create_snapshot(disk.parts(), std::move(snapshot));
+  co_return co_await create_snapshot(disk.parts(), std::move(snapshot),
+                                     qcow2::kSnapshotAtOnce);
 }
 
 Task<Result<void>> apply_now(Qcow2Disk& disk, std::string which) {
@@ -53,7 +54,7 @@ Task<Result<void>> delete_now(Qcow2Disk& disk, std::string name) {
   CO_TRY(const std::vector<Snapshot> all, co_await list_snapshots(disk.parts()));
   const std::optional<size_t> index = find_snapshot_by_name(all, name);
   if (!index) co_return fail(ErrorKind::kInvalidConfig, "snapshot not found");
-  co_return co_await delete_snapshot(disk.parts(), *index);
+  co_return co_await delete_snapshot(disk.parts(), *index, qcow2::kSnapshotAtOnce);
 }
 
 Task<Result<void>> change_now(Qcow2Disk& disk, const SnapshotCommand& command) {

@@ -78,6 +78,62 @@ TEST_P(Qcow2Change, CrashLeavesTheOldOrTheNew) {
   }
 }
 
+TEST_P(Qcow2Change, CrashBesideRequestsLeavesTheOldOrTheNew) {
+  if (GetParam().data_file != SubjectGeometry::DataFile::kNone) return;
+  const unsigned count = rounds(GetParam().size_bytes > 500 << 10 || GetParam().encrypted ? 1 : 3);
+  for (unsigned seed = 1; seed <= count; ++seed) {
+    random_.seed(seed);
+    FaultPlan plan;
+    Qcow2Subject subject(GetParam(), random_, &plan);
+    for (unsigned round = 0; round < 6; ++round) {
+      const char* const name =
+          subject.state().snapshots.size() > random_() % 3 ? "delete_snapshot" : "create_snapshot";
+      SCOPED_TRACE(fmt::format("seed {}, {} {}", seed, round, name));
+      ASSERT_EQ(subject.trace(6, 4), "");
+      ASSERT_EQ(subject.flush(), "");
+      const SubjectFiles start = subject.current_files();
+      const SubjectState before = subject.state();
+      plan.log.clear();
+      ASSERT_EQ(subject.trace_beside(name, 16, 5), "");
+      ASSERT_EQ(crash(plan, start, before, subject.wanted()), "");
+    }
+  }
+}
+
+TEST_P(Qcow2Change, FailureBesideRequestsLeavesTheOldOrTheNewAndGoesOn) {
+  if (GetParam().data_file != SubjectGeometry::DataFile::kNone) return;
+  const unsigned step = GetParam().encrypted ? 30 : 1;
+  for (const std::string name : {"create_snapshot", "delete_snapshot"}) {
+    for (const bool read : {false, true}) {
+      bool hit = true;
+      for (unsigned fail_at = 1; hit; fail_at += step + fail_at / 8) {
+        SCOPED_TRACE(fmt::format("{}: {} {}", name, read ? "read" : "change", fail_at));
+        random_.seed(3);
+        FaultPlan plan;
+        Qcow2Subject subject(GetParam(), random_, &plan);
+        ASSERT_EQ(subject.trace(8, 4), "");
+        ASSERT_EQ(subject.change("create_snapshot"), "");
+        ASSERT_EQ(subject.trace(8, 4), "");
+        ASSERT_EQ(subject.flush(), "");
+        const SubjectState before = subject.state();
+        (read ? plan.fail_read_at : plan.fail_at) = fail_at;
+        plan.error = fail_at % 2 == 0 ? ENOSPC : EIO;
+        subject.allow_failures();
+        ASSERT_EQ(subject.trace_beside(name, 16, 5), "");
+        hit = plan.fail_at + plan.fail_read_at == 0;
+        plan.fail_at = plan.fail_read_at = 0;
+        ASSERT_EQ(subject.verify(), "");
+        ASSERT_EQ(judge_survivor(GetParam(), subject.current_files(), before, subject.wanted()),
+                  "");
+        // The fault is gone.
+        ASSERT_EQ(subject.trace(8, 4), "");
+        ASSERT_FALSE(subject.failed());
+        ASSERT_EQ(subject.verify(), "");
+      }
+    }
+  }
+}
+
 // Something that the change can work on.
 void prepare(Qcow2Subject& subject, const std::string& name) {
   ASSERT_EQ(subject.trace(8, 4), "");

@@ -54,6 +54,31 @@ TEST_P(Qcow2Model, RandomTraceMatchesModel) {
   }
 }
 
+TEST_P(Qcow2Model, SnapshotsBesideRequestsMatchModel) {
+  if (GetParam().data_file != SubjectGeometry::DataFile::kNone) return;
+  const unsigned wanted =
+      GetParam().encrypted ? 2 : 30 / (1 + static_cast<unsigned>(GetParam().size_bytes >> 18));
+  const unsigned count = std::max(1U, wanted / testing::kSanitizerFactor) * long_factor();
+  for (unsigned seed = 1; seed <= count; ++seed) {
+    SCOPED_TRACE(seed);
+    std::mt19937 random(seed);
+    Qcow2Subject subject(GetParam(), random);
+    ASSERT_EQ(subject.trace(10, 4), "");
+    for (unsigned round = 0; round < 6; ++round) {
+      SCOPED_TRACE(round);
+      const char* const name =
+          subject.state().snapshots.size() > random() % 3 ? "delete_snapshot" : "create_snapshot";
+      ASSERT_EQ(subject.trace_beside(name, 24, 1 + round * 2), "") << name;
+      ASSERT_EQ(subject.verify(), "") << name;
+    }
+    ASSERT_EQ(subject.close(), "");
+    ASSERT_EQ(subject.verify_snapshots(), "");
+    if (seed % 50 == 1) {
+      ASSERT_EQ(subject.ask_qemu(), "");
+    }
+  }
+}
+
 using Backing = SubjectGeometry::Backing;
 using DataFile = SubjectGeometry::DataFile;
 
