@@ -193,6 +193,14 @@ void ClusterMap::drop_tables(uint64_t first_l1_index) {
   cache_.clear();
 }
 
+std::vector<Slice*> ClusterMap::cached_slices(uint64_t l1_index) {
+  std::vector<Slice*> slices;
+  const uint64_t first = l1_index * geometry_.slices_per_cluster();
+  for (uint64_t key = first; key < first + geometry_.slices_per_cluster(); ++key)
+    if (Slice* const slice = cache_.find(key)) slices.push_back(slice);
+  return slices;
+}
+
 void ClusterMap::place(SliceCache::Copies& copies) const {
   const uint64_t per_table = geometry_.slices_per_cluster();
   for (SliceCache::Copy& copy : copies.slices)

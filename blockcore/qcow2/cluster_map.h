@@ -43,8 +43,8 @@ class ClusterMap {
   Task<Result<void>> reload();
   // The same for another size of the disk, before the header says so.
   Task<Result<void>> reload(uint64_t l1_entries);
-  // Somebody has changed L2 tables in the file. None may be dirty; no operation is in flight.
-  void forget_slices() { cache_.clear(); }
+  // What is in memory of the table of that L1 entry; valid while no operation is in flight.
+  std::vector<Slice*> cached_slices(uint64_t l1_index);
 
   // What [offset, …) is, as far as it is alike and at most `length` bytes (not 0). nullopt: load()
   // and try again.

@@ -39,7 +39,7 @@ Task<Result<void>> MappingSteps::share_frozen() {
   FrozenTables& frozen = parts_.image.frozen;
   while (frozen.any()) {
     const Gate::Closed closed = co_await parts_.image.gate.close();
-    CO_TRY_VOID(co_await edit_.begin());
+    CO_TRY_VOID(co_await edit_.begin_step());
     const std::vector<uint64_t> indexes = frozen.choose(tables_);
     auto done = co_await share(indexes);
     edit_.end_step();
@@ -56,10 +56,13 @@ Task<Result<void>> MappingSteps::share(std::span<const uint64_t> indexes) {
   // In memory first: a count that is full changes nothing.
   CO_TRY_VOID(co_await edit_.count_mapping(entries, Step::kUp));
   CO_TRY_VOID(co_await edit_.write_copied_flags(entries));
-  for (const uint64_t index : indexes)
+  for (const uint64_t index : indexes) {
+    CO_TRY_VOID(co_await edit_.correct_cached_flags(index));
     CO_TRY_VOID(co_await set_active_entry(index, active_entry(index) & ~kCopiedFlag));
-  CO_TRY_VOID(co_await parts_.committer.commit());
-  CO_TRY_VOID(co_await edit_.write_refcounts());
+  }
+  // Without the dirty bit no count may be higher while COPIED is set.
+  if (!parts_.image.header->dirty()) CO_TRY_VOID(co_await parts_.committer.commit());
+  CO_TRY_VOID(co_await edit_.store_refcounts());
   shared_.insert(shared_.end(), entries.begin(), entries.end());
   co_return {};
 }
@@ -82,9 +85,9 @@ Task<Result<void>> MappingSteps::drop(std::span<const uint64_t> l1) {
 
 Task<Result<std::vector<HostRun>>> MappingSteps::drop_counted(std::span<const uint64_t> l1) {
   const Gate::Closed closed = co_await parts_.image.gate.close();
-  CO_TRY_VOID(co_await edit_.begin());
+  CO_TRY_VOID(co_await edit_.begin_step());
   auto done = co_await edit_.count_mapping(l1, Step::kDown);
-  if (done) done = co_await edit_.write_refcounts();
+  if (done) done = co_await edit_.store_refcounts();
   edit_.end_step();
   if (!done) co_return std::unexpected(std::move(done).error());
   std::vector<HostRun> freed = edit_.freed();
@@ -98,7 +101,7 @@ Task<Result<void>> MappingSteps::restore_flags() {
   CO_TRY(active_, co_await read_table(*parts_.image.file, header.l1_offset, header.l1_entries));
   for (uint64_t next = 0; next < active_.size();) {
     const Gate::Closed closed = co_await parts_.image.gate.close();
-    CO_TRY_VOID(co_await edit_.begin());
+    CO_TRY_VOID(co_await edit_.begin_step());
     const std::vector<uint64_t> indexes = next_active(next);
     auto done = co_await restore(indexes);
     edit_.end_step();
@@ -120,6 +123,7 @@ Task<Result<void>> MappingSteps::restore(std::span<const uint64_t> indexes) {
   for (const uint64_t index : indexes) entries.push_back(active_entry(index));
   CO_TRY_VOID(co_await edit_.write_copied_flags(entries));
   for (const uint64_t index : indexes) {
+    CO_TRY_VOID(co_await edit_.correct_cached_flags(index));
     CO_TRY(const uint64_t entry, co_await edit_.flagged(active_entry(index)));
     CO_TRY_VOID(co_await set_active_entry(index, entry));
   }

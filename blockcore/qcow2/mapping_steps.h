@@ -1,5 +1,6 @@
 // The bounded steps that make and delete snapshots while the disk serves requests (snapshots.h). In
-// each the gate is closed and everything in memory has reached the file; between them requests run.
+// each the gate is closed; between them requests run. All of it is durable with the next
+// MetadataEdit::begin().
 //
 // Whatever fails in the midst of a step leaves counts that are too high, or COPIED flags that are
 // clear without need, and nothing worse.

@@ -28,6 +28,16 @@ Task<Result<void>> MetadataEdit::begin() {
   co_return {};
 }
 
+Task<Result<void>> MetadataEdit::begin_step() {
+  Image& image = parts_.image;
+  // A new refcount block must be in the file before the table refers to it.
+  if (!image.header->dirty() || image.refcounts.table().dirty()) co_return co_await begin();
+  const AsyncMutex::Guard guard = co_await image.commit_lock.lock();
+  CO_TRY_VOID(co_await image.refcounts.write_blocks());
+  refcounts_.restart();
+  co_return {};
+}
+
 Task<Result<uint64_t>> MetadataEdit::add_table(std::vector<std::byte> bytes) {
   if (bytes.empty()) co_return 0;
   const Geometry& geometry = parts_.image.geometry;
@@ -38,7 +48,7 @@ Task<Result<uint64_t>> MetadataEdit::add_table(std::vector<std::byte> bytes) {
   const uint64_t offset = geometry.offset_of(run.first);
   CO_TRY_VOID(co_await parts_.image.guard.check(offset, bytes.size(), Structure::kGuestData));
   CO_TRY_VOID(co_await write_exactly(*parts_.image.file, offset, bytes));
-  CO_TRY_VOID(co_await parts_.committer.commit_all());
+  if (!marked_) CO_TRY_VOID(co_await parts_.committer.commit_all());
   co_return offset;
 }
 
@@ -63,13 +73,31 @@ Task<Result<void>> MetadataEdit::write_copied_flags(std::span<const uint64_t> l1
     CO_TRY(const std::span<L2Stream::Table> tables, co_await stream.next());
     if (tables.empty()) co_return {};
     for (L2Stream::Table& table : tables) {
-      CO_TRY(table.dirty, co_await refcounts_.correct_copied(table.bytes));
+      CO_TRY(table.dirty,
+             co_await refcounts_.correct_copied({table.bytes, geometry.cluster_bytes()}));
       if (table.dirty)
         CO_TRY_VOID(co_await parts_.image.guard.check(table.host_offset, geometry.cluster_bytes(),
                                                       Structure::kActiveL2));
     }
     CO_TRY_VOID(co_await stream.write_dirty());
   }
+}
+
+Task<Result<void>> MetadataEdit::correct_cached_flags(uint64_t l1_index) {
+  const size_t bytes = parts_.image.map.cache().slice_bytes();
+  for (Slice* slice : parts_.image.map.cached_slices(l1_index))
+    CO_TRY_VOID(co_await refcounts_.correct_copied({slice->bytes(), bytes}));
+  co_return {};
+}
+
+Task<Result<void>> MetadataEdit::write_refcounts() {
+  CO_TRY_VOID(co_await refcounts_.write());
+  co_return co_await parts_.image.file->flush();
+}
+
+Task<Result<void>> MetadataEdit::store_refcounts() {
+  if (!parts_.image.header->dirty()) co_return co_await write_refcounts();
+  co_return co_await refcounts_.write();
 }
 
 Task<Result<uint64_t>> MetadataEdit::flagged(uint64_t l1_entry) {
@@ -111,7 +139,6 @@ std::vector<HostRun> MetadataEdit::freed() const {
 
 void MetadataEdit::end_step() {
   parts_.image.refcounts.forget(refcounts_.first_freed());
-  parts_.image.map.forget_slices();
   parts_.reader.forget_compressed();
 }
 

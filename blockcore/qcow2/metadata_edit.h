@@ -16,12 +16,17 @@ class MetadataEdit {
       : parts_(parts),
         refcounts_(*parts.image.file, parts.image.geometry, parts.image.refcounts.table()) {}
 
-  // First of all, and again before each further step of the same edit: everything that is in memory
-  // reaches the file, and no counts are changed yet.
+  // First of all: everything that is in memory reaches the file, durably; no counts are changed
+  // yet.
   Task<Result<void>> begin();
+  // Before each further step of the same edit. Under the dirty bit, where neither counts nor COPIED
+  // have an order, only what counts must be in the file, and no flush is needed before the last
+  // begin(); else as begin().
+  Task<Result<void>> begin_step();
 
-  // A new table in clusters of its own; durable and counted, but not referred to. Returns its
-  // offset, 0 for an empty one. Before anything is counted.
+  // A new table in clusters of its own; counted, but not referred to, and durable, or after
+  // mark_dirty() with the next begin(). Returns its offset, 0 for an empty one. Before anything is
+  // counted.
   Task<Result<uint64_t>> add_table(std::vector<std::byte> bytes);
 
   // Counts the references of a mapping up or down, in memory: L2 tables and data, but not the L1
@@ -29,10 +34,14 @@ class MetadataEdit {
   Task<Result<void>> count_mapping(std::span<const uint64_t> l1, Step step);
   // Makes COPIED in the L2 tables what the counts in memory say; not durable yet.
   Task<Result<void>> write_copied_flags(std::span<const uint64_t> l1);
+  // The same for what is cached of the active table of that L1 entry.
+  Task<Result<void>> correct_cached_flags(uint64_t l1_index);
   // An L1 entry with COPIED as the counts in memory have it.
   Task<Result<uint64_t>> flagged(uint64_t l1_entry);
   // The counts that were changed in memory; durable when it returns.
-  Task<Result<void>> write_refcounts() { return refcounts_.write(); }
+  Task<Result<void>> write_refcounts();
+  // The same in a step: durable, but not under the dirty bit.
+  Task<Result<void>> store_refcounts();
 
   // Sets the dirty bit, where the image has one.
   Task<Result<void>> mark_dirty();
@@ -41,7 +50,7 @@ class MetadataEdit {
   Task<Result<void>> mark_clean();
   // What has come down to zero since begin(), ascending.
   std::vector<HostRun> freed() const;
-  // After a step, also one that failed, if begin() did not: the caches forget what they knew.
+  // After a step, also one that failed, if begin_step() did not: the cached counts are forgotten.
   void end_step();
 
   // After everything, also after a failure: the caches forget what they knew, the L1 table is read

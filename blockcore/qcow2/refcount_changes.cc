@@ -123,12 +123,12 @@ Task<Result<uint64_t>> RefcountChanges::count(uint64_t cluster) {
                          cluster & (geometry_.refcounts_per_block() - 1));
 }
 
-Task<Result<bool>> RefcountChanges::correct_copied(std::byte* table) {
+Task<Result<bool>> RefcountChanges::correct_copied(std::span<std::byte> table) {
   bool changed = false;
   const uint64_t entry_bytes = geometry_.l2_entry_bytes();
   const uint64_t in_block = geometry_.refcounts_per_block() - 1;
-  for (uint64_t at = 0; at < geometry_.cluster_bytes(); at += entry_bytes) {
-    const L2Entry entry{load_word(table + at)};
+  for (uint64_t at = 0; at < table.size(); at += entry_bytes) {
+    const L2Entry entry{load_word(table.data() + at)};
     const HostRun run = clusters_of(entry);
     if (entry.compressed() || run.count == 0) continue;
     const uint64_t index = run.first >> geometry_.refcounts_per_block_bits();
@@ -139,7 +139,7 @@ Task<Result<bool>> RefcountChanges::correct_copied(std::byte* table) {
         references == 1 ? entry.value | kCopiedFlag : entry.value & ~kCopiedFlag;
     if (wanted == entry.value) continue;
     const Be64 word = wanted;
-    std::memcpy(table + at, &word, sizeof word);
+    std::memcpy(table.data() + at, &word, sizeof word);
     changed = true;
   }
   co_return changed;
@@ -162,7 +162,7 @@ Task<Result<void>> RefcountChanges::write() {
     CO_TRY_VOID(co_await file_.write(offset, buffers));
     for (; first < next; ++first) dirty[first]->dirty = false;
   }
-  co_return co_await file_.flush();
+  co_return {};
 }
 
 }  // namespace hull::blockcore::qcow2

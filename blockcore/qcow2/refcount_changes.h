@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "blockcore/file.h"
@@ -31,11 +32,12 @@ class RefcountChanges {
   Task<Result<void>> change(HostRun run, Step step);
   // The host clusters of the entries of one L2 table.
   Task<Result<void>> change_entries(const std::byte* table, Step step);
-  // Sets or clears COPIED in the entries of a table by their counts; true if one has changed.
-  Task<Result<bool>> correct_copied(std::byte* table);
+  // Sets or clears COPIED in the entries of (a part of) a table by their counts; true if one has
+  // changed.
+  Task<Result<bool>> correct_copied(std::span<std::byte> table);
   Task<Result<uint64_t>> count(uint64_t cluster);
 
-  // Durable when it returns.
+  // Not durable when it returns.
   Task<Result<void>> write();
   // What has come down to zero, in no order.
   const std::vector<HostRun>& freed() const { return freed_; }

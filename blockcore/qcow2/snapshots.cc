@@ -70,7 +70,8 @@ class Creation {
     auto cut = co_await cut_here(std::move(snapshot));
     if (cut) co_return {};
     parts_.image.frozen.thaw_all();
-    (void)co_await edit_.finish(edit_.take_added());
+    auto undone = co_await edit_.finish(edit_.take_added());
+    if (undone) (void)co_await edit_.mark_clean();
     co_return std::move(cut);
   }
 
@@ -78,6 +79,7 @@ class Creation {
     const Image& image = parts_.image;
     CO_TRY_VOID(co_await hull::blockcore::qcow2::begin(edit_, *image.header));
     CO_TRY(SnapshotTable table, co_await read_snapshot_table(*image.file, *image.header));
+    CO_TRY_VOID(co_await edit_.mark_dirty());
     CO_TRY(const std::vector<uint64_t> l1, co_await steps_.freeze_active());
     snapshot.id = next_id(table.snapshots);
     snapshot.disk_bytes = image.header->size_bytes;
@@ -89,10 +91,12 @@ class Creation {
     old_table_ = clusters_of_table(image.geometry, image.header->snapshots_offset, table.bytes);
     count_ = table.snapshots.size();
     CO_TRY(table_offset_, co_await edit_.add_table(std::move(bytes)));
-    co_return co_await edit_.mark_dirty();
+    co_return {};
   }
 
   Task<Result<void>> publish() {
+    // Most of it becomes durable while requests run.
+    CO_TRY_VOID(co_await parts_.committer.commit());
     const Gate::Closed closed = co_await parts_.image.gate.close();
     CO_TRY_VOID(co_await edit_.begin());
     published_ = true;
@@ -110,6 +114,7 @@ class Creation {
     const std::vector<uint64_t> shared(steps_.shared().begin(), steps_.shared().end());
     CO_TRY_VOID(co_await steps_.drop(shared));
     CO_TRY_VOID(co_await steps_.restore_flags());
+    CO_TRY_VOID(co_await parts_.committer.commit());
     const Gate::Closed closed = co_await parts_.image.gate.close();
     CO_TRY_VOID(co_await edit_.begin());
     std::vector<HostRun> added = edit_.take_added();
@@ -142,6 +147,8 @@ class Deletion {
     CO_TRY_VOID(co_await begin(index));
     CO_TRY_VOID(co_await steps_.drop(l1_));
     CO_TRY_VOID(co_await steps_.restore_flags());
+    CO_TRY_VOID(co_await parts_.committer.commit());
+    CO_TRY_VOID(co_await parts_.committer.commit());
     const Gate::Closed closed = co_await parts_.image.gate.close();
     CO_TRY_VOID(co_await edit_.begin());
     auto marked = co_await edit_.mark_clean();
@@ -152,10 +159,13 @@ class Deletion {
  private:
   // Nobody refers to it any more when this returns.
   Task<Result<void>> begin(size_t index) {
+    CO_TRY_VOID(co_await parts_.committer.commit());
     const Gate::Closed closed = co_await parts_.image.gate.close();
     auto gone = co_await unlink(index);
     if (gone) gone = co_await parts_.image.guard.read_places();
-    if (!gone) (void)co_await edit_.finish(edit_.take_added());
+    if (gone) co_return {};
+    auto undone = co_await edit_.finish(edit_.take_added());
+    if (undone && !published_) (void)co_await edit_.mark_clean();
     co_return std::move(gone);
   }
 
@@ -164,6 +174,7 @@ class Deletion {
     CO_TRY_VOID(co_await hull::blockcore::qcow2::begin(edit_, *image.header));
     CO_TRY(SnapshotTable table, co_await read_snapshot_table(*image.file, *image.header));
     CO_TRY_VOID(check_index(table, index));
+    CO_TRY_VOID(co_await edit_.mark_dirty());
     const Snapshot snapshot = table.snapshots[index];
     CO_TRY(l1_, co_await read_table(*image.file, snapshot.l1_offset, snapshot.l1_entries));
     table.snapshots.erase(table.snapshots.begin() + static_cast<ptrdiff_t>(index));
@@ -173,7 +184,8 @@ class Deletion {
     release_later(unused_, clusters_of_table(image.geometry, old_offset, table.bytes));
     release_later(unused_, clusters_of_table(image.geometry, snapshot.l1_offset,
                                              uint64_t{snapshot.l1_entries} * 8));
-    CO_TRY_VOID(co_await edit_.mark_dirty());
+    CO_TRY_VOID(co_await edit_.begin());
+    published_ = true;
     co_return co_await edit_.publish(with_snapshots(*image.header, offset, table.snapshots.size()),
                                      true);
   }
@@ -183,6 +195,7 @@ class Deletion {
   MappingSteps steps_;
   std::vector<uint64_t> l1_;
   std::vector<HostRun> unused_;
+  bool published_ = false;
 };
 
 Result<Snapshot> find_applicable(const SnapshotTable& table, size_t index, const Header& header) {

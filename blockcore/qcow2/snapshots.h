@@ -7,12 +7,13 @@
 // second waits for the first; other changes of the image as a whole (resizing, bitmaps, amending,
 // close()) must not run meanwhile.
 //
-// Making one: what was completed before the gate closes the first time, and nothing later, is in
-// the snapshot. From then on a table may be changed only after it, and what it maps, was counted
-// once more and lost its COPIED flags, so that the change goes to a copy; tables that requests wait
-// for are counted first. When all are, the header points at the snapshot. Deleting one: the header
-// forgets it, then its tables and what they map are counted down, then COPIED is set where one
-// reference is left.
+// Making one: what was completed, or in flight, when create_snapshot() was started, and nothing
+// later, is in the snapshot; the first step makes it durable, so that a flush() before shortens it.
+// From then on a table may be changed only after it, and what it maps, was counted once more and
+// lost its COPIED flags, so that the change goes to a copy; tables that requests wait for are
+// counted first. When all are, the header points at the snapshot. Deleting one: the header forgets
+// it, then its tables and what they map are counted down, then COPIED is set where one reference is
+// left.
 //
 // Order of writes: what a snapshot refers to is counted before the header points at it, and counted
 // down after the header does not any more. Version 3 images are marked dirty meanwhile, so that a

@@ -75,6 +75,7 @@ Task<void> worker(Job& job, std::byte* memory, unsigned& finished) {
 Task<void> change_snapshots(Job& job, std::string what) {
   auto* const disk = dynamic_cast<Qcow2Disk*>(job.disk);
   CHECK(disk != nullptr);
+  CHECK((co_await disk->flush()).has_value());
   job.snapshot_runs = true;
   const Clock::time_point begin = Clock::now();
   auto change = what == "create" ? qcow2::create_snapshot(disk->parts(), {.name = "bench"})

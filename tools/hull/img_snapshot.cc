@@ -37,8 +37,7 @@ Task<Result<void>> create_now(Qcow2Disk& disk, std::string name) {
   snapshot.date_seconds = static_cast<uint32_t>(now.tv_sec);
   snapshot.date_nanoseconds = static_cast<uint32_t>(now.tv_usec * 1000);
   snapshot.instruction_count = 0;
-  co_return co_await create_snapshot(disk.parts(), std::move(snapshot),
-                                     qcow2::kSnapshotAtOnce);
+  co_return co_await create_snapshot(disk.parts(), std::move(snapshot), qcow2::kSnapshotAtOnce);
 }
 
 Task<Result<void>> apply_now(Qcow2Disk& disk, std::string which) {
