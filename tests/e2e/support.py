@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 from xml.sax.saxutils import escape
@@ -152,13 +153,17 @@ class HullTest(unittest.TestCase):
             self.fail(f"hull did not end within {limit} s:\n{Result(command, 'none', out.decode(errors='replace'), err.decode(errors='replace'))}")
         return Result(command, process.returncode, out.decode(errors="replace").replace("\r\n", "\n"), err.decode(errors="replace"))
 
-    def start(self, *arguments, **options):
-        """Starts hull and returns the process, which is killed at the end of the test."""
+    def start(self, *arguments, limit=4 * LIMIT, **options):
+        """Starts hull and returns the process, which is killed at the end of the test, or after `limit` seconds."""
         options.setdefault("stdin", subprocess.DEVNULL)
         process = subprocess.Popen(self.command(*arguments), stdout=options.pop("stdout", subprocess.PIPE),
                                    stderr=options.pop("stderr", subprocess.PIPE), **options)
+        guard = threading.Timer(limit, process.kill)
+        guard.daemon = True
+        guard.start()
 
         def stop():
+            guard.cancel()
             process.kill()
             process.wait()
             for stream in (process.stdin, process.stdout, process.stderr):
