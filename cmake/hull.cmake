@@ -62,17 +62,21 @@ function(hull_built_quickly target)
   target_compile_options(${target} PRIVATE -O0 -g1)
 endfunction()
 
-# hull_unit_test(FOLDER [LIBRARIES …]): tests/unit/FOLDER/*_test.cc as one program, one ctest entry.
+# hull_unit_test(FOLDER [OF LIBRARY] [LIBRARIES …]): tests/unit/FOLDER/*_test.cc as one program, one ctest
+# entry.
 function(hull_unit_test folder)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "LIBRARIES")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "OF" "LIBRARIES")
+  if(NOT arg_OF)
+    set(arg_OF ${folder})
+  endif()
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/unit/${folder}/*_test.cc)
   if(NOT sources)
     return()
   endif()
   add_executable(unit_${folder} ${sources})
-  target_link_libraries(unit_${folder} PRIVATE hull_${folder} ${arg_LIBRARIES} GTest::gtest GTest::gtest_main)
+  target_link_libraries(unit_${folder} PRIVATE hull_${arg_OF} ${arg_LIBRARIES} GTest::gtest GTest::gtest_main)
   hull_built_quickly(unit_${folder})
-  if(folder STREQUAL blockcore)  # long tests, and the same names in many
+  if(folder STREQUAL qcow2)  # the same names in many
     set_target_properties(unit_${folder} PROPERTIES UNITY_BUILD OFF)
   endif()
   if(CMAKE_DISABLE_PRECOMPILE_HEADERS)

@@ -9,7 +9,7 @@
 
 #include "blockcore/nbd/listener.h"
 #include "tests/support/nbd_client.h"
-#include "tests/support/temporary_file.h"
+#include "tests/support/temporary_directory.h"
 
 namespace hull::testing {
 
@@ -17,7 +17,7 @@ class NbdFakeServer {
  public:
   // `script` runs in a thread with the accepted connection, which is closed when it returns.
   explicit NbdFakeServer(std::function<void(NbdClient& peer)> script)
-      : listener_(blockcore::nbd::UnixListener::create(directory_.file("socket")).value()),
+      : listener_(blockcore::nbd::UnixListener::create(directory_ / "socket").value()),
         socket_(listener_.take_socket()),
         thread_([this, say = std::move(script)] {
           pollfd entry{.fd = socket_.get(), .events = POLLIN, .revents = 0};
@@ -29,7 +29,7 @@ class NbdFakeServer {
   NbdFakeServer(const NbdFakeServer&) = delete;
   NbdFakeServer& operator=(const NbdFakeServer&) = delete;
 
-  std::string url() const { return "nbd+unix:///?socket=" + directory_.file("socket"); }
+  std::string url() const { return "nbd+unix:///?socket=" + directory_ / "socket"; }
 
   static void answer(NbdClient& peer, uint32_t option, blockcore::nbd::OptionReply type,
                      std::string_view data = {}) {

@@ -7,7 +7,7 @@
 #include <cstdlib>
 
 #include "blockcore/local_file.h"
-#include "tests/support/temporary_file.h"
+#include "tests/support/temporary_directory.h"
 
 namespace hull::blockcore {
 namespace {
@@ -42,7 +42,7 @@ class BlockDevice : public ::testing::TestWithParam<CacheMode> {
   }
 
   testing::TemporaryDirectory directory_;
-  const std::string backing_ = directory_.file("backing");
+  const std::string backing_ = directory_ / "backing";
   std::string device_;
   std::vector<uint8_t> model_;
   std::unique_ptr<IoEngine> engine_ = IoEngine::create().value();

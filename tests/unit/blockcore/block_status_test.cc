@@ -5,7 +5,7 @@
 #include "blockcore/local_file.h"
 #include "blockcore/raw_disk.h"
 #include "tests/support/qcow2_images.h"
-#include "tests/support/temporary_file.h"
+#include "tests/support/temporary_directory.h"
 
 namespace hull::blockcore {
 namespace {
@@ -26,7 +26,7 @@ std::unique_ptr<Qcow2Disk> empty_disk(uint64_t clusters) {
 class BlockStatusOfFile : public ::testing::Test {
  protected:
   std::unique_ptr<RawDisk> open_raw(uint64_t data_bytes, uint64_t size_bytes) {
-    path_ = directory_.file("raw");
+    path_ = directory_ / "raw";
     const UniqueFd fd = open_file(path_, O_RDWR | O_CREAT).value();
     EXPECT_TRUE(write_all(fd.get(), std::vector<std::byte>(data_bytes, std::byte{1})));
     EXPECT_EQ(::ftruncate(fd.get(), static_cast<off_t>(size_bytes)), 0);
@@ -63,7 +63,7 @@ TEST_F(BlockStatusOfFile, RawLastSectorBelongsToTheDataBeforeIt) {
 }
 
 TEST_F(BlockStatusOfFile, PreallocatedClusterIsZeroData) {
-  const std::string path = directory_.file("qcow2");
+  const std::string path = directory_ / "qcow2";
   auto file = LocalFile::open(*engine_, path, {.create = true}).value();
   Qcow2CreateOptions options{.size_bytes = 1 << 20, .preallocation = Preallocation::kMetadata};
   ASSERT_TRUE(engine_->run_until_done(create_qcow2(*file, options)));

@@ -10,7 +10,7 @@
 #include "blockcore/local_file.h"
 #include "blockcore/open.h"
 #include "blockcore/qcow2/create.h"
-#include "tests/support/temporary_file.h"
+#include "tests/support/temporary_directory.h"
 
 namespace hull::blockcore {
 namespace {
@@ -23,9 +23,9 @@ struct Variant {
   CacheMode cache;
 };
 
-constexpr uint64_t kDiskBytes = 4 << 20;
+constexpr uint64_t kContractBytes = 4 << 20;
 constexpr uint64_t kStripes = 16;
-constexpr uint64_t kStripeBytes = kDiskBytes / kStripes;
+constexpr uint64_t kStripeBytes = kContractBytes / kStripes;
 
 class DiskContract : public ::testing::TestWithParam<Variant> {
  protected:
@@ -44,8 +44,8 @@ class DiskContract : public ::testing::TestWithParam<Variant> {
   }
 
   void create_files() {
-    const std::string base = directory_.file("base");
-    model_.resize(kDiskBytes);
+    const std::string base = directory_ / "base";
+    model_.resize(kContractBytes);
     std::mt19937 random(1);
     const bool has_base = GetParam().image != Image::kQcow2;
     if (has_base) {
@@ -60,10 +60,10 @@ class DiskContract : public ::testing::TestWithParam<Variant> {
   }
 
   void create_overlay(bool has_base) {
-    options_.path = directory_.file("overlay");
+    options_.path = directory_ / "overlay";
     options_.format = DiskFormat::kQcow2;
     const auto file = LocalFile::open(*engine_, options_.path, {.create = true}).value();
-    Qcow2CreateOptions format{.size_bytes = kDiskBytes};
+    Qcow2CreateOptions format{.size_bytes = kContractBytes};
     if (has_base) {
       format.backing_name = "base";
       format.backing_format = "raw";
@@ -137,23 +137,23 @@ TEST_P(DiskContract, ConcurrentRequestsMatchTheModelAlsoAfterReopening) {
   });
   engine_->run();
   ASSERT_EQ(finished_, kStripes);
-  ASSERT_TRUE(engine_->run_until_done(verify(0, kDiskBytes)));
+  ASSERT_TRUE(engine_->run_until_done(verify(0, kContractBytes)));
   ASSERT_TRUE(engine_->run_until_done(disk_->close()));
   if (options_.transient) return;
   disk_.reset();
   disk_ = engine_->run_until_done(open_disk(*engine_, options_)).value();
-  ASSERT_TRUE(engine_->run_until_done(verify(0, kDiskBytes)));
+  ASSERT_TRUE(engine_->run_until_done(verify(0, kContractBytes)));
 }
 
 TEST_P(DiskContract, EmptyRequestsSucceed) {
   const std::span<const iovec> nothing;
-  EXPECT_TRUE(engine_->run_until_done(disk_->read(kDiskBytes, nothing)));
+  EXPECT_TRUE(engine_->run_until_done(disk_->read(kContractBytes, nothing)));
   EXPECT_TRUE(engine_->run_until_done(disk_->write(0, nothing)));
   EXPECT_TRUE(engine_->run_until_done(disk_->write_zeroes(0, 0, true)));
-  EXPECT_TRUE(engine_->run_until_done(disk_->discard(kDiskBytes, 0)));
+  EXPECT_TRUE(engine_->run_until_done(disk_->discard(kContractBytes, 0)));
 }
 
-std::vector<Variant> all_variants() {
+std::vector<Variant> contract_variants() {
   std::vector<Variant> variants;
   for (const Image image : {Image::kRaw, Image::kQcow2, Image::kOverlay, Image::kTransient})
     for (const IoEngineKind engine : {IoEngineKind::kUring, IoEngineKind::kThreads})
@@ -162,14 +162,15 @@ std::vector<Variant> all_variants() {
   return variants;
 }
 
-std::string name_of(const ::testing::TestParamInfo<Variant>& test) {
+std::string contract_name(const ::testing::TestParamInfo<Variant>& test) {
   constexpr const char* kImages[] = {"raw", "qcow2", "overlay", "transient"};
   return std::string(kImages[static_cast<size_t>(test.param.image)]) +
          (test.param.engine == IoEngineKind::kUring ? "_uring" : "_threads") +
          (test.param.cache == CacheMode::kNone ? "_direct" : "_cached");
 }
 
-INSTANTIATE_TEST_SUITE_P(Variants, DiskContract, ::testing::ValuesIn(all_variants()), name_of);
+INSTANTIATE_TEST_SUITE_P(Variants, DiskContract, ::testing::ValuesIn(contract_variants()),
+                         contract_name);
 
 }  // namespace
 }  // namespace hull::blockcore

@@ -11,8 +11,10 @@
 #include <cstdlib>
 #include <string>
 
+#include "base/check.h"
+#include "base/check.h"
 #include "base/unique_fd.h"
-#include "tests/support/temporary_file.h"
+#include "tests/support/temporary_directory.h"
 
 extern char** environ;
 
@@ -39,7 +41,7 @@ class ImageLockTest : public ::testing::Test {
   }
 
   testing::TemporaryDirectory directory_;
-  const std::string path_ = directory_.file("image");
+  const std::string path_ = directory_ / "image";
 };
 
 TEST_F(ImageLockTest, ReadersShare) {

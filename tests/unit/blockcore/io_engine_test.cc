@@ -20,7 +20,7 @@
 #include "base/event_fd.h"
 #include "base/unique_fd.h"
 #include "tests/support/socket_pair.h"
-#include "tests/support/temporary_file.h"
+#include "tests/support/temporary_directory.h"
 
 namespace hull::blockcore {
 namespace {
@@ -33,7 +33,7 @@ class IoEngineTest : public ::testing::TestWithParam<IoEngineKind> {
       GTEST_SKIP() << created.error().message();
     ASSERT_TRUE(created) << created.error().message();
     engine_ = *std::move(created);
-    auto opened = open_file(directory_.file("data"), O_RDWR | O_CREAT);
+    auto opened = open_file(directory_ / "data", O_RDWR | O_CREAT);
     ASSERT_TRUE(opened);
     file_ = *std::move(opened);
   }
@@ -101,7 +101,7 @@ TEST_P(IoEngineTest, FallocateExtendsTheFile) {
 }
 
 TEST_P(IoEngineTest, CopyRangeCopiesOrIsRefused) {
-  const UniqueFd source = open_file(directory_.file("source"), O_RDWR | O_CREAT).value();
+  const UniqueFd source = open_file(directory_ / "source", O_RDWR | O_CREAT).value();
   ASSERT_TRUE(write_all(source.get(), std::as_bytes(std::span("hull"))));
   auto run = [&]() -> Task<int64_t> {
     co_return co_await engine_->copy_range(source.get(), 1, file_.get(), 4096, 100);

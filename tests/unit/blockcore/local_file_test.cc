@@ -11,7 +11,7 @@
 
 #include "tests/support/faulty_engine.h"
 #include "tests/support/memory_file.h"
-#include "tests/support/temporary_file.h"
+#include "tests/support/temporary_directory.h"
 
 namespace hull::blockcore {
 namespace {
@@ -74,7 +74,7 @@ class LocalFileTest : public ::testing::TestWithParam<Variant> {
   }
 
   testing::TemporaryDirectory directory_;
-  const std::string path_ = directory_.file("image");
+  const std::string path_ = directory_ / "image";
   std::unique_ptr<IoEngine> engine_;
   std::unique_ptr<LocalFile> file_;
 };
@@ -239,7 +239,7 @@ class LocalFileFaults : public ::testing::Test {
     file_ = *std::move(opened);
   }
   testing::TemporaryDirectory directory_;
-  const std::string path_ = directory_.file("image");
+  const std::string path_ = directory_ / "image";
   std::unique_ptr<testing::FaultyEngine> engine_ = testing::FaultyEngine::create();
   std::unique_ptr<LocalFile> file_;
 };
@@ -305,8 +305,8 @@ TEST_F(LocalFileFaults, FallocateErrorIsReported) {
 class LocalFileCopy : public LocalFileFaults {
  protected:
   void SetUp() override {
-    create_file(directory_.file("source"), source_bytes_);
-    source_ = LocalFile::open(*engine_, directory_.file("source"), {.read_only = true}).value();
+    create_file(directory_ / "source", source_bytes_);
+    source_ = LocalFile::open(*engine_, directory_ / "source", {.read_only = true}).value();
     create_file(path_, {1, 2, 3});
     file_ = LocalFile::open(*engine_, path_, {}).value();
   }
@@ -379,14 +379,14 @@ TEST_F(LocalFileFaults, ReadOnlyFileRefusesWrites) {
 }
 
 TEST_F(LocalFileFaults, OnlyRegularFilesAndBlockDevicesAreOpened) {
-  const std::string fifo = directory_.file("fifo");
+  const std::string fifo = directory_ / "fifo";
   ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
-  for (const std::string& path : {fifo, directory_.file(""), std::string("/dev/null")}) {
+  for (const std::string& path : {fifo, directory_.path(), std::string("/dev/null")}) {
     const auto opened = LocalFile::open(*engine_, path, {.read_only = true});
     ASSERT_FALSE(opened) << path;
     EXPECT_EQ(opened.error().kind(), ErrorKind::kInvalidConfig) << path;
   }
-  EXPECT_FALSE(LocalFile::open(*engine_, directory_.file("absent"), {}));
+  EXPECT_FALSE(LocalFile::open(*engine_, directory_ / "absent", {}));
 }
 
 TEST_F(LocalFileFaults, CreateRefusesAnExistingFile) {

@@ -15,7 +15,7 @@
 #include "blockcore/io_thread.h"
 #include "blockcore/local_file.h"
 #include "blockcore/qcow2/create.h"
-#include "tests/support/temporary_file.h"
+#include "tests/support/temporary_directory.h"
 
 namespace hull::blockcore {
 namespace {
@@ -47,7 +47,7 @@ class OpenDiskTest : public ::testing::Test {
   }
 
   testing::TemporaryDirectory directory_;
-  const std::string path_ = directory_.file("disk.raw");
+  const std::string path_ = directory_ / "disk.raw";
   std::unique_ptr<IoEngine> engine_ = IoEngine::create().value();
 };
 
@@ -142,13 +142,13 @@ class OpenChainTest : public OpenDiskTest {
  protected:
   // A raw file of 1 MiB that begins with `start`.
   std::string base(const std::string& start) {
-    const std::string path = directory_.file("base.raw");
+    const std::string path = directory_ / "base.raw";
     create_image(path, 1 << 20, start);
     return path;
   }
   std::string overlay(const std::string& name, const std::string& backing_name,
                       const std::string& backing_format) {
-    const std::string path = directory_.file(name);
+    const std::string path = directory_ / name;
     const auto file = LocalFile::open(*engine_, path, {.create = true}).value();
     Qcow2CreateOptions options{.size_bytes = 1 << 20};
     options.backing_name = backing_name;
@@ -214,7 +214,7 @@ TEST_F(OpenChainTest, TooManyLevelsAreRefused) {
     overlay(name, below, i == 1 ? "raw" : "qcow2");
     below = name;
   }
-  EXPECT_TRUE(open({.path = directory_.file(below), .format = DiskFormat::kQcow2}));
+  EXPECT_TRUE(open({.path = directory_ / below, .format = DiskFormat::kQcow2}));
   const std::string top = overlay("top", below, "qcow2");
   EXPECT_EQ(error_of({.path = top, .format = DiskFormat::kQcow2}), ErrorKind::kInvalidConfig);
 }
@@ -232,7 +232,7 @@ TEST_F(OpenChainTest, OverlaysOfOneBaseRunSideBySide) {
   const auto two = open({.path = second, .format = DiskFormat::kQcow2});
   EXPECT_TRUE(one);
   EXPECT_TRUE(two);
-  EXPECT_EQ(error_of({.path = directory_.file("base.raw")}), ErrorKind::kBusy);
+  EXPECT_EQ(error_of({.path = directory_ / "base.raw"}), ErrorKind::kBusy);
 }
 
 TEST_F(OpenChainTest, TransientWritesLeaveImageAndDirectoryAsTheyWere) {
@@ -251,7 +251,7 @@ TEST_F(OpenChainTest, TransientWritesLeaveImageAndDirectoryAsTheyWere) {
   }
   const auto again = open({.path = raw}).value();
   EXPECT_EQ(read(*again, 4096, 9000), std::vector<uint8_t>(9000));
-  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(directory_.file("")), {}), 1);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(directory_.path()), {}), 1);
 }
 
 TEST_F(OpenChainTest, QcowImageIsNotSharedForWriting) {
@@ -262,12 +262,12 @@ TEST_F(OpenChainTest, QcowImageIsNotSharedForWriting) {
 
 TEST(EphemeralFile, LeavesNothingInTheDirectory) {
   const testing::TemporaryDirectory directory;
-  const UniqueFd fd = create_ephemeral_file(directory.file("")).value();
+  const UniqueFd fd = create_ephemeral_file(directory.path()).value();
   struct stat facts;
   ASSERT_EQ(::fstat(fd.get(), &facts), 0);
   EXPECT_EQ(facts.st_nlink, 0U);
   EXPECT_EQ(facts.st_mode & 0777, 0600U);
-  EXPECT_TRUE(std::filesystem::is_empty(directory.file("")));
+  EXPECT_TRUE(std::filesystem::is_empty(directory.path()));
 }
 
 TEST(IoThread, RunsWhatIsPostedAndStopsTwice) {
@@ -293,7 +293,7 @@ TEST(IoThread, RunsWhatIsPostedAndStopsTwice) {
 TEST(IoThread, DiskOpenedBeforeStartIsUsedOnTheThread) {
   for (const IoEngineKind kind : {IoEngineKind::kAutomatic, IoEngineKind::kThreads}) {
     const testing::TemporaryDirectory directory;
-    const std::string path = directory.file("disk");
+    const std::string path = directory / "disk";
     const UniqueFd fd = open_file(path, O_RDWR | O_CREAT).value();
     ASSERT_EQ(::ftruncate(fd.get(), 1 << 20), 0);
     const auto io = IoThread::create(kind).value();

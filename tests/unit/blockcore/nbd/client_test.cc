@@ -23,7 +23,7 @@ class NbdDiskTest : public testing::NbdServerTest {
   }
   void listen() {
     start();
-    listener_.emplace(UnixListener::create(directory_.file("socket")).value());
+    listener_.emplace(UnixListener::create(directory_ / "socket").value());
     std::promise<void> listening;
     io_->post([&] {
       EXPECT_TRUE(server_->listen(listener_->take_socket()));
@@ -32,7 +32,7 @@ class NbdDiskTest : public testing::NbdServerTest {
     listening.get_future().wait();
   }
   std::string url(const std::string& name = "") const {
-    return "nbd+unix:///" + name + "?socket=" + directory_.file("socket");
+    return "nbd+unix:///" + name + "?socket=" + directory_ / "socket";
   }
   Result<std::unique_ptr<Disk>> open(OpenOptions options) {
     if (server_ == nullptr) listen();

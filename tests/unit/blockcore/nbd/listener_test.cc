@@ -7,7 +7,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "tests/support/temporary_file.h"
+#include "tests/support/temporary_directory.h"
 
 namespace hull::blockcore::nbd {
 namespace {
@@ -21,7 +21,7 @@ class NbdListener : public ::testing::Test {
   }
 
   testing::TemporaryDirectory directory_;
-  const std::string path_ = directory_.file("socket");
+  const std::string path_ = directory_ / "socket";
 };
 
 TEST_F(NbdListener, SocketIsForItsOwnerAloneAndGoesInTheEnd) {
@@ -65,11 +65,11 @@ TEST_F(NbdListener, OtherFilesAreLeftAlone) {
   std::ofstream(path_) << "precious";
   EXPECT_FALSE(UnixListener::create(path_));
   EXPECT_EQ(std::filesystem::file_size(path_), 8U);
-  const std::string link = directory_.file("link");
-  std::filesystem::create_symlink(directory_.file("elsewhere"), link);
+  const std::string link = directory_ / "link";
+  std::filesystem::create_symlink(directory_ / "elsewhere", link);
   EXPECT_FALSE(UnixListener::create(link));
   EXPECT_TRUE(std::filesystem::is_symlink(link));
-  EXPECT_FALSE(std::filesystem::exists(directory_.file("elsewhere")));
+  EXPECT_FALSE(std::filesystem::exists(directory_ / "elsewhere"));
 }
 
 TEST_F(NbdListener, SocketOfSomebodyElseIsNotRemoved) {
