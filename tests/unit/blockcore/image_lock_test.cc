@@ -12,7 +12,6 @@
 #include <string>
 
 #include "base/check.h"
-#include "base/check.h"
 #include "base/unique_fd.h"
 #include "tests/support/temporary_directory.h"
 
