@@ -90,12 +90,20 @@ class Qcow2Disk final : public Disk {
   // the same image every time.
   Task<Result<void>> write_compressed(std::span<const qcow2::CompressedCluster> clusters);
 
+  // For streaming (image/stream.h), while requests are in flight, which wait meanwhile. The range,
+  // as far as the disk goes, is in the image's own clusters afterwards, or reads as zeros.
+  Task<Result<void>> pull(uint64_t offset, uint64_t length);
+  // Nothing is read from the backing disk any more: it is closed, and the header, durably, names
+  // none. kUnsupported if the image has internal snapshots.
+  Task<Result<void>> forget_backing();
+
  private:
   Qcow2Disk(std::unique_ptr<qcow2::Parts> parts, bool read_only);
   bool may_begin(uint64_t offset, uint64_t length, bool changes) const;
   Task<Result<void>> wait_to_begin(uint64_t offset, uint64_t length, bool changes);
   Task<Result<void>> prepare_change();
   Task<Result<void>> start_changing();
+  Task<Result<void>> pull_extent(uint64_t offset, uint64_t length);
   bool needs_preparation() const;
 
   const std::unique_ptr<qcow2::Parts> parts_;

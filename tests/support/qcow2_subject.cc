@@ -6,6 +6,7 @@
 #include "blockcore/image/amend.h"
 #include "blockcore/image/commit.h"
 #include "blockcore/image/rebase.h"
+#include "blockcore/image/stream.h"
 #include "blockcore/qcow2/check.h"
 #include "blockcore/qcow2/resize.h"
 #include "blockcore/qcow2/snapshots.h"
@@ -216,6 +217,7 @@ struct Qcow2Subject::Beside {
 std::string Qcow2Subject::trace_beside(const std::string& name, unsigned count, unsigned depth) {
   failed_ = false;
   wanted_ = state_;
+  if (name == "stream") return stream_beside(count, depth);
   if (name == "delete_snapshot" && state_.snapshots.empty()) return "";
   const auto list = run(qcow2::list_snapshots(disk().parts()));
   if (!list) return done("list snapshots", std::unexpected(list.error()));
@@ -251,6 +253,33 @@ std::string Qcow2Subject::judge(Beside& beside) {
   if (!*beside.result) return done("a snapshot beside requests", *beside.result);
   state_.snapshots = wanted_.snapshots;
   return "";
+}
+
+std::string Qcow2Subject::stream_beside(unsigned count, unsigned depth) {
+  DiskTrace trace(disk(), state_.disk, queue_, random_);
+  if (failures_allowed_) trace.allow_failures();
+  if (geometry_.data_file == DataFile::kNone && !geometry_.encrypted)
+    trace.allow_compressed(disk());
+  const StreamOptions options{.step_bytes =
+                                  disk().header().geometry.cluster_bytes() * (1 + below(3))};
+  std::optional<Result<bool>> result;
+  const auto stream = [](Qcow2Disk& overlay, StreamOptions how,
+                         std::optional<Result<bool>>& end) -> Task<void> {
+    end.emplace(co_await stream_backing(overlay, std::move(how)));
+  };
+  std::string trouble =
+      trace.run(count, depth, [&] { start_detached(stream(disk(), options, result)); });
+  while (!queue_.empty()) queue_.resume(0);
+  wanted_.disk = state_.disk;
+  wanted_.loose = trace.take_touched();
+  touch(wanted_.loose);
+  failed_ = trace.failures() != 0;
+  if (!trouble.empty()) return trouble;
+  if (!result) return "streaming hangs";
+  const bool forgotten = disk().header().backing_name.empty();
+  if (forgotten) open_.memory[kBaseFile] = open_.memory[kOtherFile] = nullptr;  // closed
+  if (!*result) return done("streaming", std::unexpected(result->error()));
+  return forgotten ? "" : "the header names a backing file";
 }
 
 std::string Qcow2Subject::verify() {

@@ -68,7 +68,8 @@ class Qcow2Subject {
   // `count` operations of a guest, `depth` of them in flight. Everything below returns what is
   // wrong, "" if nothing is.
   std::string trace(unsigned count, unsigned depth);
-  // The same while a snapshot is made or deleted, in small steps.
+  // The same while a snapshot is made or deleted, or the backing file streamed ("stream"), in small
+  // steps.
   std::string trace_beside(const std::string& name, unsigned count, unsigned depth);
   // One operation on the image as a whole, by its name; names() lists those that the geometry has.
   // What cannot be done now (no snapshot to delete, say) does nothing.
@@ -107,6 +108,7 @@ class Qcow2Subject {
 
   struct Beside;
   std::string judge(Beside& beside);
+  std::string stream_beside(unsigned count, unsigned depth);
   std::string create_snapshot();
   std::string apply_snapshot();
   std::string delete_snapshot();

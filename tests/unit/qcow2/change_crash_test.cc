@@ -17,6 +17,8 @@ using testing::Qcow2Subject;
 using testing::SubjectFiles;
 using testing::SubjectGeometry;
 using testing::SubjectState;
+using Backing = SubjectGeometry::Backing;
+using DataFile = SubjectGeometry::DataFile;
 
 unsigned rounds(unsigned count) {
   const char* const value = std::getenv("HULL_LONG_TESTS");
@@ -31,6 +33,7 @@ class Qcow2Change : public ::testing::TestWithParam<SubjectGeometry> {
   std::string crash(const FaultPlan& plan, const SubjectFiles& start, const SubjectState& before,
                     const SubjectState& after);
   void fail_everywhere(unsigned seed, const std::string& name);
+  void fail_beside(const std::string& name);
   std::mt19937 random_{1};
 };
 
@@ -100,38 +103,62 @@ TEST_P(Qcow2Change, CrashBesideRequestsLeavesTheOldOrTheNew) {
   }
 }
 
-TEST_P(Qcow2Change, FailureBesideRequestsLeavesTheOldOrTheNewAndGoesOn) {
-  if (GetParam().data_file != SubjectGeometry::DataFile::kNone) return;
+TEST_P(Qcow2Change, CrashWhileStreamingChangesNothing) {
+  if (GetParam().backing == Backing::kNone) return;
+  for (unsigned seed = 1; seed <= rounds(GetParam().encrypted ? 1 : 2); ++seed) {
+    SCOPED_TRACE(seed);
+    random_.seed(seed);
+    FaultPlan plan;
+    Qcow2Subject subject(GetParam(), random_, &plan);
+    ASSERT_EQ(subject.trace(6, 4), "");
+    ASSERT_EQ(subject.flush(), "");
+    const SubjectFiles start = subject.current_files();
+    const SubjectState before = subject.state();
+    plan.log.clear();
+    ASSERT_EQ(subject.trace_beside("stream", 16, 5), "");
+    ASSERT_EQ(crash(plan, start, before, subject.wanted()), "");
+  }
+}
+
+// A request or the operation beside it fails, all of them in turn. Later ones work.
+void Qcow2Change::fail_beside(const std::string& name) {
   const unsigned step = GetParam().encrypted ? 30 : 1;
-  for (const std::string name : {"create_snapshot", "delete_snapshot"}) {
-    for (const bool read : {false, true}) {
-      bool hit = true;
-      for (unsigned fail_at = 1; hit; fail_at += step + fail_at / 8) {
-        SCOPED_TRACE(fmt::format("{}: {} {}", name, read ? "read" : "change", fail_at));
-        random_.seed(3);
-        FaultPlan plan;
-        Qcow2Subject subject(GetParam(), random_, &plan);
-        ASSERT_EQ(subject.trace(8, 4), "");
+  for (const bool read : {false, true}) {
+    bool hit = true;
+    for (unsigned fail_at = 1; hit; fail_at += step + fail_at / 8) {
+      SCOPED_TRACE(fmt::format("{}: {} {}", name, read ? "read" : "change", fail_at));
+      random_.seed(3);
+      FaultPlan plan;
+      Qcow2Subject subject(GetParam(), random_, &plan);
+      ASSERT_EQ(subject.trace(8, 4), "");
+      if (name != "stream") {
         ASSERT_EQ(subject.change("create_snapshot"), "");
-        ASSERT_EQ(subject.trace(8, 4), "");
-        ASSERT_EQ(subject.flush(), "");
-        const SubjectState before = subject.state();
-        (read ? plan.fail_read_at : plan.fail_at) = fail_at;
-        plan.error = fail_at % 2 == 0 ? ENOSPC : EIO;
-        subject.allow_failures();
-        ASSERT_EQ(subject.trace_beside(name, 16, 5), "");
-        hit = plan.fail_at + plan.fail_read_at == 0;
-        plan.fail_at = plan.fail_read_at = 0;
-        ASSERT_EQ(subject.verify(), "");
-        ASSERT_EQ(judge_survivor(GetParam(), subject.current_files(), before, subject.wanted()),
-                  "");
-        // The fault is gone.
-        ASSERT_EQ(subject.trace(8, 4), "");
-        ASSERT_FALSE(subject.failed());
-        ASSERT_EQ(subject.verify(), "");
       }
+      ASSERT_EQ(subject.trace(8, 4), "");
+      ASSERT_EQ(subject.flush(), "");
+      const SubjectState before = subject.state();
+      (read ? plan.fail_read_at : plan.fail_at) = fail_at;
+      plan.error = fail_at % 2 == 0 ? ENOSPC : EIO;
+      subject.allow_failures();
+      ASSERT_EQ(subject.trace_beside(name, 16, 5), "");
+      hit = plan.fail_at + plan.fail_read_at == 0;
+      plan.fail_at = plan.fail_read_at = 0;
+      ASSERT_EQ(subject.verify(), "");
+      ASSERT_EQ(judge_survivor(GetParam(), subject.current_files(), before, subject.wanted()), "");
+      // The fault is gone.
+      ASSERT_EQ(subject.trace(8, 4), "");
+      ASSERT_FALSE(subject.failed());
+      ASSERT_EQ(subject.verify(), "");
     }
   }
+}
+
+TEST_P(Qcow2Change, FailureBesideRequestsLeavesTheOldOrTheNewAndGoesOn) {
+  if (GetParam().data_file == SubjectGeometry::DataFile::kNone) {
+    fail_beside("create_snapshot");
+    fail_beside("delete_snapshot");
+  }
+  if (GetParam().backing != Backing::kNone) fail_beside("stream");
 }
 
 // Something that the change can work on.
@@ -191,9 +218,6 @@ TEST_P(Qcow2Change, FailureLeavesTheOldOrTheNew) {
     }
   }
 }
-
-using Backing = SubjectGeometry::Backing;
-using DataFile = SubjectGeometry::DataFile;
 
 INSTANTIATE_TEST_SUITE_P(
     Geometries, Qcow2Change,

@@ -79,6 +79,28 @@ TEST_P(Qcow2Model, SnapshotsBesideRequestsMatchModel) {
   }
 }
 
+TEST_P(Qcow2Model, StreamingBesideRequestsMatchesModel) {
+  if (GetParam().backing == SubjectGeometry::Backing::kNone) return;
+  const unsigned count = std::max(1U, (GetParam().encrypted ? 2 : 12) / testing::kSanitizerFactor);
+  for (unsigned seed = 1; seed <= count * long_factor(); ++seed) {
+    SCOPED_TRACE(seed);
+    std::mt19937 random(seed);
+    Qcow2Subject subject(GetParam(), random);
+    ASSERT_EQ(subject.trace(10, 4), "");
+    ASSERT_EQ(subject.trace_beside("stream", 40, 1 + seed % 6), "");
+    ASSERT_EQ(subject.verify(), "");
+    ASSERT_EQ(subject.trace(10, 4), "");
+    ASSERT_EQ(subject.verify(), "");
+    // Without its base.
+    ASSERT_EQ(subject.reopen(), "");
+    ASSERT_EQ(subject.verify(), "");
+    ASSERT_EQ(subject.close(), "");
+    if (seed % 50 == 1) {
+      ASSERT_EQ(subject.ask_qemu(), "");
+    }
+  }
+}
+
 using Backing = SubjectGeometry::Backing;
 using DataFile = SubjectGeometry::DataFile;
 
