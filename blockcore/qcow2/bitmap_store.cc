@@ -79,7 +79,8 @@ Task<Result<std::vector<HostRun>>> collect_unused(Parts& parts,
   co_return runs;
 }
 
-Task<Result<void>> save_now(Parts& parts, MetadataEdit& edit, std::vector<StoredBitmap>& bitmaps) {
+Task<Result<void>> save_now(Parts& parts, MetadataEdit& edit, std::vector<StoredBitmap>& bitmaps,
+                            std::optional<uint64_t> disk_bytes) {
   CO_TRY_VOID(co_await edit.begin());
   Header changed = *parts.image.header;
   std::vector<Bitmap> entries;
@@ -93,6 +94,7 @@ Task<Result<void>> save_now(Parts& parts, MetadataEdit& edit, std::vector<Stored
   // Growing the refcount table has changed the header meanwhile, maybe.
   changed = *parts.image.header;
   set_bitmaps(changed, offset, bytes, entries.size());
+  changed.size_bytes = disk_bytes.value_or(changed.size_bytes);
   co_return co_await edit.publish(std::move(changed), false);
 }
 
@@ -149,10 +151,30 @@ Task<Result<BitmapBits>> load_bits(File& file, const Header& header, const Bitma
   co_return bits;
 }
 
-Task<Result<void>> save_bitmaps(Parts& parts, std::vector<StoredBitmap> bitmaps) {
+Task<Result<std::vector<StoredBitmap>>> load_resized(const Image& image, uint64_t disk_bytes) {
+  CO_TRY(BitmapDirectory directory, co_await read_bitmap_directory(*image.file, *image.header));
+  std::vector<StoredBitmap> all;
+  uint64_t total = 0;
+  for (Bitmap& bitmap : directory.bitmaps) {
+    const uint64_t bytes = bitmap_bytes(disk_bytes, bitmap.granularity_bits);
+    total += std::max(bytes, bitmap_bytes(image.size_bytes(), bitmap.granularity_bits));
+    if (bytes > kMaxBitsBytes || total > kMaxBitsBytes)
+      co_return fail(ErrorKind::kOutOfRange, "the bitmaps have more than {} bytes, too many",
+                     kMaxBitsBytes);
+    CO_TRY(BitmapBits bits, co_await load_bits(*image.file, *image.header, bitmap));
+    bits.resize(bytes);
+    const uint64_t count = ((disk_bytes - 1) >> bitmap.granularity_bits) + 1;
+    if (disk_bytes != 0 && count % 8 != 0) bits.back() &= std::byte{0xff} >> (8 - count % 8);
+    all.push_back({std::move(bitmap), std::move(bits)});
+  }
+  co_return std::move(all);
+}
+
+Task<Result<void>> save_bitmaps(Parts& parts, std::vector<StoredBitmap> bitmaps,
+                                std::optional<uint64_t> disk_bytes) {
   CO_TRY(std::vector<HostRun> unused, co_await collect_unused(parts, bitmaps));
   MetadataEdit edit(parts);
-  auto saved = co_await save_now(parts, edit, bitmaps);
+  auto saved = co_await save_now(parts, edit, bitmaps, disk_bytes);
   if (saved) saved = co_await parts.image.guard.read_places();
   if (!saved) unused = edit.take_added();
   (void)co_await parts.image.refcounts.release(std::move(unused), true);

@@ -31,7 +31,12 @@ struct StoredBitmap {
 
 // Makes these the bitmaps of the image; the clusters of others are released (those of bitmaps that
 // were not valid any more are leaked). Until the header is written, with one write, the old ones
-// are valid. Other operations may be reading, none writing.
-Task<Result<void>> save_bitmaps(Parts& parts, std::vector<StoredBitmap> bitmaps);
+// are valid; that write also gives the disk its new size, if it is to have one. Other operations
+// may be reading, none writing.
+Task<Result<void>> save_bitmaps(Parts& parts, std::vector<StoredBitmap> bitmaps,
+                                std::optional<uint64_t> disk_bytes = std::nullopt);
+// All that the image has, as they will be when the disk has another size: bits for what is new are
+// clear. kCorrupt if one is in use, kOutOfRange if together they have more than 256 MiB.
+Task<Result<std::vector<StoredBitmap>>> load_resized(const Image& image, uint64_t disk_bytes);
 
 }  // namespace hull::blockcore::qcow2

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/checked.h"
+#include "blockcore/qcow2/bitmap_store.h"
 #include "blockcore/qcow2/trim.h"
 
 namespace hull::blockcore::qcow2 {
@@ -16,8 +17,6 @@ alignas(4096) constinit std::array<std::byte, size_t{64} << 10> zeros{};
 Result<void> check_resizable(const Header& header) {
   if (header.snapshot_count != 0 && header.version < 3)
     return fail(ErrorKind::kUnsupported, "Can't resize a v2 image which has snapshots");
-  if ((header.autoclear & kAutoclearBitmaps) != 0)
-    return fail(ErrorKind::kUnsupported, "Can't resize an image which has persistent bitmaps");
   return {};
 }
 
@@ -161,7 +160,16 @@ Task<Result<void>> preallocate(Parts& parts, uint64_t old_size, uint64_t new_siz
   co_return {};
 }
 
-Task<Result<void>> grow(Parts& parts, ResizeOptions options) {
+// One write of the header, in which the bitmaps change with the disk that they describe.
+Task<Result<void>> publish_size(Parts& parts, uint64_t size_bytes,
+                                std::vector<StoredBitmap> bitmaps) {
+  const Header& header = *parts.image.header;
+  if (!bitmaps.empty()) co_return co_await save_bitmaps(parts, std::move(bitmaps), size_bytes);
+  co_return co_await parts.image.header.set_mapping(*parts.image.file, size_bytes, header.l1_offset,
+                                                    header.l1_entries);
+}
+
+Task<Result<void>> grow(Parts& parts, ResizeOptions options, std::vector<StoredBitmap> bitmaps) {
   Image& image = parts.image;
   const uint64_t old_size = image.size_bytes();
   const uint64_t entries = image.geometry.l1_entries_for(options.size_bytes);
@@ -186,16 +194,14 @@ Task<Result<void>> grow(Parts& parts, ResizeOptions options) {
   if (preallocates)
     CO_TRY_VOID(co_await preallocate(parts, old_size, options.size_bytes, options.preallocation));
   CO_TRY_VOID(co_await parts.committer.commit_all());
-  CO_TRY_VOID(co_await image.header.set_mapping(*image.file, options.size_bytes,
-                                                image.header->l1_offset, image.header->l1_entries));
+  CO_TRY_VOID(co_await publish_size(parts, options.size_bytes, std::move(bitmaps)));
   co_return co_await fit_data_file(image);
 }
 
-Task<Result<void>> shrink(Parts& parts, uint64_t size_bytes) {
+Task<Result<void>> shrink(Parts& parts, uint64_t size_bytes, std::vector<StoredBitmap> bitmaps) {
   Image& image = parts.image;
   CO_TRY_VOID(co_await forget_clusters(parts, image.geometry.clusters_for(size_bytes)));
-  CO_TRY_VOID(co_await image.header.set_mapping(*image.file, size_bytes, image.header->l1_offset,
-                                                image.header->l1_entries));
+  CO_TRY_VOID(co_await publish_size(parts, size_bytes, std::move(bitmaps)));
   CO_TRY_VOID(co_await image.map.reload(image.geometry.l1_entries_for(size_bytes)));
   CO_TRY_VOID(co_await cut_tail(parts));
   co_return co_await fit_data_file(image);
@@ -239,10 +245,13 @@ Task<Result<void>> resize(Parts& parts, ResizeOptions options) {
                    "read as noise");
   if (options.size_bytes > kMaxGuestBytes)
     co_return fail(ErrorKind::kOutOfRange, "the new size is more than qcow2 can map");
-  if (options.size_bytes > parts.image.size_bytes()) co_return co_await grow(parts, options);
-  if (options.size_bytes < parts.image.size_bytes())
-    co_return co_await shrink(parts, options.size_bytes);
-  co_return {};
+  const uint64_t now = parts.image.size_bytes();
+  if (options.size_bytes == now) co_return {};
+  auto bitmaps = (co_await load_resized(parts.image, options.size_bytes))
+                     .with_context("Can't resize an image with these persistent bitmaps");
+  if (!bitmaps) co_return std::unexpected(std::move(bitmaps).error());
+  if (options.size_bytes > now) co_return co_await grow(parts, options, *std::move(bitmaps));
+  co_return co_await shrink(parts, options.size_bytes, *std::move(bitmaps));
 }
 
 }  // namespace hull::blockcore::qcow2

@@ -395,12 +395,16 @@ std::string Qcow2Subject::resize() {
   qcow2::ResizeOptions options{.size_bytes = size};
   if (size > state_.disk.size() && !geometry_.encrypted && below(3) == 0)
     options.preallocation = static_cast<Preallocation>(below(4));
+  // Whose bitmaps are not in use.
+  if (std::string trouble = state_.bitmaps.empty() ? "" : reopen(); !trouble.empty() || failed_)
+    return trouble;
   const auto resized = run(qcow2::resize(disk().parts(), options));
-  const bool refused =
-      !state_.bitmaps.empty() || (!state_.snapshots.empty() && disk().header().version < 3);
+  const bool refused = !state_.snapshots.empty() && disk().header().version < 3;
   if (refused) return resized ? "an image was resized that cannot be" : "";
   if (!resized) return done("resize", resized);
   state_.disk.resize(size);
+  for (auto& [name, bitmap] : state_.bitmaps)
+    bitmap.bits.resize(((size - 1) >> bitmap.granularity_bits) + 1);
   return "";
 }
 

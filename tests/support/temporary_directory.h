@@ -1,19 +1,20 @@
 // A directory of a test's own, removed with everything in it.
 #pragma once
 
-#include <gtest/gtest.h>
 #include <stdlib.h>
 
 #include <filesystem>
 #include <string>
+
+#include "base/check.h"
 
 namespace hull::testing {
 
 class TemporaryDirectory {
  public:
   TemporaryDirectory() {
-    std::string pattern = ::testing::TempDir() + "hull-test-XXXXXX";
-    EXPECT_NE(::mkdtemp(pattern.data()), nullptr);
+    std::string pattern = std::filesystem::temp_directory_path() / "hull-test-XXXXXX";
+    CHECK(::mkdtemp(pattern.data()) != nullptr);
     path_ = pattern;
   }
   TemporaryDirectory(const TemporaryDirectory&) = delete;
