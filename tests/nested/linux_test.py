@@ -3,6 +3,7 @@
 Runs where /dev/kvm can carry a stock kernel (tests/nested/run). $HULL_LINUX_GUEST is what tools/dev/linux-guest made.
 """
 
+import faulthandler
 import functools
 import hashlib
 import http.server
@@ -38,6 +39,9 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 class LinuxTest(HullTest):
     def setUp(self):
         super().setUp()
+        # Every wait below has a limit; a test that exceeds them all says where it is, and ends the run.
+        faulthandler.dump_traceback_later(450, exit=True)
+        self.addCleanup(faulthandler.cancel_dump_traceback_later)
         self.base = Disk(GUEST / "root.qcow2", "qcow2")
         self.base_before = sha256(self.base.path)
         self.disk = self.qcow2("overlay.qcow2", 256 * MIB, backing=self.base, discard="unmap")
