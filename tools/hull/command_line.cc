@@ -31,13 +31,7 @@ CommandOption CommandLine::add_option(const char* names, std::vector<std::string
   if (!option->get_positional()) option->allow_extra_args(false);
   return CommandOption(option);
 }
-CommandOption CommandLine::add_option(const char* names, uint16_t& value, const char* help) {
-  return CommandOption(app_->add_option(names, value, help));
-}
 CommandOption CommandLine::add_option(const char* names, uint32_t& value, const char* help) {
-  return CommandOption(app_->add_option(names, value, help));
-}
-CommandOption CommandLine::add_option(const char* names, uint64_t& value, const char* help) {
   return CommandOption(app_->add_option(names, value, help));
 }
 CommandOption CommandLine::add_option(const char* names, std::optional<std::string>& value,
@@ -49,10 +43,6 @@ CommandOption CommandLine::add_option(const char* names, std::optional<uint16_t>
   return CommandOption(app_->add_option(names, value, help));
 }
 CommandOption CommandLine::add_option(const char* names, std::optional<uint32_t>& value,
-                                      const char* help) {
-  return CommandOption(app_->add_option(names, value, help));
-}
-CommandOption CommandLine::add_option(const char* names, std::optional<uint64_t>& value,
                                       const char* help) {
   return CommandOption(app_->add_option(names, value, help));
 }

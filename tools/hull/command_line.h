@@ -47,13 +47,10 @@ class CommandLine {
   // option is given, or all words that stand by themselves.
   CommandOption add_option(const char* names, std::string& value, const char* help);
   CommandOption add_option(const char* names, std::vector<std::string>& values, const char* help);
-  CommandOption add_option(const char* names, uint16_t& value, const char* help);
   CommandOption add_option(const char* names, uint32_t& value, const char* help);
-  CommandOption add_option(const char* names, uint64_t& value, const char* help);
   CommandOption add_option(const char* names, std::optional<std::string>& value, const char* help);
   CommandOption add_option(const char* names, std::optional<uint16_t>& value, const char* help);
   CommandOption add_option(const char* names, std::optional<uint32_t>& value, const char* help);
-  CommandOption add_option(const char* names, std::optional<uint64_t>& value, const char* help);
   CommandOption add_flag(const char* names, bool& value, const char* help);
   // For in_order() alone: with an argument called `argument`, or without one.
   CommandOption add_action(const char* names, const char* help);

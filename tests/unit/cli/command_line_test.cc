@@ -52,7 +52,7 @@ TEST(CommandLine, MistakesAreNamed) {
     std::string file;
     std::string kind;
     std::string once;
-    uint16_t number = 0;
+    std::optional<uint16_t> number;
     line.add_option("FILE", file, "").required();
     line.add_option("--number", number, "");
     line.add_option("--kind", kind, "").one_of({"red", "green"});
