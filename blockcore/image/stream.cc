@@ -8,10 +8,7 @@ namespace hull::blockcore {
 
 Task<Result<bool>> stream_backing(Qcow2Disk& overlay, StreamOptions options) {
   CHECK(options.step_bytes != 0);
-  if (overlay.header().snapshot_count != 0)
-    co_return fail(ErrorKind::kUnsupported,
-                   "{}: has internal snapshots, which read from the backing file as well",
-                   overlay.file().path());
+  CO_TRY_VOID(overlay.check_forgettable_backing());
   // The disk may become smaller meanwhile.
   for (uint64_t offset = 0; offset < overlay.size_bytes(); offset += options.step_bytes) {
     if (options.may_go_on && !options.may_go_on()) co_return false;

@@ -33,15 +33,19 @@ Task<Result<void>> Qcow2Disk::pull(uint64_t offset, uint64_t length) {
   co_return {};
 }
 
+Result<void> Qcow2Disk::check_forgettable_backing() const {
+  if (header().snapshot_count == 0) return {};
+  return fail(ErrorKind::kUnsupported,
+              "{}: has internal snapshots, which read from the backing file as well",
+              file().path());
+}
+
 Task<Result<void>> Qcow2Disk::forget_backing() {
   CHECK(!read_only_);
   const AsyncMutex::Guard editing = co_await parts_->editing.lock();
   const qcow2::Gate::Closed closed = co_await parts_->image.gate.close();
   qcow2::Image& image = parts_->image;
-  if (image.header->snapshot_count != 0)
-    co_return fail(ErrorKind::kUnsupported,
-                   "{}: has internal snapshots, which read from the backing file as well",
-                   image.file->path());
+  CO_TRY_VOID(check_forgettable_backing());
   CO_TRY_VOID(co_await prepare_change());
   CO_TRY_VOID(co_await parts_->committer.commit());
   CO_TRY_VOID(co_await image.header.set_backing(*image.file, "", std::nullopt));

@@ -93,8 +93,10 @@ class Qcow2Disk final : public Disk {
   // For streaming (image/stream.h), while requests are in flight, which wait meanwhile. The range,
   // as far as the disk goes, is in the image's own clusters afterwards, or reads as zeros.
   Task<Result<void>> pull(uint64_t offset, uint64_t length);
+  // kUnsupported if the image has internal snapshots, which read from the backing file as well.
+  Result<void> check_forgettable_backing() const;
   // Nothing is read from the backing disk any more: it is closed, and the header, durably, names
-  // none. kUnsupported if the image has internal snapshots.
+  // none. Fails as check_forgettable_backing().
   Task<Result<void>> forget_backing();
 
  private:

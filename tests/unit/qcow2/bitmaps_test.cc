@@ -5,6 +5,7 @@
 #include "blockcore/qcow2/bitmap_store.h"
 #include "blockcore/qcow2/check.h"
 #include "blockcore/qcow2/compressor.h"
+#include "blockcore/qcow2/resize.h"
 #include "tests/support/faulty_file.h"
 #include "tests/support/qcow2_images.h"
 
@@ -104,6 +105,48 @@ TEST(Qcow2Bitmaps, CompressedWritesAreRecorded) {
   EXPECT_EQ(count_of(*opened.memory, bitmaps.at(0)), 16U);
   EXPECT_EQ(count_of(*opened.memory, bitmaps.at(1)), 0U);
   EXPECT_EQ(count_of(*opened.memory, bitmaps.at(2)), 1U);
+}
+
+TEST(Qcow2Bitmaps, ResizingTakesThemAlong) {
+  Bytes image;
+  {
+    const Opened opened = open_memory(image_with_bitmaps());
+    ASSERT_TRUE(write_disk(*opened.disk, 0, Bytes(4096)));
+    ASSERT_TRUE(write_disk(*opened.disk, kSize - 4096, Bytes(4096)));
+    ASSERT_TRUE(run_now(opened.disk->close()));
+    image = opened.memory->bytes();
+  }
+  for (const uint64_t size : {kSize - 512, kSize / 2 + 512, kSize}) {
+    const Opened opened = open_memory(image);
+    ASSERT_TRUE(run_now(resize(opened.disk->parts(), {.size_bytes = size}))) << size;
+    ASSERT_TRUE(run_now(opened.disk->close()));
+    image = opened.memory->bytes();
+    expect_sound(*opened.memory, false);
+    if (size == kSize - 512) {
+      EXPECT_EQ(count_of(*opened.memory, bitmaps_of(*opened.memory).at(0)), 2U);
+    }
+  }
+  MemoryFile file(image);
+  const std::vector<Bitmap> bitmaps = bitmaps_of(file);
+  ASSERT_EQ(bitmaps.size(), 3U);
+  // What was cut off is forgotten, and what was added is clear.
+  EXPECT_EQ(count_of(file, bitmaps[0]), 1U);
+  EXPECT_EQ(count_of(file, bitmaps[2]), 1U);
+  EXPECT_FALSE(bitmaps[1].enabled);
+}
+
+TEST(Qcow2Bitmaps, OneInUseKeepsTheDiskFromBeingResized) {
+  const Opened opened = open_memory(image_with_bitmaps());
+  ASSERT_TRUE(write_disk(*opened.disk, 0, Bytes(4096)));
+  for (const uint64_t size : {kSize / 2, kSize * 2}) {
+    const auto resized = run_now(resize(opened.disk->parts(), {.size_bytes = size}));
+    ASSERT_FALSE(resized);
+    EXPECT_EQ(resized.error().kind(), ErrorKind::kCorrupt);
+  }
+  EXPECT_EQ(opened.disk->size_bytes(), kSize);
+  ASSERT_TRUE(run_now(opened.disk->close()));
+  EXPECT_EQ(count_of(*opened.memory, bitmaps_of(*opened.memory).at(0)), 1U);
+  expect_sound(*opened.memory, false);
 }
 
 TEST(Qcow2Bitmaps, WritesAreRecordedByThoseThatAreEnabled) {
