@@ -13,6 +13,7 @@
 #include <sys/uio.h>
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 
@@ -48,6 +49,10 @@ class File {
   // Length now: grows with writes past the end and with set_size(). Of a block device: constant.
   virtual uint64_t size_bytes() const = 0;
   virtual bool is_block_device() const = 0;
+  // What size_bytes() can grow to, as far as that is known beforehand.
+  virtual uint64_t max_size_bytes() const {
+    return is_block_device() ? size_bytes() : std::numeric_limits<int64_t>::max();
+  }
   // Offset, length and memory of a transfer that needs no bounce buffer: 1, or 512 to 4096 (or
   // more) with O_DIRECT. Any alignment is accepted.
   virtual uint32_t alignment_bytes() const = 0;

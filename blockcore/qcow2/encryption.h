@@ -55,6 +55,7 @@ class EncryptedFile final : public File {
   bool read_only() const override { return inner_.read_only(); }
   uint64_t size_bytes() const override { return inner_.size_bytes(); }
   bool is_block_device() const override { return inner_.is_block_device(); }
+  uint64_t max_size_bytes() const override { return inner_.max_size_bytes(); }
   uint32_t alignment_bytes() const override { return inner_.alignment_bytes(); }
   Task<Result<void>> write(uint64_t offset, std::span<const iovec> buffers) override;
   Task<Result<void>> flush() override { return inner_.flush(); }

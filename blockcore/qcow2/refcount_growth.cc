@@ -27,9 +27,8 @@ Result<Refcounts::Growth> Refcounts::plan_growth() const {
                   file_.path());
     if (growth.table_clusters * entries_per_cluster >= old_entries + growth.blocks) break;
   }
-  if (growth.first_cluster + growth.table_clusters + growth.blocks >
-      geometry().cluster_of(kMaxHostBytes))
-    return fail(ErrorKind::kNoSpace, "{}: qcow2 can address no more clusters", file_.path());
+  if (growth.first_cluster + growth.table_clusters + growth.blocks > cluster_limit())
+    return no_cluster_left();
   return growth;
 }
 

@@ -60,8 +60,7 @@ Task<Result<Refcounts::Row>> Refcounts::find_row(uint64_t count) {
   for (uint64_t next = row.first;;) {
     row.blocks = 0;
     complete(row);
-    if (row.end() > geometry().cluster_of(kMaxHostBytes))
-      co_return fail(ErrorKind::kNoSpace, "{}: qcow2 can address no more clusters", file_.path());
+    if (row.end() > cluster_limit()) co_return no_cluster_left();
     if (next >= row.end()) break;
     if (!is_described(next >> bits)) {
       next = ((next >> bits) + 1) << bits;

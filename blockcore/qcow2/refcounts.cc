@@ -28,6 +28,21 @@ Refcounts::Refcounts(File& file, ImageHeader& header, OverlapGuard& guard, InUse
 
 const Geometry& Refcounts::geometry() const { return header_->geometry; }
 
+// No cluster from there on can be had.
+uint64_t Refcounts::cluster_limit() const {
+  return geometry().cluster_of(std::min(kMaxHostBytes, file_.max_size_bytes()));
+}
+
+std::unexpected<Error> Refcounts::no_cluster_left() const {
+  if (file_.max_size_bytes() >= kMaxHostBytes)
+    return fail(ErrorKind::kNoSpace, "{}: qcow2 can address no more clusters", file_.path());
+  return std::unexpected(
+      Error(ErrorKind::kNoSpace,
+            fmt::format("{}: the image has filled the {} bytes that it lies on; enlarge the device",
+                        file_.path(), file_.max_size_bytes()),
+            ENOSPC));
+}
+
 Task<Result<void>> Refcounts::read_table() {
   co_return co_await table_.read(
       file_, header_->refcount_table_offset,
@@ -43,8 +58,11 @@ Task<Result<Refcounts::Allocation>> Refcounts::allocate(uint64_t wanted) {
 Task<Result<Refcounts::Allocation>> Refcounts::take_clusters(uint64_t wanted) {
   for (;;) {
     if (const std::optional<Allocation> reserved = take_reserved(wanted)) co_return *reserved;
-    if (hint_ >= geometry().cluster_of(kMaxHostBytes))
-      co_return fail(ErrorKind::kNoSpace, "{}: qcow2 can address no more clusters", file_.path());
+    if (hint_ >= cluster_limit()) {
+      if (reserve_.count == 0 || hint_ < reserve_.first) co_return no_cluster_left();
+      wanted = std::min(wanted, reserve_.count);
+      continue;
+    }
     const uint64_t block = hint_ >> geometry().refcounts_per_block_bits();
     if (block >= table_.size()) {
       CO_TRY_VOID(co_await grow_table());
@@ -96,10 +114,11 @@ void Refcounts::reserve_behind(Slice& slice) {
   if (reserve_.count != 0 || (hint_ & (geometry().refcounts_per_slice() - 1)) == 0) return;
   const uint64_t wanted =
       std::clamp<uint64_t>(kMaxReserveBytes >> geometry().cluster_bits, 1, kMaxReserveClusters);
-  const uint64_t end = hint_ + wanted;
+  const uint64_t end = std::min(hint_ + wanted, cluster_limit());
+  if (end <= hint_) return;
   if (file_.size_bytes() < geometry().offset_of(end) && !file_.set_size(geometry().offset_of(end)))
     return;
-  reserve_ = take_free(slice, wanted);
+  reserve_ = take_free(slice, end - hint_);
 }
 
 Task<Result<void>> Refcounts::drop_reserve() {
@@ -163,7 +182,7 @@ Task<Result<bool>> Refcounts::share_packed() {
 HostRun Refcounts::take_free(Slice& slice, uint64_t wanted) {
   const uint32_t order = geometry().refcount_order;
   const uint64_t mask = geometry().refcounts_per_slice() - 1;
-  const uint64_t end = (hint_ | mask) + 1;
+  const uint64_t end = std::min((hint_ | mask) + 1, cluster_limit());
   uint64_t first = hint_;
   while (first < end &&
          (get_refcount(slice.bytes(), order, first & mask) != 0 || is_punched(first)))

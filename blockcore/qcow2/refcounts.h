@@ -37,8 +37,8 @@ class Refcounts {
     bool fresh;
   };
   // The first free clusters in a row, at least one and at most `wanted`, now with a count of one.
-  // kNoSpace if the format can address no more; kCorrupt if what counts as free is known to be
-  // used.
+  // kNoSpace if the format can address no more, or the block device has no more; kCorrupt if what
+  // counts as free is known to be used.
   Task<Result<Allocation>> allocate(uint64_t wanted);
 
   // `count` free clusters in a row (not 0), now with a count of one: for tables.
@@ -104,6 +104,8 @@ class Refcounts {
   Task<Result<void>> grow_table();
   Task<Result<void>> write_growth(const Growth& growth);
   const Geometry& geometry() const;
+  uint64_t cluster_limit() const;
+  std::unexpected<Error> no_cluster_left() const;
 
   File& file_;
   ImageHeader& header_;

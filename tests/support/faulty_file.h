@@ -39,6 +39,14 @@ struct FaultPlan {
   bool sticky = false;
   // A failing write stores this part of its data first, as a torn write.
   size_t torn_bytes = 0;
+  // The first file's host has no room past that, and says so when something is written there (a
+  // full file system), or beforehand (a block device). 0: room enough.
+  uint64_t room_bytes = 0;
+  bool room_is_known = false;
+  // Counted down each time that somebody asks how far the first file can grow, as each allocation
+  // of a cluster does; from zero on the answer is no further than 0. 0: never.
+  unsigned full_at = 0;
+  bool full = false;
   unsigned changes = 0;  // changing operations so far
   unsigned reads = 0;
   std::vector<Entry> log;  // those that succeeded, in order
@@ -126,6 +134,11 @@ class FaultyFile : public blockcore::File {
   uint64_t size_bytes() const override { return inner_->size_bytes(); }
   bool is_block_device() const override { return inner_->is_block_device(); }
   uint32_t alignment_bytes() const override { return inner_->alignment_bytes(); }
+  uint64_t max_size_bytes() const override {
+    if (file_ == 0 && plan_.full_at != 0 && --plan_.full_at == 0) plan_.full = true;
+    if (file_ == 0 && plan_.full) return 0;
+    return has_room_limit() && plan_.room_is_known ? plan_.room_bytes : File::max_size_bytes();
+  }
 
   blockcore::Task<Result<void>> write(uint64_t offset, std::span<const iovec> buffers) override {
     FaultPlan::Entry entry{.kind = FaultPlan::Kind::kWrite, .offset = offset, .file = file_};
@@ -134,6 +147,7 @@ class FaultyFile : public blockcore::File {
       entry.data.insert(entry.data.end(), memory, memory + buffer.iov_len);
     }
     entry.length = entry.data.size();
+    if (no_room_for(offset, entry.length)) co_return full("write");
     if (change_fails()) {
       co_await tear(std::move(entry));
       co_return injected("write");
@@ -153,6 +167,7 @@ class FaultyFile : public blockcore::File {
   }
   blockcore::Task<Result<void>> write_zeroes(uint64_t offset, uint64_t length,
                                              bool may_unmap) override {
+    if (no_room_for(offset, length)) co_return full("write_zeroes");
     if (change_fails()) co_return injected("write_zeroes");
     CO_TRY_VOID(co_await inner_->write_zeroes(offset, length, may_unmap));
     record(FaultPlan::Kind::kZeroes, offset, length);
@@ -165,6 +180,7 @@ class FaultyFile : public blockcore::File {
     co_return {};
   }
   blockcore::Task<Result<void>> allocate(uint64_t offset, uint64_t length) override {
+    if (no_room_for(offset, length)) co_return full("allocate");
     if (change_fails()) co_return injected("allocate");
     CO_TRY_VOID(co_await inner_->allocate(offset, length));
     record(FaultPlan::Kind::kAllocate, offset, length);
@@ -191,6 +207,10 @@ class FaultyFile : public blockcore::File {
   }
 
  private:
+  bool has_room_limit() const { return file_ == 0 && plan_.room_bytes != 0; }
+  bool no_room_for(uint64_t offset, uint64_t length) const {
+    return has_room_limit() && offset + length > plan_.room_bytes;
+  }
   bool change_fails() {
     ++plan_.changes;
     return plan_.fails_now();
@@ -205,6 +225,9 @@ class FaultyFile : public blockcore::File {
     const iovec part{entry.data.data(), entry.data.size()};
     const auto stored = co_await inner_->write(entry.offset, {&part, 1});
     if (stored) plan_.log.push_back(std::move(entry));
+  }
+  std::unexpected<Error> full(std::string_view what) const {
+    return std::unexpected(Error::from_errno(fmt::format("{}: {}", inner_->path(), what), ENOSPC));
   }
   std::unexpected<Error> injected(std::string_view what) const {
     return std::unexpected(

@@ -95,6 +95,8 @@ class Qcow2Subject {
   // What the last operation gave, if it failed and failures are allowed.
   void allow_failures() { failures_allowed_ = true; }
   bool failed() const { return failed_; }
+  // Not after the failure of a change that works on a closed image.
+  bool is_open() const { return open_.disk != nullptr; }
   blockcore::Qcow2Disk& disk() { return *open_.disk; }
   // After failures: the files as they are, without closing.
   SubjectFiles abandon();

@@ -46,6 +46,7 @@ class ShuffledFile : public blockcore::File {
   bool read_only() const override { return inner_->read_only(); }
   uint64_t size_bytes() const override { return inner_->size_bytes(); }
   bool is_block_device() const override { return inner_->is_block_device(); }
+  uint64_t max_size_bytes() const override { return inner_->max_size_bytes(); }
   uint32_t alignment_bytes() const override { return inner_->alignment_bytes(); }
 
   // The transfer happens before or after the wait, as the queue's length has it: a test with
