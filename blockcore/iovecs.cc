@@ -96,6 +96,8 @@ void zero_iovecs(std::span<const iovec> buffers, uint64_t offset, uint64_t lengt
   });
 }
 
+bool is_zero(std::span<const std::byte> data) { return is_zero_memory(data.data(), data.size()); }
+
 bool is_zero(std::span<const iovec> buffers) {
   return std::all_of(buffers.begin(), buffers.end(), [](const iovec& buffer) {
     return is_zero_memory(static_cast<const std::byte*>(buffer.iov_base), buffer.iov_len);

@@ -45,7 +45,8 @@ void copy_to_iovecs(std::span<const iovec> buffers, uint64_t offset,
                     std::span<const std::byte> data);
 void zero_iovecs(std::span<const iovec> buffers, uint64_t offset, uint64_t length);
 
-// All bytes of the list are zero.
+// All bytes are zero.
+bool is_zero(std::span<const std::byte> data);
 bool is_zero(std::span<const iovec> buffers);
 
 }  // namespace hull::blockcore

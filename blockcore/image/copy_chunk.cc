@@ -7,14 +7,6 @@
 #include "blockcore/iovecs.h"
 
 namespace hull::blockcore {
-namespace {
-
-bool all_zero(std::span<const std::byte> data) {
-  const iovec buffer{const_cast<std::byte*>(data.data()), data.size()};
-  return is_zero({&buffer, 1});
-}
-
-}  // namespace
 
 std::vector<ChunkPart> split_zeros(std::span<const std::byte> data, uint64_t position,
                                    uint64_t unit) {
@@ -22,7 +14,7 @@ std::vector<ChunkPart> split_zeros(std::span<const std::byte> data, uint64_t pos
   for (uint64_t offset = 0; offset < data.size();) {
     const uint64_t unit_end = align_down(position + offset, unit) + unit - position;
     const uint64_t end = std::min<uint64_t>(unit_end, data.size());
-    const bool zero = all_zero(data.subspan(offset, end - offset));
+    const bool zero = is_zero(data.subspan(offset, end - offset));
     if (!parts.empty() && parts.back().zero == zero)
       parts.back().length += end - offset;
     else
@@ -48,7 +40,7 @@ void PackedChunk::pack(qcow2::Compressor& compressor, std::span<const std::byte>
   for (uint64_t offset = 0; offset < data.size(); offset += cluster_bytes) {
     std::span<const std::byte> cluster =
         data.subspan(offset, std::min<uint64_t>(cluster_bytes, data.size() - offset));
-    if (all_zero(cluster)) {
+    if (is_zero(cluster)) {
       zeros_.push_back(position + offset);
       continue;
     }
@@ -78,7 +70,7 @@ bool PackedChunk::take(qcow2::Decompressor& decompressor, const qcow2::Compresse
     const std::span<const std::byte> stream = batch.stream(one);
     const auto length = decompressor.decompress(stream, cluster_);
     if (!length || *length > cluster_bytes) return false;
-    if (all_zero(cluster_))
+    if (is_zero(cluster_))
       zeros_.push_back(position);
     else
       streams_.push_back({position, stream.first(*length)});

@@ -7,6 +7,7 @@
 #include "blockcore/backing_name.h"
 #include "blockcore/image/backing_chain.h"
 #include "blockcore/image/single_image.h"
+#include "blockcore/iovecs.h"
 #include "blockcore/qcow2/parts.h"
 
 namespace hull::blockcore {
@@ -21,11 +22,6 @@ Task<Result<void>> read_padded(Disk& disk, uint64_t offset, std::span<std::byte>
   if (buffer.iov_len != 0) CO_TRY_VOID(co_await disk.read(offset, {&buffer, 1}));
   std::ranges::fill(data.subspan(buffer.iov_len), std::byte{});
   co_return {};
-}
-
-bool is_zero(std::span<const std::byte> data) {
-  return data.empty() || (data[0] == std::byte{} &&
-                          std::memcmp(data.data(), data.data() + 1, data.size() - 1) == 0);
 }
 
 class Puller final : public ChunkWork {

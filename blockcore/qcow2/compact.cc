@@ -55,8 +55,8 @@ class ZeroDropper {
     const iovec buffer{memory_.data(), geometry_.offset_of(row)};
     CO_TRY_VOID(co_await image_.data().read_or_zero(first.host_offset(), {&buffer, 1}));
     for (uint64_t i = 0; i < row; ++i) {
-      const iovec one{memory_.data() + geometry_.offset_of(i), geometry_.cluster_bytes()};
-      if (!is_zero({&one, 1})) continue;
+      if (!is_zero(std::span(memory_).subspan(geometry_.offset_of(i), geometry_.cluster_bytes())))
+        continue;
       while (!image_.map.is_ready(cluster + i))
         CO_TRY_VOID(co_await image_.map.make_ready(cluster + i));
       image_.map.set_entry(cluster + i, zero_entry());

@@ -58,9 +58,11 @@ TEST_F(Iovecs, ZeroTestSeesEveryByte) {
   std::vector<uint8_t> zeros(1000);
   const iovec whole{zeros.data(), zeros.size()};
   EXPECT_TRUE(is_zero({&whole, 1}));
+  EXPECT_TRUE(is_zero(std::as_bytes(std::span(zeros))));
   for (const size_t at : {0U, 1U, 62U, 63U, 64U, 500U, 999U}) {
     zeros[at] = 1;
     EXPECT_FALSE(is_zero({&whole, 1})) << at;
+    EXPECT_FALSE(is_zero(std::as_bytes(std::span(zeros)))) << at;
     zeros[at] = 0;
   }
 }
