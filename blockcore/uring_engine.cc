@@ -1,11 +1,9 @@
 #include "blockcore/uring_engine.h"
 
 #include <poll.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <bit>
 #include <cerrno>
 #include <climits>
@@ -16,8 +14,6 @@ namespace hull::blockcore {
 
 namespace {
 
-// One full virtqueue per turn. Set-up time grows with the size only above this.
-constexpr unsigned kSubmissionEntries = 256;
 // The completion ring has twice as many; the rest is for watches. More operations wait in our list.
 constexpr unsigned kMaxInFlight = 448;
 constexpr size_t kMaxPlainBytes = 1U << 30;  // the length of an entry has 32 bits
@@ -28,27 +24,11 @@ constexpr uint64_t kOperationTag = 0;
 constexpr uint64_t kWatchTag = 1;
 constexpr uint64_t kIgnoredTag = 2;
 
-// Best first. 6.1 has all of them, 5.19 COOP_TASKRUN, 5.10 R_DISABLED. TASKRUN_FLAG tells a thread
-// that looks at the ring without entering the kernel when it has to.
-constexpr unsigned kSetupFlags[] = {
-    IORING_SETUP_R_DISABLED | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
-        IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
-    IORING_SETUP_R_DISABLED | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
-    IORING_SETUP_R_DISABLED,
-};
-
 // Tells the processor that this is a loop that waits.
 void relax() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
 #endif
-}
-
-// Of the thread that calls, and never of another one: std::thread::id is given again after a join.
-uint64_t thread_number() {
-  static std::atomic<uint64_t> last = 0;
-  thread_local const uint64_t own = ++last;
-  return own;
 }
 
 void prepare(io_uring_sqe* entry, IoOperation& operation) {
@@ -95,7 +75,7 @@ void prepare(io_uring_sqe* entry, IoOperation& operation) {
 Result<std::unique_ptr<IoEngine>> UringEngine::create() {
   EventFd wake = TRY(EventFd::create());
   auto engine = std::unique_ptr<UringEngine>(new UringEngine(std::move(wake)));
-  if (auto created = engine->create_ring(); !created)
+  if (auto created = engine->ring_.create(); !created)
     return std::unexpected(std::move(created).error());
   return std::unique_ptr<IoEngine>(std::move(engine));
 }
@@ -104,58 +84,15 @@ UringEngine::UringEngine(EventFd wake) : IoEngine(std::move(wake)) {
   watches_.push_back(std::make_unique<Watch>(Watch{.fd = wake_fd(), .readable = {}}));
 }
 
-UringEngine::~UringEngine() {
+UringEngine::~UringEngine() { CHECK(idle()); }
+
+// The next turn makes and enables a ring of this thread.
+void UringEngine::enter() {
+  if (!ring_.is_foreign()) return;
   CHECK(idle());
-  destroy_ring();
-}
-
-Result<void> UringEngine::create_ring() {
-  int error = 0;
-  for (const unsigned flags : kSetupFlags) {
-    io_uring_params parameters{};
-    parameters.flags = flags;
-    error = -io_uring_queue_init_params(kSubmissionEntries, &ring_, &parameters);
-    if (error == EINVAL) continue;
-    if (error != 0) break;
-    ring_exists_ = true;
-    ring_enabled_ = false;
-    if ((parameters.features & IORING_FEAT_NODROP) != 0) return {};
-    destroy_ring();
-    error = ENOSYS;
-    break;
-  }
-  return std::unexpected(
-      Error(ErrorKind::kHost, Error::from_errno("io_uring_setup", error).message(), error));
-}
-
-void UringEngine::destroy_ring() {
-  if (!ring_exists_) return;
-  io_uring_queue_exit(&ring_);
-  ring_exists_ = false;
-  ring_enabled_ = false;
+  ring_.destroy();
   for (const auto& watch : watches_) watch->armed = false;
   watches_changed_ = true;
-}
-
-void UringEngine::enter() {
-  if (!ring_enabled_ || owner_ == thread_number()) return;
-  CHECK(idle());
-  destroy_ring();
-}
-
-// The thread that enables a ring becomes its single issuer.
-void UringEngine::enable_ring() {
-  if (!ring_exists_) {
-    const auto created = create_ring();
-    if (!created) LOG_ERROR("{}", created.error().message());
-    CHECK(created.has_value());
-  }
-  // The wrapper is not exported by every liburing.
-  const long enabled =
-      ::syscall(__NR_io_uring_register, ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
-  CHECK(enabled == 0);
-  ring_enabled_ = true;
-  owner_ = thread_number();
 }
 
 Result<void> UringEngine::watch(int event_fd, std::function<void()> readable) {
@@ -188,7 +125,7 @@ void UringEngine::run_once(bool deliver_watches) {
     finish(only, perform(only));
     return;
   }
-  if (!ring_enabled_) enable_ring();
+  if (!ring_.enabled()) ring_.enable();
   if (deliver_watches && dispatch_watches()) return;
   if (watches_changed_) arm_watches();
   queue_pending();
@@ -199,10 +136,10 @@ void UringEngine::run_once(bool deliver_watches) {
 }
 
 io_uring_sqe* UringEngine::next_entry() {
-  io_uring_sqe* entry = io_uring_get_sqe(&ring_);
+  io_uring_sqe* entry = io_uring_get_sqe(ring_.get());
   if (entry == nullptr) {
-    io_uring_submit(&ring_);
-    entry = io_uring_get_sqe(&ring_);
+    io_uring_submit(ring_.get());
+    entry = io_uring_get_sqe(ring_.get());
   }
   return entry;
 }
@@ -246,7 +183,7 @@ void UringEngine::queue_pending() {
 // With clients the loop looks for work for a while before it sleeps, and sleeps only when all of
 // them have asked to be woken.
 void UringEngine::serve_clients() {
-  if (io_uring_sq_ready(&ring_) != 0) submit_and_wait(0);
+  if (io_uring_sq_ready(ring_.get()) != 0) submit_and_wait(0);
   if (look_for_work()) return;
   // While the kernel works for us its threads may need this processor, and its completions wake
   // us: only the guest's next request is worth looking for.
@@ -264,15 +201,15 @@ void UringEngine::serve_clients() {
 }
 
 bool UringEngine::look_for_work() {
-  const unsigned flags = __atomic_load_n(ring_.sq.kflags, __ATOMIC_RELAXED);
-  if ((flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0) io_uring_get_events(&ring_);
+  const unsigned flags = __atomic_load_n(ring_.get()->sq.kflags, __ATOMIC_RELAXED);
+  if ((flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0) io_uring_get_events(ring_.get());
   const bool completed = reap();
   const bool dispatched = dispatch_watches();
   return turn_clients() || completed || dispatched;
 }
 
 void UringEngine::submit_and_wait(unsigned completions) {
-  const int submitted = io_uring_submit_and_wait(&ring_, completions);
+  const int submitted = io_uring_submit_and_wait(ring_.get(), completions);
   if (submitted >= 0) return;
   // EBUSY: completions overflowed and have to be reaped first; EAGAIN: out of request memory. What
   // was not submitted stays in the ring for the next turn.
@@ -287,10 +224,10 @@ bool UringEngine::reap() {
   unsigned count;
   bool any = false;
   do {
-    count = io_uring_peek_batch_cqe(&ring_, entries, 64);
+    count = io_uring_peek_batch_cqe(ring_.get(), entries, 64);
     for (unsigned i = 0; i < count; ++i)
       complete(entries[i]->user_data, entries[i]->res, entries[i]->flags);
-    io_uring_cq_advance(&ring_, count);
+    io_uring_cq_advance(ring_.get(), count);
     any |= count != 0;
   } while (count == 64);
   return any;

@@ -1,15 +1,12 @@
 // IoEngine over io_uring.
 //
-// The ring is made disabled and belongs to the first thread that needs it (SINGLE_ISSUER with
-// DEFER_TASKRUN, where the kernel knows them); when an idle engine is driven by another thread,
-// that thread makes a ring of its own. Watches are multishot polls: edge-triggered, so a kick costs
-// no system call beside the one that waits.
+// When an idle engine is driven by another thread, that thread makes a ring of its own. Watches are
+// multishot polls: edge-triggered, so a kick costs no system call beside the one that waits.
 #pragma once
-
-#include <liburing.h>
 
 #include "blockcore/io_engine.h"
 #include "blockcore/poll_window.h"
+#include "blockcore/uring_ring.h"
 
 namespace hull::blockcore {
 
@@ -39,9 +36,6 @@ class UringEngine : public IoEngine {
     bool signalled = false;
   };
 
-  Result<void> create_ring();
-  void destroy_ring();
-  void enable_ring();
   io_uring_sqe* next_entry();
   void arm_watches();
   void queue_pending();
@@ -53,17 +47,14 @@ class UringEngine : public IoEngine {
   void on_watch_event(Watch& watch, int result, uint32_t flags);
   bool dispatch_watches();
 
-  io_uring ring_{};
-  bool ring_exists_ = false;
-  bool ring_enabled_ = false;
   bool multishot_ = true;
-  uint64_t owner_ = 0;  // of an enabled ring: number of its thread
   IoOperationList pending_;
   unsigned in_flight_ = 0;
   std::vector<std::unique_ptr<Watch>> watches_;  // the first is the wake descriptor
   bool watches_changed_ = true;                  // something to arm or to forget
   bool watch_signalled_ = false;
   PollWindow poll_window_;
+  UringRing ring_;  // ends before the watches that it polls
 };
 
 }  // namespace hull::blockcore
