@@ -17,14 +17,6 @@ struct Refcounts::Row {
   uint64_t end() const { return first + count + blocks; }
 };
 
-void Refcounts::forget(uint64_t first_freed) {
-  CHECK(!dirty());
-  cache_.clear();
-  hint_ = std::max<uint64_t>(std::min(hint_, first_freed), 1);
-  // The cluster may be somebody else's by now.
-  packed_end_ = 0;
-}
-
 bool Refcounts::is_described(uint64_t block) const {
   return block < table_.size() && table_[block] != 0;
 }
@@ -49,7 +41,7 @@ uint64_t Refcounts::skip_used(const Slice& slice, uint64_t from, uint64_t& row_f
   const uint64_t end = (from | mask) + 1;
   for (; from < end; ++from)
     if (get_refcount(slice.bytes(), geometry().refcount_order, from & mask) != 0 ||
-        is_punched(from))
+        held_.contains(from))
       row_first = from + 1;
   return end;
 }

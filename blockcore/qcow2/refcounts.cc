@@ -121,18 +121,6 @@ void Refcounts::reserve_behind(Slice& slice) {
   reserve_ = take_free(slice, end - hint_);
 }
 
-Task<Result<void>> Refcounts::drop_reserve() {
-  const HostRun unused = std::exchange(reserve_, {});
-  if (unused.count == 0) co_return {};
-  const uint64_t end = geometry().offset_of(unused.first + unused.count);
-  std::vector<HostRun> runs{unused};
-  CO_TRY_VOID(co_await release(std::move(runs), false));
-  // Nobody has written behind it.
-  if (unused.first >= fresh_from_ && file_.size_bytes() == end)
-    (void)file_.set_size(geometry().offset_of(unused.first));
-  co_return {};
-}
-
 Task<Result<uint64_t>> Refcounts::allocate_bytes(uint64_t bytes) {
   CHECK(bytes != 0 && bytes <= geometry().cluster_bytes());
   const AsyncMutex::Guard guard = co_await allocating_.lock();
@@ -185,23 +173,17 @@ HostRun Refcounts::take_free(Slice& slice, uint64_t wanted) {
   const uint64_t end = std::min((hint_ | mask) + 1, cluster_limit());
   uint64_t first = hint_;
   while (first < end &&
-         (get_refcount(slice.bytes(), order, first & mask) != 0 || is_punched(first)))
+         (get_refcount(slice.bytes(), order, first & mask) != 0 || held_.contains(first)))
     ++first;
   uint64_t last = first;
   while (last < end && last - first < wanted &&
-         get_refcount(slice.bytes(), order, last & mask) == 0 && !is_punched(last)) {
+         get_refcount(slice.bytes(), order, last & mask) == 0 && !held_.contains(last)) {
     set_refcount(slice.bytes(), order, last & mask, 1);
     ++last;
   }
   hint_ = last;
   if (last != first) cache_.mark_dirty(slice);
   return {first, last - first};
-}
-
-bool Refcounts::is_punched(uint64_t cluster) const {
-  if (punching_.empty()) return false;
-  const auto after = punching_.upper_bound(cluster);
-  return after != punching_.begin() && std::prev(after)->second > cluster;
 }
 
 Task<Result<void>> Refcounts::load_slice(uint64_t cluster) {
@@ -234,59 +216,6 @@ Task<Result<void>> Refcounts::add_block(uint64_t block) {
   table_.set(block, geometry().offset_of(cluster));
   fresh_from_ = std::max(fresh_from_, cluster + 1);
   co_return {};
-}
-
-Task<Result<void>> Refcounts::release(std::vector<HostRun> runs, bool punch) {
-  Result<void> result;
-  std::vector<HostRun> unreferenced;
-  for (const HostRun run : runs)
-    if (auto dropped = co_await drop(run, unreferenced); !dropped) result = std::move(dropped);
-  for (const HostRun run : unreferenced) {
-    if (!punch) break;
-    // A hint to the host: if it fails, the space is reused all the same.
-    (void)co_await file_.discard(geometry().offset_of(run.first), geometry().offset_of(run.count));
-  }
-  end_punching(unreferenced);
-  co_return result;
-}
-
-Task<Result<void>> Refcounts::drop(HostRun run, std::vector<HostRun>& unreferenced) {
-  const uint32_t order = geometry().refcount_order;
-  const uint64_t mask = geometry().refcounts_per_slice() - 1;
-  for (uint64_t cluster = run.first; cluster != run.first + run.count;) {
-    Slice* slice = cache_.find(cluster >> geometry().refcounts_per_slice_bits());
-    if (slice == nullptr) {
-      CO_TRY_VOID(co_await load_slice(cluster));
-      continue;
-    }
-    const uint64_t references = get_refcount(slice->bytes(), order, cluster & mask);
-    // More references than counted: the image is corrupt, and the cluster stays what it is.
-    if (references == 0 || cluster == 0)
-      co_return fail(ErrorKind::kCorrupt,
-                     "{}: host cluster at {:#x} has more references than its "
-                     "refcount says",
-                     file_.path(), geometry().offset_of(cluster));
-    set_refcount(slice->bytes(), order, cluster & mask, references - 1);
-    cache_.mark_dirty(*slice);
-    if (references == 1) {
-      if (cluster == geometry().cluster_of(packed_end_)) packed_end_ = 0;
-      add_run(unreferenced, {cluster, 1});
-      punching_.emplace(cluster, cluster + 1);
-    }
-    ++cluster;
-  }
-  co_return {};
-}
-
-void Refcounts::begin_holding(const std::vector<HostRun>& runs) {
-  for (const HostRun run : runs) punching_.emplace(run.first, run.first + run.count);
-}
-
-void Refcounts::end_punching(const std::vector<HostRun>& runs) {
-  for (const HostRun run : runs) {
-    punching_.erase(punching_.lower_bound(run.first), punching_.lower_bound(run.first + run.count));
-    hint_ = std::min(hint_, run.first);
-  }
 }
 
 Task<Result<uint64_t>> Refcounts::count(uint64_t cluster) {

@@ -7,13 +7,13 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <vector>
 
 #include "blockcore/async_mutex.h"
 #include "blockcore/file.h"
 #include "blockcore/qcow2/header.h"
+#include "blockcore/qcow2/held_clusters.h"
 #include "blockcore/qcow2/host_run.h"
 #include "blockcore/qcow2/host_table.h"
 #include "blockcore/qcow2/slice_cache.h"
@@ -64,7 +64,7 @@ class Refcounts {
   // Those are free in the file and are not to be used before end_holding(): what is in them can be
   // given back to the host meanwhile.
   void begin_holding(const std::vector<HostRun>& runs);
-  void end_holding(const std::vector<HostRun>& runs) { end_punching(runs); }
+  void end_holding(const std::vector<HostRun>& runs);
 
   SliceCache& cache() { return cache_; }
   HostTable& table() { return table_; }
@@ -81,9 +81,9 @@ class Refcounts {
   void reserve_behind(Slice& slice);
   Allocation with_reserve(HostRun run, uint64_t reserved);
   Task<Result<void>> add_block(uint64_t block);
+
+  // refcount_release.cc
   Task<Result<void>> drop(HostRun run, std::vector<HostRun>& unreferenced);
-  void end_punching(const std::vector<HostRun>& runs);
-  bool is_punched(uint64_t cluster) const;
 
   // refcount_rows.cc
   struct Row;
@@ -114,8 +114,8 @@ class Refcounts {
   HostTable table_;
   SliceCache cache_;
   AsyncMutex allocating_;
-  // No free cluster lies before it, but for punching_. The header's is never free, whatever a
-  // corrupt refcount says.
+  // No free cluster lies before it, but for those that are held. The header's is never free,
+  // whatever a corrupt refcount says.
   uint64_t hint_ = 1;
   uint64_t fresh_from_ = 0;  // first cluster that was never written
   // Clusters at the end of the file that count as used before anybody uses them, so that most
@@ -123,7 +123,7 @@ class Refcounts {
   // A crash leaks them.
   HostRun reserve_;
   uint64_t packed_end_ = 0;  // of allocate_bytes(), inside a cluster that it began; 0: none
-  std::map<uint64_t, uint64_t> punching_;  // first cluster → end: free, but not to be used yet
+  HeldClusters held_;
 };
 
 }  // namespace hull::blockcore::qcow2
