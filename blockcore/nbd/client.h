@@ -5,13 +5,14 @@
 // an error of every request in flight and of all that come later: there is no reconnection.
 #pragma once
 
-#include <coroutine>
 #include <memory>
 #include <optional>
 #include <vector>
 
 #include "blockcore/async_mutex.h"
 #include "blockcore/nbd/client_handshake.h"
+#include "blockcore/nbd/pending_requests.h"
+#include "blockcore/nbd/reply_receiver.h"
 #include "blockcore/nbd/stream.h"
 
 namespace hull::blockcore::nbd {
@@ -41,55 +42,22 @@ class Client : public std::enable_shared_from_this<Client> {
  private:
   Client(IoEngine& engine, ClientConnection connection, std::string name);
 
-  struct Pending {
-    Command command;
-    uint64_t offset;
-    uint32_t length;
-    std::span<const iovec> buffers;                      // of a read
-    std::vector<std::pair<uint64_t, uint64_t>> covered;  // [begin, end) of what came
-    std::vector<ExtentDescriptor> extents;
-    uint32_t error = 0;
-    bool done = false;
-    std::coroutine_handle<> waiting;
-  };
-
-  Task<Result<void>> run(Pending& pending, uint16_t flags, std::span<const iovec> payload);
+  Task<Result<void>> run(PendingRequest& request, uint16_t flags, std::span<const iovec> payload);
   Task<Result<void>> send(const RequestHeader& header, std::span<const iovec> payload);
-  uint64_t enter(Pending& pending);
-  Pending* find(uint64_t cookie);
-  void finish(uint64_t cookie);
-  Result<void> outcome(const Pending& pending) const;
+  Result<void> outcome(const PendingRequest& request) const;
 
   static Task<void> receive_replies(std::shared_ptr<Client> client);
-  void end_waiting();
-  Task<Result<void>> receive_reply();
-  Task<Result<void>> simple_reply(const SimpleReplyHeader& header);
-  Task<Result<void>> chunk(const ChunkHeader& header);
-  Task<Result<void>> data_chunk(Pending& pending, uint32_t length);
-  Task<Result<void>> hole_chunk(Pending& pending, uint32_t length);
-  Task<Result<void>> status_chunk(Pending& pending, uint32_t length);
-  Task<Result<void>> error_chunk(Pending& pending, uint32_t length);
-  static Result<void> cover(Pending& pending, uint64_t begin, uint64_t length);
-  static Result<void> check_covered(Pending& pending);
   void fail_all(const Error& error);
 
   const std::string name_;
   const ExportFacts facts_;
   const UniqueFd socket_;
   Stream stream_;
-  InputBuffer input_;
+  PendingRequests pending_;
+  ReplyReceiver replies_{stream_, facts_, pending_};
   AsyncMutex sending_;
   bool receiving_ = false;
   std::optional<Error> lost_;
-
-  // By slot; a cookie is the slot and how often it was used, so that an old one is known as such.
-  struct Slot {
-    Pending* pending = nullptr;
-    uint32_t uses = 0;
-  };
-  std::vector<Slot> slots_;
-  std::vector<uint32_t> free_slots_;
-  unsigned in_flight_ = 0;
 };
 
 }  // namespace hull::blockcore::nbd
