@@ -13,6 +13,7 @@
 #include "base/unique_fd.h"
 #include "blockcore/nbd/export.h"
 #include "blockcore/nbd/server_handshake.h"
+#include "blockcore/nbd/server_reply.h"
 #include "blockcore/nbd/stream.h"
 
 namespace hull::blockcore::nbd {
@@ -42,22 +43,6 @@ class Connection {
   void send_replies();
 
  private:
-  struct Request {
-    Command command;
-    uint16_t flags;
-    uint64_t cookie;
-    uint64_t offset;
-    uint32_t length;
-    WireError error;                    // found before it was executed
-    std::unique_ptr<std::byte[]> data;  // of a write
-    uint32_t payload_bytes;             // that it counts for
-  };
-  struct Reply {
-    std::string head;                   // one or more messages; the last continues in `data`
-    std::unique_ptr<std::byte[]> data;  // of a read
-    uint32_t data_bytes = 0;
-    uint32_t payload_bytes = 0;
-  };
   // Suspends run() until wake().
   struct Wait {
     Connection& connection;
@@ -68,23 +53,18 @@ class Connection {
 
   Task<void> serve();
   Task<bool> accept(const RequestHeader& header);
-  Task<Result<void>> receive_data(Request& request);
-  uint32_t held_bytes(const Request& request) const;
-  WireError check(const Request& request) const;
-  uint16_t allowed_flags(Command command) const;
+  Task<Result<void>> receive_data(ServerRequest& request);
 
-  Task<void> process(Request request);
-  Task<Result<void>> execute(Request& request, Reply& reply);
-  Task<Result<void>> read(Request& request, Reply& reply);
-  Task<Result<void>> write_zeroes(const Request& request);
-  Task<Result<void>> warm_cache(const Request& request);
-  Task<Result<void>> block_status(const Request& request, Reply& reply);
-  void answer(const Request& request, Reply& reply, WireError error);
-  void answer_error(const Request& request, Reply& reply, WireError error) const;
+  Task<void> process(ServerRequest request);
+  Task<Result<void>> execute(ServerRequest& request, ServerReply& reply);
+  Task<Result<void>> read(ServerRequest& request, ServerReply& reply);
+  Task<Result<void>> write_zeroes(const ServerRequest& request);
+  Task<Result<void>> warm_cache(const ServerRequest& request);
+  Task<Result<void>> block_status(const ServerRequest& request, ServerReply& reply);
 
   Task<void> send_loop();
   void drop_replies();
-  void retire(const Reply& reply);
+  void retire(const ServerReply& reply);
   Wait change() { return Wait{*this}; }
   void wake();
 
@@ -99,7 +79,7 @@ class Connection {
 
   unsigned in_flight_ = 0;      // requests whose reply has not been sent
   uint64_t payload_bytes_ = 0;  // of theirs
-  std::deque<Reply> outgoing_;
+  std::deque<ServerReply> outgoing_;
   bool sending_ = false;
   std::coroutine_handle<> waiting_;  // run(), until one of these changes
 };
