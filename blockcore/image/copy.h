@@ -23,6 +23,9 @@ struct CopyOptions {
   uint64_t source_offset = 0;
   uint64_t target_offset = 0;
   uint64_t length = 0;  // inside both disks
+  uint64_t source_end() const { return source_offset + length; }
+  // Where a byte of the source goes.
+  uint64_t to_target(uint64_t position) const { return position - source_offset + target_offset; }
   // The target reads as zeros where nothing is written: zeros need no writing.
   bool target_is_zero = false;
   // What layers of the source at this depth or below hold, the target has from its backing file.
