@@ -132,6 +132,19 @@ Task<Result<SnapshotTable>> read_snapshot_table(File& file, const Header& header
   co_return table;
 }
 
+std::optional<size_t> find_snapshot_by_id(const std::vector<Snapshot>& all, std::string_view id) {
+  for (size_t i = 0; i < all.size(); ++i)
+    if (all[i].id == id) return i;
+  return std::nullopt;
+}
+
+std::optional<size_t> find_snapshot_by_name(const std::vector<Snapshot>& all,
+                                            std::string_view name) {
+  for (size_t i = 0; i < all.size(); ++i)
+    if (all[i].name == name) return i;
+  return std::nullopt;
+}
+
 Task<Result<Snapshot>> find_snapshot(File& file, const Header& header,
                                      const SnapshotChoice& choice) {
   CO_TRY(const SnapshotTable table, co_await read_snapshot_table(file, header));

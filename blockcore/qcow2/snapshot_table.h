@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "blockcore/file.h"
@@ -37,6 +38,11 @@ Result<std::vector<std::byte>> encode_snapshot_table(const std::vector<Snapshot>
 
 // Every field is checked: an error names the snapshot by its index.
 Task<Result<SnapshotTable>> read_snapshot_table(File& file, const Header& header);
+
+// Where it is in the list; of several the first.
+std::optional<size_t> find_snapshot_by_id(const std::vector<Snapshot>& all, std::string_view id);
+std::optional<size_t> find_snapshot_by_name(const std::vector<Snapshot>& all,
+                                            std::string_view name);
 
 // kInvalidConfig if there is none; kCorrupt if its disk cannot be.
 Task<Result<Snapshot>> find_snapshot(File& file, const Header& header,

@@ -289,17 +289,4 @@ Task<Result<std::vector<Snapshot>>> list_snapshots(Parts& parts) {
   co_return std::move(table.snapshots);
 }
 
-std::optional<size_t> find_snapshot_by_id(const std::vector<Snapshot>& all, std::string_view id) {
-  for (size_t i = 0; i < all.size(); ++i)
-    if (all[i].id == id) return i;
-  return std::nullopt;
-}
-
-std::optional<size_t> find_snapshot_by_name(const std::vector<Snapshot>& all,
-                                            std::string_view name) {
-  for (size_t i = 0; i < all.size(); ++i)
-    if (all[i].name == name) return i;
-  return std::nullopt;
-}
-
 }  // namespace hull::blockcore::qcow2

@@ -23,9 +23,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
-#include <string>
-#include <string_view>
 #include <vector>
 
 #include "blockcore/qcow2/parts.h"
@@ -55,9 +52,5 @@ Task<Result<void>> delete_snapshot(Parts& parts, size_t index,
                                    uint64_t step_bytes = kSnapshotStepBytes);
 
 Task<Result<std::vector<Snapshot>>> list_snapshots(Parts& parts);
-
-std::optional<size_t> find_snapshot_by_id(const std::vector<Snapshot>& all, std::string_view id);
-std::optional<size_t> find_snapshot_by_name(const std::vector<Snapshot>& all,
-                                            std::string_view name);
 
 }  // namespace hull::blockcore::qcow2
