@@ -153,10 +153,13 @@ Task<Result<void>> move_l1_down(Parts& parts, CompactCounts& counts, uint64_t li
   const uint64_t clusters = geometry.clusters_for(uint64_t{image.header->l1_entries} * 8);
   const uint64_t first = geometry.cluster_of(image.header->l1_offset);
   if (clusters == 0 || first + clusters <= limit) co_return {};
-  CO_TRY(const HostRun room, co_await image.refcounts.allocate_row(clusters));
-  std::vector<HostRun> unused{room};
+  const Result<HostRun> room = co_await image.refcounts.allocate_row(clusters);
+  // A block device may have none; then it stays.
+  if (!room && room.error().kind() == ErrorKind::kNoSpace) co_return {};
+  if (!room) co_return std::unexpected(room.error());
+  std::vector<HostRun> unused{*room};
   CO_TRY_VOID(co_await image.refcounts.release(std::move(unused), /*punch=*/false));
-  if (room.first >= first) co_return {};
+  if (room->first >= first) co_return {};
   CO_TRY_VOID(co_await move_l1(parts, image.header->l1_entries));
   counts.moved += clusters;
   CO_TRY_VOID(co_await parts.committer.commit_all());

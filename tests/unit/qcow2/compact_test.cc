@@ -177,6 +177,15 @@ TEST_P(Qcow2Compact, SecondTimeMakesItNoLonger) {
   expect_survivor(twice, false);
 }
 
+TEST_P(Qcow2Compact, FullBlockDeviceIsCompactedToo) {
+  FaultPlan plan;
+  plan.room_bytes = (image_.size() + cluster_bytes() - 1) / cluster_bytes() * cluster_bytes();
+  plan.room_is_known = true;
+  const auto report = compact(image_, plan);
+  ASSERT_TRUE(report) << report.error().message();
+  expect_survivor(plan.replay(image_, plan.log.size()), false);
+}
+
 TEST_P(Qcow2Compact, AnyMomentLeavesLeaksAtMost) {
   FaultPlan plan;
   ASSERT_TRUE(compact(image_, plan));
