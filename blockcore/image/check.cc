@@ -2,10 +2,13 @@
 
 namespace hull::blockcore {
 
+std::unexpected<Error> no_checks() {
+  return fail(ErrorKind::kUnsupported, "This image format does not support checks");
+}
+
 Task<Result<qcow2::CheckResult>> check_image_file(LocalFile& file, DiskFormat format,
                                                   qcow2::Repair repair) {
-  if (format != DiskFormat::kQcow2)
-    co_return fail(ErrorKind::kUnsupported, "This image format does not support checks");
+  if (format != DiskFormat::kQcow2) co_return no_checks();
   auto header = (co_await qcow2::ImageHeader::read(file)).with_context(file.path());
   // That is an image that fails the check, not a format that has none.
   if (!header && header.error().kind() == ErrorKind::kUnsupported)

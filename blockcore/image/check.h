@@ -12,4 +12,7 @@ namespace hull::blockcore {
 Task<Result<qcow2::CheckResult>> check_image_file(LocalFile& file, DiskFormat format,
                                                   qcow2::Repair repair = qcow2::Repair::kNone);
 
+// That failure.
+std::unexpected<Error> no_checks();
+
 }  // namespace hull::blockcore

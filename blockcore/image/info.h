@@ -19,8 +19,8 @@ namespace hull::blockcore {
 struct ImageInfo {
   std::string path;
   DiskFormat format = DiskFormat::kRaw;
-  uint64_t size_bytes = 0;    // of the guest's disk
-  uint64_t actual_bytes = 0;  // that the file occupies on the host
+  uint64_t size_bytes = 0;               // of the guest's disk
+  std::optional<uint64_t> actual_bytes;  // that the file occupies on the host, if that is known
   // Of a qcow2 image.
   std::optional<qcow2::Header> header;
   std::optional<crypto::LuksHeader> luks;  // absent also if hull does not have its cipher or hash

@@ -120,17 +120,24 @@ std::optional<BlockStatus> NbdDisk::known_status(uint64_t offset, uint64_t lengt
   return std::nullopt;
 }
 
+// Where it is in the export; no File stands for that.
+BlockStatus NbdDisk::placed(BlockStatus status, uint64_t offset) const {
+  status.host_offset = offset;
+  status.path = client_->name();
+  return status;
+}
+
 Task<Result<BlockStatus>> NbdDisk::block_status(uint64_t offset, uint64_t length) {
   CHECK(length > 0 && range_fits(offset, length, size_bytes()));
   if (!client_->facts().allocation_context)
-    co_return BlockStatus{.length = length, .data = true, .present = true};
-  if (const auto known = known_status(offset, length)) co_return *known;
+    co_return placed({.length = length, .data = true, .present = true}, offset);
+  if (const auto known = known_status(offset, length)) co_return placed(*known, offset);
   const uint64_t before = changes_;
   const auto asked =
       static_cast<uint32_t>(std::min<uint64_t>(size_bytes() - offset, kMaxCommandBytes));
   CO_TRY(std::vector<ExtentDescriptor> extents, co_await client_->block_status(offset, asked));
   const uint64_t first = std::min<uint64_t>(extents.front().length, length);
-  const BlockStatus status = to_status(extents.front(), first);
+  const BlockStatus status = placed(to_status(extents.front(), first), offset);
   if (before == changes_) {
     status_offset_ = offset;
     extents_ = std::move(extents);

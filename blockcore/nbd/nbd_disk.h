@@ -43,6 +43,7 @@ class NbdDisk final : public Disk {
   Task<Result<void>> write_zero_bytes(uint64_t offset, uint64_t length);
   void forget_status();
   std::optional<BlockStatus> known_status(uint64_t offset, uint64_t length) const;
+  BlockStatus placed(BlockStatus status, uint64_t offset) const;
 
   const std::shared_ptr<Client> client_;
   const NbdDiskOptions options_;

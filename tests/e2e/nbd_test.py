@@ -105,6 +105,25 @@ class Tools(NbdTest):
 
         self.assertEqual(of(seen), of(expected))
 
+    def test_info_map_and_check_of_an_export_are_qemu_imgs(self):
+        disk = self.qcow2()
+        tool("qemu-io", "-f", "qcow2", "-c", "write -P 5 1M 128k", disk.path)
+        self.serve(disk, "-e", "4")
+
+        def both(*arguments):
+            mine = self.hull("img", *arguments, self.uri)
+            theirs = subprocess.run(["qemu-img", *arguments, self.uri], capture_output=True, text=True, check=False)
+            self.assertEqual(mine.code, theirs.returncode, mine)
+            # QEMU shows the URL with two slashes.
+            return mine.out, theirs.stdout.replace("nbd+unix://?", "nbd+unix:///?")
+
+        for arguments in (("info",), ("info", "-f", "raw"), ("map",), ("map", "-f", "raw", "--output=json"),
+                          ("check", "-f", "raw")):
+            with self.subTest(arguments=arguments):
+                self.assertEqual(*both(*arguments))
+        mine, theirs = both("info", "--output=json")
+        self.assertEqual(json.loads(mine), json.loads(theirs))
+
     def test_nbdcopy_there_and_back(self):
         for image_format in ("raw", "qcow2"):
             with self.subTest(format=image_format):

@@ -2,6 +2,7 @@
 
 #include "blockcore/contents/contents.h"
 #include "blockcore/image_lock.h"
+#include "blockcore/nbd/url.h"
 #include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
 #include "tools/hull/img_info_contents.h"
@@ -43,9 +44,23 @@ Result<Opened> read_one(blockcore::IoEngine& engine, const std::string& path,
   return Opened{std::move(info), file->identity()};
 }
 
+Result<ImageInfo> read_export(blockcore::IoEngine& engine, const InfoCommand& command,
+                              const ImgName& name) {
+  const ImgDisk image = TRY(open_img(engine, command.common, name, {}));
+  ImageInfo info;
+  info.path = name.path;
+  info.size_bytes = image.disk->size_bytes();
+  TRY(engine.run_until_done(image.disk->close()));
+  return info;
+}
+
 Result<std::vector<ImageInfo>> read_chain(blockcore::IoEngine& engine, const InfoCommand& command,
                                           const ImgName& name) {
   std::vector<ImageInfo> chain;
+  if (blockcore::nbd::is_url(name.path)) {
+    chain.push_back(TRY(read_export(engine, command, name)));
+    return chain;
+  }
   std::vector<blockcore::FileIdentity> seen;
   std::optional<std::string> path = name.path;
   std::optional<DiskFormat> format = name.format;

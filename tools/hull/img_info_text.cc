@@ -77,9 +77,11 @@ OrderedJson qcow2_json(const ImageInfo& info) {
 OrderedJson info_object(const ImageInfo& info) {
   OrderedJson object = {{"filename", info.path},
                         {"format", img_format_name(info.format)},
-                        {"virtual-size", info.size_bytes},
-                        {"actual-size", info.actual_bytes},
-                        {"dirty-flag", false}};
+                        {"virtual-size", info.size_bytes}};
+  if (info.actual_bytes) {
+    object["actual-size"] = *info.actual_bytes;
+    object["dirty-flag"] = false;
+  }
   if (info.header) object.update(qcow2_json(info));
   return object;
 }
@@ -131,10 +133,10 @@ std::string snapshot_list_text(const std::vector<Snapshot>& snapshots) {
 }
 
 std::string info_text(const ImageInfo& info) {
-  std::string text =
-      fmt::format("image: {}\nfile format: {}\nvirtual size: {} ({} bytes)\ndisk size: {}\n",
-                  info.path, img_format_name(info.format), human_bytes(info.size_bytes),
-                  info.size_bytes, human_bytes(info.actual_bytes));
+  std::string text = fmt::format(
+      "image: {}\nfile format: {}\nvirtual size: {} ({} bytes)\ndisk size: {}\n", info.path,
+      img_format_name(info.format), human_bytes(info.size_bytes), info.size_bytes,
+      info.actual_bytes ? human_bytes(*info.actual_bytes) : "unavailable");
   if (info.header) text += qcow2_text(info);
   return text;
 }

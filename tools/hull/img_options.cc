@@ -42,51 +42,6 @@ Result<void> decode_base64(Secret& secret, const std::string& path) {
   return {};
 }
 
-// "driver" of a node or of the file below it; what it means for the format.
-Result<void> set_driver(const std::string& driver, bool of_file, ImgName& image) {
-  if (of_file || driver == "file" || driver == "host_device") {
-    if (driver != "file" && driver != "host_device")
-      return fail(ErrorKind::kUnsupported, "Unknown driver '{}'", driver);
-    if (!of_file) image.format = blockcore::DiskFormat::kRaw;
-    return {};
-  }
-  if (driver != "raw" && driver != "qcow2")
-    return fail(ErrorKind::kUnsupported, "Unknown driver '{}'", driver);
-  image.format = TRY(parse_img_format("--image-opts", driver));
-  return {};
-}
-
-struct NodeCache {
-  bool direct = false;
-  bool no_flush = false;
-};
-
-Result<void> set_node_option(const Suboption& option, ImgName& image, NodeCache& cache) {
-  const bool of_file = option.key.starts_with("file.");
-  const std::string key = of_file ? option.key.substr(5) : option.key;
-  if (key == "driver") return set_driver(option.value, of_file, image);
-  if (key == "filename") {
-    image.path = option.value;
-  } else if (key == "read-only") {
-    image.read_only = TRY(parse_switch(option));
-  } else if (key == "cache.direct") {
-    cache.direct = TRY(parse_switch(option));
-  } else if (key == "cache.no-flush") {
-    cache.no_flush = TRY(parse_switch(option));
-  } else if (!TRY(take_encrypt_option(option, image.encryption))) {
-    return fail(ErrorKind::kUsage, "Invalid parameter '{}'", option.key);
-  }
-  return {};
-}
-
-// parse_suboptions() takes a key with a dot for the beginning of a path.
-Result<Suboption> split_node_option(const std::string& word) {
-  const size_t equals = word.find('=');
-  if (equals == std::string::npos || equals == 0)
-    return fail(ErrorKind::kUsage, "Expected '=' after parameter '{}'", word);
-  return Suboption{word.substr(0, equals), word.substr(equals + 1)};
-}
-
 }  // namespace
 
 Result<void> ImgSecrets::add(const std::string& object) {
@@ -155,27 +110,6 @@ Result<void> ImgCommon::finish() {
   for (const std::string& object : objects)
     if (auto added = secrets.add(object); !added) return added;
   return {};
-}
-
-Result<ImgName> parse_img_name(const std::string& word, const std::string& format,
-                               bool image_opts) {
-  ImgName image;
-  if (!image_opts) {
-    image.path = word;
-    if (!format.empty()) image.format = TRY(parse_img_format(word, format));
-    return image;
-  }
-  if (!format.empty())
-    return fail(ErrorKind::kUsage, "--image-opts and --format are mutually exclusive");
-  NodeCache cache;
-  for (const std::string& part : split_at_commas(word))
-    if (auto set = set_node_option(TRY(split_node_option(part)), image, cache); !set)
-      return std::unexpected(std::move(set).error());
-  if (image.path.empty())
-    return fail(ErrorKind::kUsage, "--image-opts {}: which file? Say file.filename=PATH", word);
-  if (cache.direct) image.cache = CacheMode::kNone;
-  if (cache.no_flush) image.cache = CacheMode::kUnsafe;
-  return image;
 }
 
 Result<blockcore::SnapshotChoice> parse_img_snapshot(const std::string& text) {

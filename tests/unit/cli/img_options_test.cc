@@ -87,10 +87,30 @@ TEST(ImgName, FileDriverIsRaw) {
   EXPECT_EQ(name->format, DiskFormat::kRaw);
 }
 
+TEST(ImgName, NbdDriverNamesAnExport) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"driver=nbd,server.type=unix,server.path=/s,export=a b", "nbd+unix:///a%20b?socket=/s"},
+      {"driver=raw,file.driver=nbd,file.server.type=inet,file.server.host=::1,file.server.port=9,"
+       "file.export=x",
+       "nbd://[::1]:9/x"},
+      {"driver=nbd,host=127.0.0.1", "nbd://127.0.0.1/"},
+      {"driver=nbd,path=/s,read-only=on", "nbd+unix:///?socket=/s"},
+  };
+  for (const auto& [word, url] : cases) {
+    const auto name = parse_img_name(word, "", true);
+    ASSERT_TRUE(name) << name.error().message();
+    EXPECT_EQ(name->path, url);
+    EXPECT_EQ(name->format, DiskFormat::kRaw);
+  }
+}
+
 TEST(ImgName, BadNodeOptionsAreRefused) {
-  for (const char* word : {"x.qcow2", "driver=qcow2", "driver=vmdk,file.filename=x",
-                           "driver=qcow2,file.driver=nbd,file.filename=x", "file.filename=x,",
-                           "file.filename=x,frobnicate=1", "file.filename=x,read-only=maybe"})
+  for (const char* word :
+       {"driver=nbd", "driver=nbd,filename=x", "driver=file,filename=x,host=h",
+        "driver=nbd,host=h,path=/s", "driver=nbd,server.type=unix,server.host=h",
+        "driver=nbd,server.type=vsock", "driver=nbd,host=h,port=0", "x.qcow2", "driver=qcow2",
+        "driver=vmdk,file.filename=x", "driver=qcow2,file.driver=nbd,file.filename=x",
+        "file.filename=x,", "file.filename=x,frobnicate=1", "file.filename=x,read-only=maybe"})
     EXPECT_FALSE(parse_img_name(word, "", true)) << word;
   EXPECT_FALSE(parse_img_name("driver=qcow2,file.filename=x", "qcow2", true));
 }

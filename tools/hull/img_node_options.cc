@@ -1,0 +1,141 @@
+// The name of an image: a path or URL, or with --image-opts the options of a node.
+#include <charconv>
+
+#include "config/network_source.h"
+#include "tools/hull/img.h"
+#include "tools/hull/img_options.h"
+#include "tools/hull/suboptions.h"
+
+namespace hull::cli {
+namespace {
+
+using blockcore::CacheMode;
+
+// Where driver=nbd finds its export.
+struct NbdNode {
+  bool wanted = false;
+  std::string type;  // of the server's address: unix or inet
+  std::string path;
+  std::string host;
+  uint16_t port = 0;  // 0: NBD's own
+  std::string export_name;
+};
+
+struct Node {
+  ImgName image;
+  bool direct = false;
+  bool no_flush = false;
+  NbdNode nbd;
+};
+
+// "driver" of a node or of the file below it; what it means for the format.
+Result<void> set_driver(const std::string& driver, bool of_file, Node& node) {
+  const bool is_file = driver == "file" || driver == "host_device";
+  node.nbd.wanted = node.nbd.wanted || driver == "nbd";
+  if (is_file || driver == "nbd") {
+    if (!of_file) node.image.format = blockcore::DiskFormat::kRaw;
+    return {};
+  }
+  if (of_file || (driver != "raw" && driver != "qcow2"))
+    return fail(ErrorKind::kUnsupported, "Unknown driver '{}'", driver);
+  node.image.format = TRY(parse_img_format("--image-opts", driver));
+  return {};
+}
+
+Result<uint16_t> parse_port(const std::string& text) {
+  uint16_t port = 0;
+  const char* const end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data(), end, port);
+  if (parsed.ec != std::errc() || parsed.ptr != end || port == 0)
+    return fail(ErrorKind::kUsage, "Parameter 'port' is no port: {}", text);
+  return port;
+}
+
+// False: another kind of option.
+Result<bool> take_nbd_option(std::string_view key, const std::string& value, NbdNode& nbd) {
+  if (key.starts_with("server.")) key.remove_prefix(7);
+  if (key == "type") {
+    if (value != "unix" && value != "inet")
+      return fail(ErrorKind::kUnsupported, "server.type={}: hull has unix and inet", value);
+    nbd.type = value;
+  } else if (key == "path") {
+    nbd.path = value;
+  } else if (key == "host") {
+    nbd.host = value;
+  } else if (key == "port") {
+    nbd.port = TRY(parse_port(value));
+  } else if (key == "export") {
+    nbd.export_name = value;
+  } else {
+    return false;
+  }
+  return true;
+}
+
+Result<void> set_node_option(const Suboption& option, Node& node) {
+  const bool of_file = option.key.starts_with("file.");
+  const std::string key = of_file ? option.key.substr(5) : option.key;
+  if (key == "driver") return set_driver(option.value, of_file, node);
+  if (key == "filename") {
+    node.image.path = option.value;
+  } else if (key == "read-only") {
+    node.image.read_only = TRY(parse_switch(option));
+  } else if (key == "cache.direct") {
+    node.direct = TRY(parse_switch(option));
+  } else if (key == "cache.no-flush") {
+    node.no_flush = TRY(parse_switch(option));
+  } else if (!TRY(take_encrypt_option(option, node.image.encryption)) &&
+             !TRY(take_nbd_option(key, option.value, node.nbd))) {
+    return fail(ErrorKind::kUsage, "Invalid parameter '{}'", option.key);
+  }
+  return {};
+}
+
+// parse_suboptions() takes a key with a dot for the beginning of a path.
+Result<Suboption> split_node_option(const std::string& word) {
+  const size_t equals = word.find('=');
+  if (equals == std::string::npos || equals == 0)
+    return fail(ErrorKind::kUsage, "Expected '=' after parameter '{}'", word);
+  return Suboption{word.substr(0, equals), word.substr(equals + 1)};
+}
+
+Result<std::string> nbd_url(const NbdNode& nbd, const std::string& word) {
+  const bool over_unix = nbd.type.empty() ? !nbd.path.empty() : nbd.type == "unix";
+  const std::string& place = over_unix ? nbd.path : nbd.host;
+  if (place.empty() || !(over_unix ? nbd.host : nbd.path).empty())
+    return fail(ErrorKind::kUsage,
+                "--image-opts {}: which server? Say server.type=unix,server.path=PATH or "
+                "server.type=inet,server.host=ADDRESS,server.port=PORT",
+                word);
+  return over_unix ? config::nbd_url_over_unix(nbd.path, nbd.export_name)
+                   : config::nbd_url_over_tcp(nbd.host, nbd.port, nbd.export_name);
+}
+
+}  // namespace
+
+Result<ImgName> parse_img_name(const std::string& word, const std::string& format,
+                               bool image_opts) {
+  if (!image_opts) {
+    ImgName image;
+    image.path = word;
+    if (!format.empty()) image.format = TRY(parse_img_format(word, format));
+    return image;
+  }
+  if (!format.empty())
+    return fail(ErrorKind::kUsage, "--image-opts and --format are mutually exclusive");
+  Node node;
+  for (const std::string& part : split_at_commas(word))
+    if (auto set = set_node_option(TRY(split_node_option(part)), node); !set)
+      return std::unexpected(std::move(set).error());
+  const NbdNode& nbd = node.nbd;
+  if (!nbd.wanted && !(nbd.type + nbd.path + nbd.host + nbd.export_name).empty())
+    return fail(ErrorKind::kUsage, "--image-opts {}: a server goes with driver=nbd", word);
+  if (nbd.wanted == !node.image.path.empty())
+    return fail(ErrorKind::kUsage, "--image-opts {}: which file? Say file.filename=PATH", word);
+  if (nbd.wanted) node.image.path = TRY(nbd_url(nbd, word));
+  if (node.direct) node.image.cache = CacheMode::kNone;
+  if (node.no_flush) node.image.cache = CacheMode::kUnsafe;
+  return std::move(node.image);
+}
+
+}  // namespace hull::cli
