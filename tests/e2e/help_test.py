@@ -1,10 +1,12 @@
 """What --help lists, completion offers and the manual explains: all three say the same."""
 
+import os
 import pathlib
 import re
+import subprocess
 import unittest
 
-from support import OK, ROOT, HullTest
+from support import HULL, OK, ROOT, HullTest
 
 # Every program explains itself; these need no line of their own.
 UNSPOKEN = {"-h", "--help"}
@@ -71,6 +73,16 @@ class Help(HullTest):
         verbs = set(re.findall(r"^  (\w+) ", result.out, re.MULTILINE))
         self.assertLessEqual({"run", "img", "nbd", "doctor"}, verbs, result)
         self.assertLessEqual(verbs - {"complete"}, self.completions(""))
+
+    def test_bash_completes_both_names(self):
+        script = ('source "$1/tools/completion/hull.bash"; hull() { "$HULL" "$@"; }; shift; COMP_WORDS=("$@"); '
+                  'COMP_CWORD=$(($# - 1)); compopt() { :; }; _hull; printf "%s\\n" "${COMPREPLY[@]}"')
+        for words, expected in ((["hull", "img", "conv"], ["convert"]), (["/usr/bin/hull-img", "conv"], ["convert"]),
+                                (["hull-img", "info", "--backing"], ["--backing-chain"]), (["hull", "doc"], ["doctor"])):
+            with self.subTest(words=words):
+                result = subprocess.run(["bash", "-c", script, "bash", str(ROOT), *words], capture_output=True, text=True,
+                                        env={**os.environ, "HULL": HULL}, check=True)
+                self.assertEqual(result.stdout.split(), expected, result.stderr)
 
     def test_shell_functions_ask_the_program(self):
         for shell in ("bash", "zsh", "fish"):
