@@ -13,6 +13,9 @@ namespace {
 using testing::Qcow2Subject;
 using testing::SubjectGeometry;
 
+// Traces over a small image: thousands in all.
+constexpr unsigned kMost = testing::kSanitizerFactor == 1 ? 180 : 60;
+
 unsigned long_factor() {
   const char* const value = std::getenv("HULL_LONG_TESTS");
   return value == nullptr ? 1 : static_cast<unsigned>(std::max(1, std::atoi(value)));
@@ -41,7 +44,7 @@ std::string run_trace(Qcow2Subject& subject, std::mt19937& random, std::string& 
 TEST_P(Qcow2Model, RandomTraceMatchesModel) {
   // Small images are many; to open an encrypted one takes long.
   const unsigned wanted =
-      GetParam().encrypted ? 2 : 60 / (1 + static_cast<unsigned>(GetParam().size_bytes >> 18));
+      GetParam().encrypted ? 2 : kMost / (1 + static_cast<unsigned>(GetParam().size_bytes >> 18));
   const unsigned count = std::max(1U, wanted / testing::kSanitizerFactor) * long_factor();
   for (unsigned seed = 1; seed <= count; ++seed) {
     std::mt19937 random(seed);
@@ -57,7 +60,8 @@ TEST_P(Qcow2Model, RandomTraceMatchesModel) {
 TEST_P(Qcow2Model, SnapshotsBesideRequestsMatchModel) {
   if (GetParam().data_file != SubjectGeometry::DataFile::kNone) return;
   const unsigned wanted =
-      GetParam().encrypted ? 2 : 30 / (1 + static_cast<unsigned>(GetParam().size_bytes >> 18));
+      GetParam().encrypted ? 2
+                           : kMost / 3 / (1 + static_cast<unsigned>(GetParam().size_bytes >> 18));
   const unsigned count = std::max(1U, wanted / testing::kSanitizerFactor) * long_factor();
   for (unsigned seed = 1; seed <= count; ++seed) {
     SCOPED_TRACE(seed);
