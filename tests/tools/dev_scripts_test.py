@@ -1,12 +1,16 @@
 """Tests of tools/dev: each check must fail where it should, or it protects nothing."""
 
+import dataclasses
 import pathlib
 import subprocess
+import sys
 import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEV = ROOT / "tools/dev"
+sys.path.insert(0, str(DEV))
+from kept_results import KeptResults  # noqa: E402
 
 
 def run(*command):
@@ -97,6 +101,67 @@ class Lint(unittest.TestCase):
         result = self.lint("script", "#!/bin/bash\nrm $1\n")
         self.assertEqual(result.returncode, 1)
         self.assertIn("SC2086", result.stdout)
+
+
+@dataclasses.dataclass
+class Step:
+    command: list
+    environment: dict
+    inputs: list
+
+
+class Kept(unittest.TestCase):
+    def setUp(self):
+        self.directory = tempfile.TemporaryDirectory()
+        self.addCleanup(self.directory.cleanup)
+        self.root = pathlib.Path(self.directory.name)
+        (self.root / "data").mkdir()
+        (self.root / "data/a").write_text("a")
+        (self.root / "program").write_text("program")
+        self.step = Step(["program", "--all"], {"HULL": "hull"}, ["program", "data"])
+
+    def results(self, **more):
+        return KeptResults(self.root / "kept", self.root, **more)
+
+    def keep(self):
+        self.results().keep(self.step, self.results().key(self.step), 7)
+
+    def found(self, **more):
+        results = self.results(**more)
+        return results.find(self.step, results.key(self.step))
+
+    def test_nothing_is_known_at_first(self):
+        self.assertIsNone(self.found())
+
+    def test_result_of_an_unchanged_step_is_found(self):
+        self.keep()
+        self.assertEqual(self.found(), 7)
+        self.assertIsNone(self.found(again=True))
+
+    def test_what_changes_is_run_again(self):
+        changes = {
+            "the program": lambda: (self.root / "program").write_text("program 2"),
+            "a file below a directory": lambda: (self.root / "data/a").write_text("b"),
+            "a new file": lambda: (self.root / "data/b").write_text(""),
+            "a file's name": lambda: (self.root / "data/b").rename(self.root / "data/c"),
+            "the command": lambda: self.step.command.append("--more"),
+            "a variable": lambda: self.step.environment.update(HULL="other"),
+        }
+        for what, change in changes.items():
+            with self.subTest(what):
+                self.keep()
+                self.assertEqual(self.found(), 7)
+                change()
+                self.assertIsNone(self.found())
+
+    def test_forgotten_or_torn_result_is_not_found(self):
+        self.keep()
+        self.results().forget(self.step)
+        self.assertIsNone(self.found())
+        self.keep()
+        for file in (self.root / "kept").iterdir():
+            file.write_text(file.read_text()[:-3])
+        self.assertIsNone(self.found())
 
 
 class Setup(unittest.TestCase):
