@@ -32,8 +32,8 @@ class MachineBuilder {
     TRY(add_disks());
     TRY(add_networks());
     TRY(add_rng());
-    firmware::LoadedBoot boot = TRY(load_firmware());
     machine_->memory_.advise_huge_pages();
+    firmware::LoadedBoot boot = TRY(load_firmware());
     if (device_tree != nullptr) *device_tree = std::move(boot.device_tree);
     TRY(add_vcpus(boot.entry));
     return std::move(machine_);
