@@ -56,6 +56,8 @@ std::string hex_bytes(std::span<const uint8_t> bytes) {
   return text;
 }
 
+constexpr uint64_t kResetVector = 0xfff0;  // IP; CS is at 0xffff0000
+
 uint64_t instruction_pointer(const Vcpu& vcpu) {
   const auto regs = vcpu.regs();
   return regs ? regs->rip : 0;
@@ -118,7 +120,11 @@ std::string describe_fatal_exit(const Vcpu& vcpu) {
   const kvm_run& run = vcpu.run_state();
   const uint64_t rip = instruction_pointer(vcpu);
   switch (run.exit_reason) {
-    case KVM_EXIT_SHUTDOWN: return fmt::format("vcpu {}: triple fault at {:#x}", vcpu.index(), rip);
+    case KVM_EXIT_SHUTDOWN:
+      // On AMD's processors KVM has reset the vCPU by now (APM volume 2, 15.14.3: the VMCB is
+      // undefined).
+      if (rip == kResetVector) return fmt::format("vcpu {}: triple fault", vcpu.index());
+      return fmt::format("vcpu {}: triple fault at {:#x}", vcpu.index(), rip);
     case KVM_EXIT_FAIL_ENTRY:
       return fmt::format("vcpu {}: KVM could not enter the guest at {:#x}: hardware reason {:#x}",
                          vcpu.index(), rip, run.fail_entry.hardware_entry_failure_reason);
