@@ -21,6 +21,8 @@ struct BlockOptions {
   uint32_t physical_block_size = 512;  // bytes, at least the logical one
 };
 
+class BlockSession;
+
 // Requests run as coroutines on the engine's thread, any number at a time. Without FLUSH in the
 // negotiated features each write is made durable before it completes (5.2.6.2).
 class BlockDevice final : public VirtioDevice {
@@ -40,7 +42,6 @@ class BlockDevice final : public VirtioDevice {
   void reset() override;
 
  private:
-  class Session;  // one activation, on the engine's thread
   // What the disk says about itself, which vCPU threads may not ask it: constant.
   struct Geometry {
     uint64_t capacity_sectors;  // the last bytes of a size that is no multiple of 512 are left out
@@ -54,7 +55,7 @@ class BlockDevice final : public VirtioDevice {
   const Geometry geometry_;
   blockcore::Disk& disk_;
   blockcore::IoEngine& engine_;
-  std::unique_ptr<Session> session_;
+  std::unique_ptr<BlockSession> session_;  // one activation
 };
 
 }  // namespace hull::virtio

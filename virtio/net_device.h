@@ -21,6 +21,8 @@ struct NetOptions {
   uint16_t queue_size = 256;         // a power of two, at most 512
 };
 
+class NetSession;
+
 class NetDevice final : public VirtioDevice {
  public:
   // `backend` (null: frames go nowhere and none arrive) and `worker` outlive the device, so that a
@@ -38,14 +40,12 @@ class NetDevice final : public VirtioDevice {
   void reset() override;
 
  private:
-  class Session;  // one activation, on the worker
-
   const NetOptions options_;
   const std::array<uint16_t, 2> queue_sizes_;
   NetBackend* const backend_;
   WorkerThread& worker_;
-  std::atomic<bool> link_up_;  // cleared for good when the back end disappears
-  std::unique_ptr<Session> session_;
+  std::atomic<bool> link_up_;            // cleared for good when the back end disappears
+  std::unique_ptr<NetSession> session_;  // one activation, on the worker
 };
 
 }  // namespace hull::virtio

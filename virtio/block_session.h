@@ -1,0 +1,64 @@
+// The data path of a virtio block device (virtio 1.2, 5.2.6): takes requests from the ring, has the
+// disk carry them out, answers.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <semaphore>
+#include <string>
+#include <vector>
+
+#include "blockcore/disk.h"
+#include "blockcore/io_engine.h"
+#include "virtio/block_request.h"
+#include "virtio/device.h"
+
+namespace hull::virtio {
+
+// Lives from activate() to reset(); every member function runs on the engine's thread.
+class BlockSession : private blockcore::LoopClient {
+ public:
+  struct Context {
+    const std::string& name;    // the device's, for messages
+    const std::string& serial;  // at most 20 bytes are told
+    blockcore::Disk& disk;
+    blockcore::IoEngine& engine;
+    DeviceInterrupt& interrupt;
+    BlockLimits limits;
+    bool unmap;          // WRITE_ZEROES may give space back
+    bool write_through;  // the driver knows no FLUSH: each write is made durable (5.2.6.2)
+  };
+  BlockSession(Context context, QueueResources resources)
+      : context_(context), queue_(std::move(resources.queue)), kick_(*resources.kick) {}
+
+  void start();
+  // Releases `drained` once nothing is in flight; nothing touches the session afterwards.
+  void stop(std::binary_semaphore& drained);
+
+ private:
+  struct Slot {
+    std::optional<Chain> chain;
+    BlockRequest request;
+  };
+
+  bool turn() override;
+  bool may_sleep() override;
+  void stop_serving();
+  void begin(Chain chain);
+  blockcore::Task<void> serve(Slot& slot);
+  blockcore::Task<Result<void>> serve_ranges(const BlockRequest& request);
+  Result<void> write_id(const BlockRequest& request);
+  void finish(Slot& slot, const Result<void>& result);
+  void answer(Slot& slot, BlockStatus status);
+  void fail(std::string_view why);
+
+  const Context context_;
+  Queue queue_;
+  const EventFd& kick_;
+  std::vector<std::unique_ptr<Slot>> slots_;
+  std::vector<Slot*> idle_;  // last in, first out: the warm one
+  bool serving_ = false;
+  std::binary_semaphore* drained_ = nullptr;  // set: stopping
+};
+
+}  // namespace hull::virtio

@@ -1,0 +1,192 @@
+#include "virtio/net_session.h"
+
+#include <sys/epoll.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/log.h"
+
+namespace hull::virtio {
+
+namespace {
+
+// Frames in one direction before the other one and other devices on the thread get a turn.
+constexpr unsigned kMaxFramesPerWake = 128;
+constexpr std::chrono::milliseconds kRetryDelay{100};
+
+bool is_gone(int error) {
+  return error == EBADFD || error == EBADF || error == ENODEV || error == EPIPE ||
+         error == ECONNRESET;
+}
+
+}  // namespace
+
+NetSession::NetSession(Context context, DeviceResources resources)
+    : context_(context), backend_(context.backend), interrupt_(*resources.interrupt) {
+  if (auto& queue = resources.queues[kReceiveQueue]) {
+    receive_kick_ = queue->kick;
+    receiver_.emplace(std::move(queue->queue), context_.mergeable_buffers);
+  }
+  if (auto& queue = resources.queues[kTransmitQueue]) {
+    transmit_kick_ = queue->kick;
+    sender_.emplace(std::move(queue->queue));
+  }
+}
+
+void NetSession::start() {
+  // Edge-triggered: a kick then costs no read of its counter.
+  if (receiver_) add(receive_kick_->fd(), EPOLLIN | EPOLLET, &NetSession::receive);
+  if (sender_) add(transmit_kick_->fd(), EPOLLIN | EPOLLET, &NetSession::transmit);
+  if (backend_ == nullptr || stopped_) return;
+  const auto set = backend_->set_offloads(context_.offloads);
+  if (!set) return lose_backend(set.error().message());
+  // EPOLLERR and EPOLLHUP are always reported.
+  const auto added =
+      context_.loop.add(backend_->fd(), 0, [this](uint32_t events) { on_backend(events); });
+  if (!added) return fail(added.error().message());
+  waits_for_frames_ = receiver_.has_value() && context_.link_up.load(std::memory_order_relaxed);
+  watch_backend();
+}
+
+void NetSession::add(int fd, uint32_t events, void (NetSession::*handler)()) {
+  const auto added =
+      context_.loop.add(fd, events, [this, handler](uint32_t) { (this->*handler)(); });
+  if (!added) fail(added.error().message());
+}
+
+void NetSession::stop() {
+  if (receive_kick_ != nullptr) context_.loop.remove(receive_kick_->fd());
+  if (transmit_kick_ != nullptr) context_.loop.remove(transmit_kick_->fd());
+  if (retry_timer_ != 0) context_.loop.cancel(retry_timer_);
+  if (backend_ == nullptr) return;
+  context_.loop.remove(backend_->fd());
+  // The next driver may not know what this one did.
+  [[maybe_unused]] const auto cleared = backend_->set_offloads({});
+}
+
+void NetSession::watch_backend() {
+  if (backend_ == nullptr) return;
+  const uint32_t events = (waits_for_frames_ ? EPOLLIN : 0U) | (waits_for_room_ ? EPOLLOUT : 0U);
+  if (const auto modified = context_.loop.modify(backend_->fd(), events); !modified)
+    lose_backend(modified.error().message());
+}
+
+void NetSession::on_backend(uint32_t events) {
+  if ((events & (EPOLLERR | EPOLLHUP)) != 0) return lose_backend("the interface is gone");
+  if ((events & EPOLLOUT) != 0) {
+    waits_for_room_ = false;
+    watch_backend();
+    transmit();
+  }
+  if ((events & EPOLLIN) != 0 && !stopped_ && backend_ != nullptr) receive_frames();
+}
+
+// The driver added buffers.
+void NetSession::receive() {
+  if (!waits_for_buffers_ || backend_ == nullptr) return;
+  waits_for_buffers_ = false;
+  waits_for_frames_ = true;
+  watch_backend();
+  if (backend_ != nullptr) receive_frames();
+}
+
+void NetSession::receive_frames() {
+  Queue& queue = receiver_->queue();
+  queue.disable_notifications();
+  // When the budget is used up the loop comes back: the back end is level-triggered.
+  for (unsigned budget = kMaxFramesPerWake; budget != 0; --budget) {
+    const auto outcome = receiver_->receive(backend_->fd());
+    if (outcome == NetReceiver::Outcome::kDelivered) continue;
+    if (outcome == NetReceiver::Outcome::kMalformed) return fail(receiver_->reason());
+    if (outcome == NetReceiver::Outcome::kBackEnd) {
+      pause_after(receiver_->error());
+    } else if (outcome == NetReceiver::Outcome::kNoBuffers) {
+      if (!queue.enable_notifications()) continue;
+      wait_for_buffers();
+    }
+    break;
+  }
+  if (queue.should_notify()) interrupt_.used_buffers(kReceiveQueue);
+}
+
+void NetSession::wait_for_buffers() {
+  waits_for_buffers_ = true;
+  waits_for_frames_ = false;
+  watch_backend();
+}
+
+void NetSession::pause_after(int error) {
+  if (is_gone(error)) return lose_backend(std::strerror(error));
+  // Down, most likely. The descriptor may stay readable, so ask again later and not at once.
+  LOG_LIMITED(LogLevel::kWarn, "{}: receive: {}", context_.name, std::strerror(error));
+  waits_for_frames_ = false;
+  watch_backend();
+  retry_timer_ = context_.loop.call_after(kRetryDelay, [this] {
+    retry_timer_ = 0;
+    waits_for_frames_ = true;
+    watch_backend();
+  });
+}
+
+void NetSession::transmit() {
+  // EPOLLOUT goes on where this stopped.
+  if (stopped_ || waits_for_room_ || !sender_) return;
+  Queue& queue = sender_->queue();
+  unsigned budget = kMaxFramesPerWake;
+  do {
+    queue.disable_notifications();
+    if (!transmit_frames(budget)) break;
+    if (budget == 0) {
+      transmit_kick_->signal();
+      break;
+    }
+  } while (!queue.enable_notifications());
+  if (queue.should_notify()) interrupt_.used_buffers(kTransmitQueue);
+}
+
+// True when the ring is empty or the budget used up.
+bool NetSession::transmit_frames(unsigned& budget) {
+  for (; budget != 0; --budget) {
+    switch (sender_->send(sending_fd())) {
+      case NetSender::Outcome::kSent: break;
+      case NetSender::Outcome::kNoFrame: return true;
+      case NetSender::Outcome::kBlocked:
+        waits_for_room_ = true;
+        watch_backend();
+        return false;
+      case NetSender::Outcome::kBackEnd:
+        if (is_gone(sender_->error()))
+          lose_backend(std::strerror(sender_->error()));
+        else
+          LOG_LIMITED(LogLevel::kDebug, "{}: frame dropped: {}", context_.name,
+                      std::strerror(sender_->error()));
+        break;
+      case NetSender::Outcome::kMalformed: fail(sender_->reason()); return false;
+    }
+  }
+  return true;
+}
+
+// The network is gone, the guest stays: no carrier, and what it sends is dropped.
+void NetSession::lose_backend(std::string_view why) {
+  if (backend_ == nullptr) return;
+  LOG_WARN("{}: network lost: {}", context_.name, why);
+  context_.loop.remove(backend_->fd());
+  backend_ = nullptr;
+  waits_for_room_ = false;
+  context_.link_up.store(false, std::memory_order_relaxed);
+  interrupt_.config_changed();
+  // A frame may be kept that no EPOLLOUT will send.
+  if (transmit_kick_ != nullptr) transmit_kick_->signal();
+}
+
+void NetSession::fail(std::string_view why) {
+  LOG_LIMITED(LogLevel::kWarn, "{}: stopped: {}", context_.name, why);
+  stop();
+  backend_ = nullptr;
+  stopped_ = true;
+  interrupt_.device_failed();
+}
+
+}  // namespace hull::virtio

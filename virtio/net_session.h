@@ -1,0 +1,69 @@
+// The data path of a virtio network device (virtio 1.2, 5.1.6): frames between its two queues and
+// the back end.
+#pragma once
+
+#include <atomic>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/event_loop.h"
+#include "virtio/device.h"
+#include "virtio/net_backend.h"
+#include "virtio/net_receiver.h"
+#include "virtio/net_sender.h"
+
+namespace hull::virtio {
+
+constexpr size_t kReceiveQueue = 0;
+constexpr size_t kTransmitQueue = 1;
+
+// Lives from activate() to reset(); every member function runs on the worker.
+class NetSession {
+ public:
+  struct Context {
+    const std::string& name;     // the device's, for messages
+    NetBackend* backend;         // null: frames go nowhere and none arrive
+    std::atomic<bool>& link_up;  // cleared for good when the back end disappears
+    EventLoop& loop;
+    NetOffloads offloads;  // what the driver finishes itself
+    bool mergeable_buffers;
+  };
+  NetSession(Context context, DeviceResources resources);
+
+  void start();
+  void stop();
+
+ private:
+  void add(int fd, uint32_t events, void (NetSession::*handler)());
+  void on_backend(uint32_t events);
+  void receive();
+  void receive_frames();
+  void wait_for_buffers();
+  void pause_after(int error);
+  void transmit();
+  bool transmit_frames(unsigned& budget);
+  void watch_backend();
+  void lose_backend(std::string_view why);
+  void fail(std::string_view why);
+
+  int sending_fd() const {
+    return backend_ != nullptr && context_.link_up.load(std::memory_order_relaxed) ? backend_->fd()
+                                                                                   : -1;
+  }
+
+  const Context context_;
+  NetBackend* backend_;  // null: none, or it is gone
+  DeviceInterrupt& interrupt_;
+  const EventFd* receive_kick_ = nullptr;
+  const EventFd* transmit_kick_ = nullptr;
+  std::optional<NetReceiver> receiver_;
+  std::optional<NetSender> sender_;
+  bool waits_for_frames_ = false;   // EPOLLIN on the back end
+  bool waits_for_room_ = false;     // EPOLLOUT on the back end
+  bool waits_for_buffers_ = false;  // the driver's next kick on the receive queue
+  bool stopped_ = false;
+  uint64_t retry_timer_ = 0;
+};
+
+}  // namespace hull::virtio
