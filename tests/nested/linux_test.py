@@ -24,7 +24,7 @@ GUEST = pathlib.Path(os.environ["HULL_LINUX_GUEST"])
 NUMBERS = "".join(f"{i}\n" for i in range(1, 100001)).encode()
 HOST_ADDRESS, GUEST_ADDRESS = "10.77.0.1", "10.77.0.2"
 TAP = "hulltest0"
-LIMIT = 240  # seconds: an emulated machine on a busy host
+LIMIT = 180  # seconds: an emulated machine on a busy host
 
 
 def ip(*arguments):
@@ -40,7 +40,7 @@ class LinuxTest(HullTest):
     def setUp(self):
         super().setUp()
         # Every wait below has a limit; a test that exceeds them all says where it is, and ends the run.
-        faulthandler.dump_traceback_later(270, exit=True)
+        faulthandler.dump_traceback_later(210, exit=True)
         self.addCleanup(faulthandler.cancel_dump_traceback_later)
         self.base = Disk(GUEST / "root.qcow2", "qcow2")
         self.base_before = sha256(self.base.path)
