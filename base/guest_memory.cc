@@ -9,9 +9,13 @@ namespace {
 Result<Mapping> map_region(uint64_t size_bytes, const GuestMemory::Options& options) {
   Mapping mapping =
       TRY(options.huge_pages ? Mapping::huge_pages(size_bytes) : Mapping::anonymous(size_bytes));
-  if (options.locked && ::mlock(mapping.data(), size_bytes) != 0) {
-    const Error error = Error::from_errno("lock the guest's memory");
-    return fail(ErrorKind::kHost, "{}; raise the limit ('ulimit -l')", error.message());
+  if (options.locked) {
+    // Locking touches all of it, which is too late for advise_huge_pages().
+    ::madvise(mapping.data(), size_bytes, MADV_HUGEPAGE);
+    if (::mlock(mapping.data(), size_bytes) != 0) {
+      const Error error = Error::from_errno("lock the guest's memory");
+      return fail(ErrorKind::kHost, "{}; raise the limit ('ulimit -l')", error.message());
+    }
   }
   if (!options.dumpable && ::madvise(mapping.data(), size_bytes, MADV_DONTDUMP) != 0)
     return std::unexpected(Error::from_errno("keep the guest's memory out of core dumps"));

@@ -52,6 +52,16 @@ TEST(GuestMemoryOptions, LockedIsLocked) {
 }
 #endif
 
+// Otherwise all of a locked guest would be in small pages.
+TEST(GuestMemoryOptions, LockedAsksForHugePagesFirst) {
+  if (!std::ifstream("/sys/kernel/mm/transparent_hugepage/enabled"))
+    GTEST_SKIP() << "this kernel has no transparent huge pages";
+  const auto memory = GuestMemory::create(kRange, {.locked = true});
+  ASSERT_TRUE(memory.has_value()) << memory.error().message();
+  const void* host = memory->slice(GuestAddress{0}, 1)->as_iovec().iov_base;
+  EXPECT_NE(flags_of(host).find(" hg "), std::string::npos);
+}
+
 TEST(GuestMemoryOptions, HugePagesBeyondThePoolAreALackOfTheHost) {
   const GuestMemory::Range huge[] = {{GuestAddress{0}, 1ull << 40}};
   const auto memory = GuestMemory::create(huge, {.huge_pages = true});
