@@ -1,6 +1,6 @@
 #include "blockcore/disk.h"
 
-#include "blockcore/file.h"
+#include "blockcore/file/file.h"
 
 namespace hull::blockcore {
 

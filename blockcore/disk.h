@@ -12,8 +12,8 @@
 #include <span>
 #include <string>
 
+#include "blockcore/async/task.h"
 #include "blockcore/block_status.h"
-#include "blockcore/task.h"
 
 namespace hull::blockcore {
 

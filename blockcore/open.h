@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "blockcore/disk.h"
-#include "blockcore/file.h"
+#include "blockcore/engine/io_engine.h"
+#include "blockcore/file/file.h"
 #include "blockcore/image_key.h"
-#include "blockcore/io_engine.h"
 #include "blockcore/snapshot_choice.h"
 
 namespace hull::blockcore {

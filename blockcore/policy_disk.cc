@@ -1,6 +1,6 @@
 #include "blockcore/policy_disk.h"
 
-#include "blockcore/iovecs.h"
+#include "blockcore/engine/iovecs.h"
 
 namespace hull::blockcore {
 

@@ -8,7 +8,7 @@
 #include <memory>
 
 #include "blockcore/disk.h"
-#include "blockcore/file.h"
+#include "blockcore/file/file.h"
 
 namespace hull::blockcore {
 

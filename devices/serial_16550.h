@@ -22,7 +22,7 @@
 #include "base/event_fd.h"
 #include "base/mutex.h"
 #include "devices/byte_device.h"
-#include "devices/byte_ring.h"
+#include "devices/console/byte_ring.h"
 #include "devices/interrupt_line.h"
 
 namespace hull::devices {

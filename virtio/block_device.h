@@ -5,7 +5,7 @@
 #include <string>
 
 #include "blockcore/disk.h"
-#include "blockcore/io_engine.h"
+#include "blockcore/engine/io_engine.h"
 #include "virtio/block_request.h"
 #include "virtio/device.h"
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "blockcore/disk.h"
-#include "blockcore/io_engine.h"
+#include "blockcore/engine/io_engine.h"
 #include "config/domain.h"
 #include "firmware/boot.h"
 #include "virtio/net_backend.h"

@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "blockcore/disk.h"
-#include "blockcore/io_engine.h"
+#include "blockcore/engine/io_engine.h"
 #include "config/domain.h"
 #include "vmm/run_domain.h"
 

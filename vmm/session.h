@@ -9,8 +9,8 @@
 
 #include "base/event_loop.h"
 #include "blockcore/disk.h"
-#include "blockcore/io_thread.h"
-#include "devices/console.h"
+#include "blockcore/engine/io_thread.h"
+#include "devices/console/console.h"
 #include "firmware/boot.h"
 #include "virtio/net_backend.h"
 #include "virtio/worker_thread.h"

@@ -1,11 +1,11 @@
 #include "blockcore/image/amend.h"
 
 #include "blockcore/image/single_image.h"
-#include "blockcore/qcow2/l2_stream.h"
+#include "blockcore/qcow2/check/rebuild.h"
+#include "blockcore/qcow2/check/references.h"
+#include "blockcore/qcow2/edit/snapshots.h"
+#include "blockcore/qcow2/mapping/l2_stream.h"
 #include "blockcore/qcow2/parts.h"
-#include "blockcore/qcow2/rebuild.h"
-#include "blockcore/qcow2/references.h"
-#include "blockcore/qcow2/snapshots.h"
 
 namespace hull::blockcore {
 namespace {

@@ -5,8 +5,8 @@
 #include <optional>
 #include <string>
 
-#include "blockcore/file.h"
-#include "blockcore/io_engine.h"
+#include "blockcore/engine/io_engine.h"
+#include "blockcore/file/file.h"
 #include "blockcore/open.h"
 #include "blockcore/qcow2/qcow2_disk.h"
 

@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 
-#include "blockcore/io_engine.h"
+#include "blockcore/engine/io_engine.h"
 #include "blockcore/open.h"
 #include "blockcore/qcow2/qcow2_disk.h"
 

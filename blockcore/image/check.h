@@ -1,9 +1,9 @@
 // Consistency check and repair of an image file, for `hull img check`.
 #pragma once
 
-#include "blockcore/local_file.h"
+#include "blockcore/file/local_file.h"
 #include "blockcore/open.h"
-#include "blockcore/qcow2/check.h"
+#include "blockcore/qcow2/check/check.h"
 
 namespace hull::blockcore {
 

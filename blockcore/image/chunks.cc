@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "blockcore/run_all.h"
+#include "blockcore/async/run_all.h"
 
 namespace hull::blockcore {
 namespace {

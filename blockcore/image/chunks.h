@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <functional>
 
-#include "blockcore/task.h"
+#include "blockcore/async/task.h"
 
 namespace hull::blockcore {
 

@@ -8,7 +8,7 @@
 #include "blockcore/image/rate_limit.h"
 #include "blockcore/image/resize.h"
 #include "blockcore/image/single_image.h"
-#include "blockcore/qcow2/trim.h"
+#include "blockcore/qcow2/edit/trim.h"
 
 namespace hull::blockcore {
 namespace {

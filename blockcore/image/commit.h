@@ -4,8 +4,8 @@
 #include <optional>
 #include <string>
 
+#include "blockcore/engine/io_engine.h"
 #include "blockcore/image/chunks.h"
-#include "blockcore/io_engine.h"
 #include "blockcore/open.h"
 #include "blockcore/qcow2/qcow2_disk.h"
 

@@ -2,14 +2,14 @@
 
 #include <sys/stat.h>
 
+#include "blockcore/file/image_lock.h"
+#include "blockcore/file/local_file.h"
 #include "blockcore/image/info.h"
-#include "blockcore/image_lock.h"
-#include "blockcore/local_file.h"
-#include "blockcore/qcow2/bitmap_directory.h"
-#include "blockcore/qcow2/check.h"
-#include "blockcore/qcow2/compact.h"
+#include "blockcore/qcow2/check/check.h"
+#include "blockcore/qcow2/check/rebuild.h"
+#include "blockcore/qcow2/edit/compact.h"
+#include "blockcore/qcow2/format/bitmap_directory.h"
 #include "blockcore/qcow2/qcow2_disk.h"
-#include "blockcore/qcow2/rebuild.h"
 
 namespace hull::blockcore {
 namespace {

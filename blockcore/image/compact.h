@@ -6,8 +6,8 @@
 #include <optional>
 #include <string>
 
+#include "blockcore/engine/io_engine.h"
 #include "blockcore/image/chunks.h"
-#include "blockcore/io_engine.h"
 #include "blockcore/open.h"
 
 namespace hull::blockcore {

@@ -6,11 +6,11 @@
 
 #include "base/check.h"
 #include "base/checked.h"
+#include "blockcore/async/wait_list.h"
+#include "blockcore/engine/worker_pool.h"
 #include "blockcore/image/copy_chunk.h"
 #include "blockcore/image/copy_pack.h"
 #include "blockcore/image/copy_source.h"
-#include "blockcore/qcow2/wait_list.h"
-#include "blockcore/worker_pool.h"
 
 namespace hull::blockcore {
 namespace {

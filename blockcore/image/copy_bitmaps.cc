@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "blockcore/qcow2/bitmap_store.h"
+#include "blockcore/qcow2/edit/bitmap_store.h"
 #include "blockcore/qcow2/parts.h"
 
 namespace hull::blockcore {

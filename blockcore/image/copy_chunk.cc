@@ -4,7 +4,7 @@
 
 #include "base/check.h"
 #include "base/checked.h"
-#include "blockcore/iovecs.h"
+#include "blockcore/engine/iovecs.h"
 
 namespace hull::blockcore {
 

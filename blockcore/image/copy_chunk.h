@@ -7,9 +7,9 @@
 #include <span>
 #include <vector>
 
-#include "blockcore/qcow2/compressed.h"
-#include "blockcore/qcow2/compressed_batch.h"
-#include "blockcore/qcow2/compressor.h"
+#include "blockcore/qcow2/data/compressed.h"
+#include "blockcore/qcow2/data/compressed_batch.h"
+#include "blockcore/qcow2/data/compressor.h"
 
 namespace hull::blockcore {
 

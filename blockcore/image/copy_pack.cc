@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/checked.h"
-#include "blockcore/worker_pool.h"
+#include "blockcore/engine/worker_pool.h"
 
 namespace hull::blockcore {
 namespace {

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <span>
 
-#include "blockcore/async_mutex.h"
+#include "blockcore/async/async_mutex.h"
 #include "blockcore/image/copy.h"
 #include "blockcore/image/rate_limit.h"
 

@@ -7,8 +7,8 @@
 #include "base/checked.h"
 #include "base/unique_fd.h"
 #include "blockcore/backing_name.h"
-#include "blockcore/image_lock.h"
-#include "blockcore/local_file.h"
+#include "blockcore/file/image_lock.h"
+#include "blockcore/file/local_file.h"
 
 namespace hull::blockcore {
 namespace {

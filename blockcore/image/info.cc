@@ -6,8 +6,8 @@
 
 #include "base/checked.h"
 #include "blockcore/backing_name.h"
-#include "blockcore/qcow2/encryption.h"
-#include "blockcore/qcow2/image_header.h"
+#include "blockcore/qcow2/format/encryption.h"
+#include "blockcore/qcow2/format/image_header.h"
 
 namespace hull::blockcore {
 

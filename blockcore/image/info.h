@@ -8,11 +8,11 @@
 #include <vector>
 
 #include "blockcore/crypto/luks.h"
-#include "blockcore/local_file.h"
+#include "blockcore/file/local_file.h"
 #include "blockcore/open.h"
-#include "blockcore/qcow2/bitmap_directory.h"
-#include "blockcore/qcow2/header.h"
-#include "blockcore/qcow2/snapshot_table.h"
+#include "blockcore/qcow2/format/bitmap_directory.h"
+#include "blockcore/qcow2/format/header.h"
+#include "blockcore/qcow2/format/snapshot_table.h"
 
 namespace hull::blockcore {
 

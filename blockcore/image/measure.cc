@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "base/checked.h"
-#include "blockcore/qcow2/bitmap_directory.h"
+#include "blockcore/qcow2/format/bitmap_directory.h"
 #include "blockcore/qcow2/parts.h"
 
 namespace hull::blockcore {

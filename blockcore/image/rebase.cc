@@ -5,9 +5,9 @@
 #include <memory>
 
 #include "blockcore/backing_name.h"
+#include "blockcore/engine/iovecs.h"
 #include "blockcore/image/backing_chain.h"
 #include "blockcore/image/single_image.h"
-#include "blockcore/iovecs.h"
 #include "blockcore/qcow2/parts.h"
 
 namespace hull::blockcore {

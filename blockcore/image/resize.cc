@@ -1,12 +1,12 @@
 #include "blockcore/image/resize.h"
 
 #include "base/checked.h"
+#include "blockcore/file/image_lock.h"
+#include "blockcore/file/local_file.h"
 #include "blockcore/image/backing_chain.h"
 #include "blockcore/image/info.h"
 #include "blockcore/image/single_image.h"
-#include "blockcore/image_lock.h"
-#include "blockcore/local_file.h"
-#include "blockcore/qcow2/resize.h"
+#include "blockcore/qcow2/edit/resize.h"
 
 namespace hull::blockcore {
 namespace {

@@ -6,9 +6,9 @@
 #include <optional>
 #include <string>
 
-#include "blockcore/io_engine.h"
+#include "blockcore/engine/io_engine.h"
 #include "blockcore/open.h"
-#include "blockcore/qcow2/create.h"
+#include "blockcore/qcow2/edit/create.h"
 
 namespace hull::blockcore {
 

@@ -1,9 +1,9 @@
 #include "blockcore/image/single_image.h"
 
 #include "blockcore/backing_name.h"
+#include "blockcore/file/image_lock.h"
+#include "blockcore/file/local_file.h"
 #include "blockcore/image/info.h"
-#include "blockcore/image_lock.h"
-#include "blockcore/local_file.h"
 
 namespace hull::blockcore {
 namespace {

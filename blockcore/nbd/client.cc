@@ -4,7 +4,7 @@
 
 #include <cerrno>
 
-#include "blockcore/iovecs.h"
+#include "blockcore/engine/iovecs.h"
 
 namespace hull::blockcore::nbd {
 

@@ -9,7 +9,7 @@
 #include <optional>
 #include <vector>
 
-#include "blockcore/async_mutex.h"
+#include "blockcore/async/async_mutex.h"
 #include "blockcore/nbd/client_handshake.h"
 #include "blockcore/nbd/pending_requests.h"
 #include "blockcore/nbd/reply_receiver.h"

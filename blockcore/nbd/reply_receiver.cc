@@ -4,7 +4,7 @@
 #include <array>
 
 #include "base/checked.h"
-#include "blockcore/iovecs.h"
+#include "blockcore/engine/iovecs.h"
 
 namespace hull::blockcore::nbd {
 namespace {

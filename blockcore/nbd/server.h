@@ -14,7 +14,7 @@
 #include <memory>
 
 #include "base/unique_fd.h"
-#include "blockcore/io_engine.h"
+#include "blockcore/engine/io_engine.h"
 #include "blockcore/nbd/export.h"
 
 namespace hull::blockcore::nbd {

@@ -4,7 +4,7 @@
 #include <climits>
 
 #include "base/endian.h"
-#include "blockcore/iovecs.h"
+#include "blockcore/engine/iovecs.h"
 
 namespace hull::blockcore::nbd {
 

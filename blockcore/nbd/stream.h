@@ -10,7 +10,7 @@
 #include <type_traits>
 
 #include "base/unique_fd.h"
-#include "blockcore/io_engine.h"
+#include "blockcore/engine/io_engine.h"
 
 namespace hull::blockcore::nbd {
 

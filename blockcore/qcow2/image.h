@@ -4,16 +4,16 @@
 #include <algorithm>
 #include <memory>
 
-#include "blockcore/async_mutex.h"
+#include "blockcore/async/async_mutex.h"
+#include "blockcore/async/claims.h"
+#include "blockcore/async/gate.h"
 #include "blockcore/disk.h"
-#include "blockcore/file.h"
-#include "blockcore/qcow2/claims.h"
-#include "blockcore/qcow2/cluster_map.h"
-#include "blockcore/qcow2/encryption.h"
-#include "blockcore/qcow2/gate.h"
-#include "blockcore/qcow2/image_header.h"
-#include "blockcore/qcow2/overlap.h"
-#include "blockcore/qcow2/refcounts.h"
+#include "blockcore/file/file.h"
+#include "blockcore/qcow2/alloc/overlap.h"
+#include "blockcore/qcow2/alloc/refcounts.h"
+#include "blockcore/qcow2/format/encryption.h"
+#include "blockcore/qcow2/format/image_header.h"
+#include "blockcore/qcow2/mapping/cluster_map.h"
 
 namespace hull::blockcore {
 

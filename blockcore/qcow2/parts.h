@@ -6,12 +6,12 @@
 #include <memory>
 #include <utility>
 
-#include "blockcore/qcow2/committer.h"
+#include "blockcore/qcow2/alloc/committer.h"
+#include "blockcore/qcow2/data/packer.h"
+#include "blockcore/qcow2/data/reader.h"
+#include "blockcore/qcow2/data/writer.h"
+#include "blockcore/qcow2/data/zeroer.h"
 #include "blockcore/qcow2/image.h"
-#include "blockcore/qcow2/packer.h"
-#include "blockcore/qcow2/reader.h"
-#include "blockcore/qcow2/writer.h"
-#include "blockcore/qcow2/zeroer.h"
 
 namespace hull::blockcore::qcow2 {
 

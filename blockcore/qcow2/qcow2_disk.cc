@@ -4,11 +4,11 @@
 
 #include "base/check.h"
 #include "base/checked.h"
-#include "blockcore/iovecs.h"
-#include "blockcore/qcow2/bitmap_tracker.h"
-#include "blockcore/qcow2/check.h"
+#include "blockcore/engine/iovecs.h"
+#include "blockcore/qcow2/check/check.h"
+#include "blockcore/qcow2/edit/bitmap_tracker.h"
+#include "blockcore/qcow2/mapping/status.h"
 #include "blockcore/qcow2/parts.h"
-#include "blockcore/qcow2/status.h"
 
 namespace hull::blockcore {
 

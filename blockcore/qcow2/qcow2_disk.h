@@ -10,10 +10,10 @@
 #include <optional>
 
 #include "blockcore/disk.h"
-#include "blockcore/file.h"
+#include "blockcore/file/file.h"
 #include "blockcore/image_key.h"
-#include "blockcore/qcow2/compressor.h"
-#include "blockcore/qcow2/header.h"
+#include "blockcore/qcow2/data/compressor.h"
+#include "blockcore/qcow2/format/header.h"
 #include "blockcore/snapshot_choice.h"
 
 namespace hull::blockcore {

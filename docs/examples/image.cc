@@ -5,11 +5,11 @@
 #include <cstdio>
 #include <string>
 
+#include "blockcore/file/local_file.h"
 #include "blockcore/image/single_image.h"
-#include "blockcore/local_file.h"
 #include "blockcore/open.h"
-#include "blockcore/qcow2/create.h"
-#include "blockcore/qcow2/snapshots.h"
+#include "blockcore/qcow2/edit/create.h"
+#include "blockcore/qcow2/edit/snapshots.h"
 
 namespace {
 

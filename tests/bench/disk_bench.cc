@@ -16,8 +16,8 @@
 
 #include "blockcore/image/single_image.h"
 #include "blockcore/open.h"
+#include "blockcore/qcow2/edit/snapshots.h"
 #include "blockcore/qcow2/qcow2_disk.h"
-#include "blockcore/qcow2/snapshots.h"
 
 namespace {
 

@@ -3,7 +3,7 @@
 #include <array>
 
 #include "base/log.h"
-#include "blockcore/async_mutex.h"
+#include "blockcore/async/async_mutex.h"
 #include "blockcore/nbd/meta_contexts.h"
 #include "blockcore/nbd/server.h"
 #include "blockcore/nbd/stream.h"

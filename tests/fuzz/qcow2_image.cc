@@ -3,8 +3,8 @@
 #include <vector>
 
 #include "base/log.h"
-#include "blockcore/qcow2/check.h"
-#include "blockcore/qcow2/snapshot_table.h"
+#include "blockcore/qcow2/check/check.h"
+#include "blockcore/qcow2/format/snapshot_table.h"
 #include "tests/support/damaged_qcow2.h"
 
 namespace hull::testing {

@@ -13,7 +13,7 @@
 #include <sstream>
 #include <string>
 
-#include "devices/console.h"
+#include "devices/console/console.h"
 #include "devices/serial_16550.h"
 #include "tests/support/fake_lines.h"
 #include "tests/support/port_access.h"

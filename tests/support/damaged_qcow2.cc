@@ -7,7 +7,7 @@
 #include <cstring>
 
 #include "base/check.h"
-#include "blockcore/qcow2/l2_entry.h"
+#include "blockcore/qcow2/format/l2_entry.h"
 
 namespace hull::testing {
 namespace {

@@ -6,8 +6,8 @@
 #include <cerrno>
 #include <climits>
 
-#include "blockcore/iovecs.h"
-#include "blockcore/thread_engine.h"
+#include "blockcore/engine/iovecs.h"
+#include "blockcore/engine/thread_engine.h"
 
 namespace hull::testing {
 

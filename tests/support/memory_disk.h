@@ -9,7 +9,7 @@
 #include "base/checked.h"
 #include "base/mutex.h"
 #include "blockcore/disk.h"
-#include "blockcore/io_engine.h"
+#include "blockcore/engine/io_engine.h"
 
 namespace hull::testing {
 

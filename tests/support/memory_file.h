@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/checked.h"
-#include "blockcore/file.h"
+#include "blockcore/file/file.h"
 
 namespace hull::testing {
 

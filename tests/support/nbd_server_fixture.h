@@ -6,7 +6,7 @@
 #include <future>
 #include <memory>
 
-#include "blockcore/io_thread.h"
+#include "blockcore/engine/io_thread.h"
 #include "blockcore/nbd/meta_contexts.h"
 #include "blockcore/nbd/server.h"
 #include "tests/support/memory_disk.h"

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "blockcore/qcow2/create.h"
+#include "blockcore/qcow2/edit/create.h"
 #include "blockcore/qcow2/qcow2_disk.h"
 #include "tests/support/memory_file.h"
 #include "tests/support/run_now.h"

@@ -7,9 +7,9 @@
 #include "blockcore/image/commit.h"
 #include "blockcore/image/rebase.h"
 #include "blockcore/image/stream.h"
-#include "blockcore/qcow2/check.h"
-#include "blockcore/qcow2/resize.h"
-#include "blockcore/qcow2/snapshots.h"
+#include "blockcore/qcow2/check/check.h"
+#include "blockcore/qcow2/edit/resize.h"
+#include "blockcore/qcow2/edit/snapshots.h"
 #include "blockcore/raw_disk.h"
 #include "tests/support/temporary_directory.h"
 

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "blockcore/qcow2/bitmap_store.h"
+#include "blockcore/qcow2/edit/bitmap_store.h"
 #include "blockcore/qcow2/qcow2_disk.h"
 #include "tests/support/disk_trace.h"
 #include "tests/support/faulty_file.h"

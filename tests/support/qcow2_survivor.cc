@@ -1,7 +1,7 @@
 #include <algorithm>
 
-#include "blockcore/qcow2/check.h"
-#include "blockcore/qcow2/snapshots.h"
+#include "blockcore/qcow2/check/check.h"
+#include "blockcore/qcow2/edit/snapshots.h"
 #include "tests/support/qcow2_subject.h"
 
 namespace hull::testing {

@@ -4,7 +4,7 @@
 #include <optional>
 
 #include "base/check.h"
-#include "blockcore/task.h"
+#include "blockcore/async/task.h"
 
 namespace hull::testing {
 

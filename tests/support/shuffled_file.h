@@ -10,7 +10,7 @@
 #include <memory>
 #include <vector>
 
-#include "blockcore/file.h"
+#include "blockcore/file/file.h"
 
 namespace hull::testing {
 

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "base/unique_fd.h"
-#include "blockcore/io_engine.h"
+#include "blockcore/engine/io_engine.h"
 #include "vmm/exit_report.h"
 #include "vmm/kvm.h"
 

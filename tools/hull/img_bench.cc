@@ -1,7 +1,7 @@
 // hull img bench [-c COUNT] [-d DEPTH] [-s BYTES] [-S STEP] [-o OFFSET] [-w] FILE
 #include <chrono>
 
-#include "blockcore/qcow2/wait_list.h"
+#include "blockcore/async/wait_list.h"
 #include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
 #include "tools/hull/img_open.h"

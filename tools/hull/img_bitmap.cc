@@ -3,7 +3,7 @@
 #include <bit>
 
 #include "blockcore/image/single_image.h"
-#include "blockcore/qcow2/bitmap_store.h"
+#include "blockcore/qcow2/edit/bitmap_store.h"
 #include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
 #include "tools/hull/img_options.h"

@@ -2,8 +2,8 @@
 #include <nlohmann/json.hpp>
 
 #include "blockcore/backing_name.h"
+#include "blockcore/file/image_lock.h"
 #include "blockcore/image/check.h"
-#include "blockcore/image_lock.h"
 #include "blockcore/nbd/url.h"
 #include "tools/hull/command_line.h"
 #include "tools/hull/img.h"

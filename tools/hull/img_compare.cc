@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "blockcore/iovecs.h"
+#include "blockcore/engine/iovecs.h"
 #include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
 #include "tools/hull/img_open.h"

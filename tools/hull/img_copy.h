@@ -1,9 +1,9 @@
 // What convert and dd share: a new (or existing) target, and contents copied into it.
 #pragma once
 
+#include "blockcore/engine/worker_pool.h"
 #include "blockcore/image/copy.h"
 #include "blockcore/image/create.h"
-#include "blockcore/worker_pool.h"
 #include "tools/hull/img_open.h"
 #include "tools/hull/img_progress.h"
 

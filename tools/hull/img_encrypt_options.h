@@ -3,7 +3,7 @@
 
 #include <span>
 
-#include "blockcore/qcow2/create.h"
+#include "blockcore/qcow2/edit/create.h"
 #include "tools/hull/img_options.h"
 #include "tools/hull/suboptions.h"
 

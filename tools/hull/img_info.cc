@@ -1,7 +1,7 @@
 // hull img info [-f FMT] [--output=human|json] [--backing-chain] [--contents] FILE
 
 #include "blockcore/contents/contents.h"
-#include "blockcore/image_lock.h"
+#include "blockcore/file/image_lock.h"
 #include "blockcore/nbd/url.h"
 #include "tools/hull/command_line.h"
 #include "tools/hull/img.h"

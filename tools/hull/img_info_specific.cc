@@ -3,7 +3,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "blockcore/qcow2/encryption.h"
+#include "blockcore/qcow2/format/encryption.h"
 
 namespace hull::cli {
 namespace {

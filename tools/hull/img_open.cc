@@ -1,8 +1,8 @@
 #include "tools/hull/img_open.h"
 
 #include "base/log.h"
+#include "blockcore/file/local_file.h"
 #include "blockcore/image/info.h"
-#include "blockcore/local_file.h"
 #include "blockcore/nbd/url.h"
 
 namespace hull::cli {

@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "blockcore/disk.h"
-#include "blockcore/io_engine.h"
+#include "blockcore/engine/io_engine.h"
 #include "blockcore/qcow2/qcow2_disk.h"
 #include "tools/hull/img_options.h"
 

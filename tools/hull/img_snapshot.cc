@@ -2,7 +2,7 @@
 #include <sys/time.h>
 
 #include "blockcore/image/single_image.h"
-#include "blockcore/qcow2/snapshots.h"
+#include "blockcore/qcow2/edit/snapshots.h"
 #include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
 #include "tools/hull/img_options.h"

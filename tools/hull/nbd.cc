@@ -10,7 +10,7 @@
 #include "blockcore/nbd/bitmap_context.h"
 #include "blockcore/nbd/listener.h"
 #include "blockcore/nbd/meta_contexts.h"
-#include "blockcore/qcow2/bitmap_store.h"
+#include "blockcore/qcow2/edit/bitmap_store.h"
 #include "config/pid_file.h"
 #include "tools/hull/daemon.h"
 #include "tools/hull/exit_code.h"

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "blockcore/io_engine.h"
+#include "blockcore/engine/io_engine.h"
 #include "blockcore/nbd/server.h"
 #include "blockcore/open.h"
 #include "tools/hull/verbs.h"

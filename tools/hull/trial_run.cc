@@ -7,9 +7,9 @@
 #include <filesystem>
 
 #include "base/unique_fd.h"
-#include "blockcore/io_engine.h"
-#include "blockcore/local_file.h"
-#include "blockcore/qcow2/create.h"
+#include "blockcore/engine/io_engine.h"
+#include "blockcore/file/local_file.h"
+#include "blockcore/qcow2/edit/create.h"
 #include "config/generated.h"
 #include "config/values.h"
 #include "vmm/run_domain.h"

@@ -6,7 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "blockcore/local_file.h"
+#include "blockcore/file/local_file.h"
 #include "tests/support/temporary_directory.h"
 
 namespace hull::blockcore {

@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include "blockcore/local_file.h"
+#include "blockcore/file/local_file.h"
 #include "blockcore/raw_disk.h"
 #include "tests/support/qcow2_images.h"
 #include "tests/support/temporary_directory.h"

@@ -1,5 +1,5 @@
 // Mutual exclusion among ourselves, and both ways with QEMU's programs.
-#include "blockcore/image_lock.h"
+#include "blockcore/file/image_lock.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "blockcore/io_engine.h"
+#include "blockcore/engine/io_engine.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "blockcore/iovecs.h"
+#include "blockcore/engine/iovecs.h"
 
 #include <gtest/gtest.h>
 

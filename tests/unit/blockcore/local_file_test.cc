@@ -1,4 +1,4 @@
-#include "blockcore/local_file.h"
+#include "blockcore/file/local_file.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

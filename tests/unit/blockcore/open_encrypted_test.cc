@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "blockcore/local_file.h"
+#include "blockcore/file/local_file.h"
 #include "blockcore/open.h"
-#include "blockcore/qcow2/create.h"
+#include "blockcore/qcow2/edit/create.h"
 #include "tests/support/temporary_directory.h"
 
 namespace hull::blockcore {

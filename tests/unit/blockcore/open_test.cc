@@ -11,10 +11,10 @@
 #include <random>
 #include <thread>
 
-#include "blockcore/ephemeral_file.h"
-#include "blockcore/io_thread.h"
-#include "blockcore/local_file.h"
-#include "blockcore/qcow2/create.h"
+#include "blockcore/engine/io_thread.h"
+#include "blockcore/file/ephemeral_file.h"
+#include "blockcore/file/local_file.h"
+#include "blockcore/qcow2/edit/create.h"
 #include "tests/support/temporary_directory.h"
 
 namespace hull::blockcore {

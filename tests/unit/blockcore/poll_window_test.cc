@@ -1,4 +1,4 @@
-#include "blockcore/poll_window.h"
+#include "blockcore/engine/poll_window.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "devices/byte_ring.h"
+#include "devices/console/byte_ring.h"
 
 #include <gtest/gtest.h>
 

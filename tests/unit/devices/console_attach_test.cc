@@ -11,7 +11,7 @@
 #include <cstring>
 #include <thread>
 
-#include "devices/console.h"
+#include "devices/console/console.h"
 #include "tests/support/console_fixture.h"
 #include "tests/support/pseudo_terminal.h"
 

@@ -1,4 +1,4 @@
-#include "devices/console.h"
+#include "devices/console/console.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "devices/terminal_guard.h"
+#include "devices/console/terminal_guard.h"
 
 #include <gtest/gtest.h>
 #include <signal.h>

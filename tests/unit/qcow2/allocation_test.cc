@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include "base/endian.h"
-#include "blockcore/qcow2/check.h"
-#include "blockcore/qcow2/snapshots.h"
+#include "blockcore/qcow2/check/check.h"
+#include "blockcore/qcow2/edit/snapshots.h"
 #include "tests/support/faulty_file.h"
 #include "tests/support/memory_disk.h"
 #include "tests/support/qcow2_images.h"

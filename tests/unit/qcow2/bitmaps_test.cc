@@ -2,10 +2,10 @@
 
 #include <random>
 
-#include "blockcore/qcow2/bitmap_store.h"
-#include "blockcore/qcow2/check.h"
-#include "blockcore/qcow2/compressor.h"
-#include "blockcore/qcow2/resize.h"
+#include "blockcore/qcow2/check/check.h"
+#include "blockcore/qcow2/data/compressor.h"
+#include "blockcore/qcow2/edit/bitmap_store.h"
+#include "blockcore/qcow2/edit/resize.h"
 #include "tests/support/faulty_file.h"
 #include "tests/support/qcow2_images.h"
 

@@ -6,10 +6,10 @@
 
 #include <random>
 
-#include "blockcore/qcow2/check.h"
-#include "blockcore/qcow2/compressor.h"
-#include "blockcore/qcow2/resize.h"
-#include "blockcore/qcow2/snapshots.h"
+#include "blockcore/qcow2/check/check.h"
+#include "blockcore/qcow2/data/compressor.h"
+#include "blockcore/qcow2/edit/resize.h"
+#include "blockcore/qcow2/edit/snapshots.h"
 #include "tests/support/faulty_file.h"
 #include "tests/support/memory_disk.h"
 #include "tests/support/qcow2_images.h"

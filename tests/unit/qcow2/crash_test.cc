@@ -4,7 +4,7 @@
 
 #include <cstdlib>
 
-#include "blockcore/qcow2/check.h"
+#include "blockcore/qcow2/check/check.h"
 #include "tests/support/disk_trace.h"
 #include "tests/support/faulty_file.h"
 #include "tests/support/memory_disk.h"

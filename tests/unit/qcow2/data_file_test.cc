@@ -7,7 +7,7 @@
 #include "blockcore/image/check.h"
 #include "blockcore/image/create.h"
 #include "blockcore/open.h"
-#include "blockcore/qcow2/resize.h"
+#include "blockcore/qcow2/edit/resize.h"
 #include "tests/support/disk_trace.h"
 #include "tests/support/faulty_file.h"
 #include "tests/support/memory_disk.h"

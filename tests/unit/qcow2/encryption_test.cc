@@ -1,9 +1,9 @@
 // Encrypted qcow2 images: hull's and qemu-img's, each read by the other.
-#include "blockcore/qcow2/encryption.h"
+#include "blockcore/qcow2/format/encryption.h"
 
 #include <gtest/gtest.h>
 
-#include "blockcore/qcow2/check.h"
+#include "blockcore/qcow2/check/check.h"
 #include "tests/support/disk_trace.h"
 #include "tests/support/faulty_file.h"
 #include "tests/support/memory_disk.h"

@@ -6,8 +6,8 @@
 #include <cstring>
 
 #include "base/endian.h"
-#include "blockcore/qcow2/check.h"
-#include "blockcore/qcow2/l2_entry.h"
+#include "blockcore/qcow2/check/check.h"
+#include "blockcore/qcow2/format/l2_entry.h"
 #include "tests/support/memory_disk.h"
 #include "tests/support/qcow2_images.h"
 #include "tests/support/temporary_directory.h"

@@ -1,8 +1,8 @@
-#include "blockcore/qcow2/header.h"
+#include "blockcore/qcow2/format/header.h"
 
 #include <gtest/gtest.h>
 
-#include "blockcore/qcow2/image_header.h"
+#include "blockcore/qcow2/format/image_header.h"
 #include "tests/support/qcow2_images.h"
 
 namespace hull::blockcore::qcow2 {

@@ -1,4 +1,4 @@
-#include "blockcore/qcow2/held_clusters.h"
+#include "blockcore/qcow2/alloc/held_clusters.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "blockcore/qcow2/image_header.h"
+#include "blockcore/qcow2/format/image_header.h"
 
 #include <gtest/gtest.h>
 

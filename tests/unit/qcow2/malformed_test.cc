@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 #include <zlib.h>
 
-#include "blockcore/qcow2/check.h"
-#include "blockcore/qcow2/l2_entry.h"
+#include "blockcore/qcow2/check/check.h"
+#include "blockcore/qcow2/format/l2_entry.h"
 #include "tests/support/qcow2_images.h"
 
 namespace hull::blockcore {

@@ -1,16 +1,16 @@
 // A damaged image must not be damaged further: what a write would hit is found before the write,
 // the image is marked corrupt, and nothing is written to it any more.
-#include "blockcore/qcow2/overlap.h"
+#include "blockcore/qcow2/alloc/overlap.h"
 
 #include <gtest/gtest.h>
 
 #include <cstring>
 
 #include "base/endian.h"
-#include "blockcore/qcow2/bitmap_store.h"
-#include "blockcore/qcow2/check.h"
-#include "blockcore/qcow2/encryption.h"
-#include "blockcore/qcow2/snapshots.h"
+#include "blockcore/qcow2/check/check.h"
+#include "blockcore/qcow2/edit/bitmap_store.h"
+#include "blockcore/qcow2/edit/snapshots.h"
+#include "blockcore/qcow2/format/encryption.h"
 #include "tests/support/qcow2_images.h"
 
 namespace hull::blockcore {

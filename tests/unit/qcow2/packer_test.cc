@@ -1,14 +1,14 @@
 // Writing compressed clusters: what is read back, what the refcounts say, and what a crash or a
 // failing operation leaves.
-#include "blockcore/qcow2/packer.h"
+#include "blockcore/qcow2/data/packer.h"
 
 #include <gtest/gtest.h>
 
 #include <random>
 
-#include "blockcore/qcow2/check.h"
-#include "blockcore/qcow2/image_header.h"
-#include "blockcore/qcow2/snapshots.h"
+#include "blockcore/qcow2/check/check.h"
+#include "blockcore/qcow2/edit/snapshots.h"
+#include "blockcore/qcow2/format/image_header.h"
 #include "tests/support/faulty_file.h"
 #include "tests/support/qcow2_images.h"
 

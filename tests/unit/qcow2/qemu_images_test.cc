@@ -5,7 +5,7 @@
 #include <fstream>
 #include <random>
 
-#include "blockcore/qcow2/check.h"
+#include "blockcore/qcow2/check/check.h"
 #include "tests/support/disk_trace.h"
 #include "tests/support/faulty_file.h"
 #include "tests/support/qcow2_images.h"

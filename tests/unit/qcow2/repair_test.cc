@@ -5,9 +5,9 @@
 #include <random>
 
 #include "base/endian.h"
-#include "blockcore/qcow2/check.h"
-#include "blockcore/qcow2/refcount_block.h"
-#include "blockcore/qcow2/snapshots.h"
+#include "blockcore/qcow2/check/check.h"
+#include "blockcore/qcow2/edit/snapshots.h"
+#include "blockcore/qcow2/format/refcount_block.h"
 #include "tests/support/faulty_file.h"
 #include "tests/support/qcow2_images.h"
 #include "tests/support/temporary_directory.h"

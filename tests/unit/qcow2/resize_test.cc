@@ -1,12 +1,12 @@
 // Growing and shrinking: what stays is there, what is new is zeros, and a crash at any moment
 // leaves one size or the other.
-#include "blockcore/qcow2/resize.h"
+#include "blockcore/qcow2/edit/resize.h"
 
 #include <gtest/gtest.h>
 
 #include <random>
 
-#include "blockcore/qcow2/check.h"
+#include "blockcore/qcow2/check/check.h"
 #include "tests/support/faulty_file.h"
 #include "tests/support/memory_disk.h"
 #include "tests/support/qcow2_images.h"

@@ -1,10 +1,10 @@
-#include "blockcore/qcow2/snapshots.h"
+#include "blockcore/qcow2/edit/snapshots.h"
 
 #include <gtest/gtest.h>
 
 #include <random>
 
-#include "blockcore/qcow2/check.h"
+#include "blockcore/qcow2/check/check.h"
 #include "tests/support/faulty_file.h"
 #include "tests/support/memory_disk.h"
 #include "tests/support/qcow2_images.h"

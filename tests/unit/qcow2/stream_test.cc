@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "blockcore/qcow2/snapshots.h"
+#include "blockcore/qcow2/edit/snapshots.h"
 #include "tests/support/memory_disk.h"
 #include "tests/support/qcow2_images.h"
 

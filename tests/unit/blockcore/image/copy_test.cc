@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "blockcore/local_file.h"
+#include "blockcore/file/local_file.h"
 #include "blockcore/raw_disk.h"
 #include "tests/support/faulty_engine.h"
 #include "tests/support/memory_disk.h"

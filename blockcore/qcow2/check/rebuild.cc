@@ -1,0 +1,206 @@
+#include "blockcore/qcow2/check/rebuild.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+#include "base/checked.h"
+#include "base/endian.h"
+#include "blockcore/qcow2/check/check.h"
+#include "blockcore/qcow2/edit/copied_flags.h"
+#include "blockcore/qcow2/format/refcount_block.h"
+
+namespace hull::blockcore::qcow2 {
+namespace {
+
+// Where the new structures go: table, then blocks.
+struct NewRefcounts {
+  uint64_t first_cluster = 0;
+  uint64_t table_clusters = 1;
+  uint64_t blocks = 1;
+  uint64_t used_end = 0;  // everything else lies before it
+  uint64_t end() const { return first_cluster + table_clusters + blocks; }
+  uint64_t counted() const { return std::max(used_end, end()); }
+  bool holds(uint64_t cluster) const { return cluster >= first_cluster && cluster < end(); }
+};
+
+void grow_to_fit(NewRefcounts& plan, const Geometry& geometry) {
+  for (;;) {
+    const uint64_t blocks = divide_up(plan.counted(), geometry.refcounts_per_block());
+    const uint64_t tables = geometry.clusters_for(blocks * 8);
+    if (blocks <= plan.blocks && tables <= plan.table_clusters) return;
+    plan.blocks = std::max(plan.blocks, blocks);
+    plan.table_clusters = std::max(plan.table_clusters, tables);
+  }
+}
+
+Result<NewRefcounts> plan(const References& references, const Geometry& geometry) {
+  NewRefcounts plan;
+  // The last counter belongs to a cluster behind the file.
+  plan.first_cluster = references.clusters();
+  if (references[plan.first_cluster - 1] == 0) --plan.first_cluster;
+  grow_to_fit(plan, geometry);
+  // Entries that point past the end of the file must not come to point at these.
+  std::vector<HostRun> outside = references.outside();
+  if (outside.size() == References::kMaxOutside)
+    return fail(ErrorKind::kCorrupt, "too many entries refer to places outside the file");
+  std::ranges::sort(outside, {}, &HostRun::first);
+  for (const HostRun run : outside) {
+    if (run.first >= plan.end()) break;
+    plan.first_cluster = std::max(plan.first_cluster, run.first + run.count);
+    grow_to_fit(plan, geometry);
+  }
+  if (geometry.offset_of(plan.table_clusters) > kMaxRefcountTableBytes)
+    return fail(ErrorKind::kOutOfRange, "the refcount table would exceed 8 MiB");
+  return plan;
+}
+
+Result<void> fill_block(const NewRefcounts& plan, const References& references,
+                        const Geometry& geometry, uint64_t first, std::span<std::byte> block) {
+  std::ranges::fill(block, std::byte{});
+  const uint64_t end = std::min(plan.counted(), first + geometry.refcounts_per_block());
+  for (uint64_t cluster = first; cluster < end; ++cluster) {
+    uint64_t count = 1;
+    if (!plan.holds(cluster)) count = cluster < references.clusters() ? references[cluster] : 0;
+    if (count > geometry.max_refcount())
+      return fail(ErrorKind::kCorrupt, "host cluster {:#x} has {} references, too many for {} bits",
+                  geometry.offset_of(cluster), count, geometry.refcount_bits());
+    if (count != 0) set_refcount(block.data(), geometry.refcount_order, cluster - first, count);
+  }
+  return {};
+}
+
+Task<Result<void>> write_structures(File& file, const Geometry& geometry, const NewRefcounts& plan,
+                                    const References& references) {
+  std::vector<std::byte> table(geometry.offset_of(plan.table_clusters));
+  std::vector<std::byte> block(geometry.cluster_bytes());
+  const uint64_t first_block = plan.first_cluster + plan.table_clusters;
+  for (uint64_t i = 0; i < plan.blocks; ++i) {
+    const Be64 entry = geometry.offset_of(first_block + i);
+    std::memcpy(table.data() + i * sizeof entry, &entry, sizeof entry);
+    CO_TRY_VOID(fill_block(plan, references, geometry, i * geometry.refcounts_per_block(), block));
+    CO_TRY_VOID(co_await write_exactly(file, geometry.offset_of(first_block + i), block));
+  }
+  CO_TRY_VOID(co_await write_exactly(file, geometry.offset_of(plan.first_cluster), table));
+  co_return co_await file.flush();
+}
+
+// Sorted.
+Task<Result<std::vector<uint64_t>>> clusters_of_structures(File& file, const Header& header) {
+  const Geometry& geometry = header.geometry;
+  CO_TRY(const std::vector<uint64_t> table,
+         co_await read_table(file, header.refcount_table_offset,
+                             geometry.offset_of(header.refcount_table_clusters) / 8));
+  std::vector<uint64_t> clusters;
+  clusters.reserve(header.refcount_table_clusters + table.size());
+  for (uint64_t i = 0; i < header.refcount_table_clusters; ++i)
+    clusters.push_back(geometry.cluster_of(header.refcount_table_offset) + i);
+  for (const uint64_t entry : table)
+    if ((entry & kRefcountOffsetMask) != 0)
+      clusters.push_back(geometry.cluster_of(entry & kRefcountOffsetMask));
+  std::ranges::sort(clusters);
+  co_return clusters;
+}
+
+// The first row of free clusters, where the old structures are not either: until the header says
+// otherwise, they count.
+NewRefcounts find_place(const References& references, const std::vector<uint64_t>& old,
+                        uint64_t used_end, const Geometry& geometry) {
+  NewRefcounts place{.first_cluster = 1, .used_end = used_end};
+  for (uint64_t next = 1;; ++next) {
+    grow_to_fit(place, geometry);
+    if (next >= place.end()) return place;
+    if ((next < references.clusters() && references[next] != 0) ||
+        std::ranges::binary_search(old, next))
+      place.first_cluster = next + 1;
+  }
+}
+
+// Returns how many clusters before `end` are free, after giving them back.
+Task<Result<uint64_t>> give_back_holes(File& file, const References& references,
+                                       const std::vector<uint64_t>& structures, uint64_t end,
+                                       const Geometry& geometry) {
+  uint64_t holes = 0;
+  uint64_t first = 0;  // of a row of free clusters
+  for (uint64_t cluster = 0; cluster <= end; ++cluster) {
+    if (cluster < end && cluster < references.clusters() && references[cluster] == 0 &&
+        !std::ranges::binary_search(structures, cluster))
+      continue;
+    // A hint to the host: if it fails, nothing is lost.
+    if (cluster > first)
+      (void)co_await file.discard(geometry.offset_of(first), geometry.offset_of(cluster - first));
+    holes += cluster - first;
+    first = cluster + 1;
+  }
+  co_return holes;
+}
+
+}  // namespace
+
+Task<Result<uint64_t>> pack_refcounts(File& file, ImageHeader& header) {
+  const Geometry geometry = header->geometry;
+  CO_TRY(References references, References::create(file.size_bytes(), geometry));
+  Findings findings;
+  CO_TRY_VOID(co_await count_references(file, *header, references, findings));
+  if (findings.corruptions != 0)
+    co_return fail(ErrorKind::kCorrupt, "cannot shorten the file: {}", findings.messages.front());
+  CO_TRY(std::vector<uint64_t> structures, co_await clusters_of_structures(file, *header));
+  uint64_t used_end = references.clusters();
+  while (used_end != 0 && references[used_end - 1] == 0) --used_end;
+  const NewRefcounts place = find_place(references, structures, used_end, geometry);
+  if (place.counted() < structures.back() + 1) {
+    CO_TRY_VOID(co_await write_structures(file, geometry, place, references));
+    CO_TRY_VOID(co_await header.set_refcount_table(file, geometry.offset_of(place.first_cluster),
+                                                   static_cast<uint32_t>(place.table_clusters)));
+    CO_TRY(structures, co_await clusters_of_structures(file, *header));
+  }
+  const uint64_t end = std::max(used_end, structures.back() + 1);
+  if (!file.is_block_device() && geometry.offset_of(end) < file.size_bytes()) {
+    CO_TRY_VOID(file.set_size(geometry.offset_of(end)));
+    CO_TRY_VOID(co_await file.flush());
+  }
+  co_return co_await give_back_holes(file, references, structures, end, geometry);
+}
+
+Task<Result<void>> write_new_refcounts(File& file, ImageHeader& header,
+                                       const References& references, Header changed) {
+  const Geometry geometry = header->geometry;
+  CO_TRY(const NewRefcounts place, plan(references, geometry));
+  CO_TRY_VOID(co_await write_structures(file, geometry, place, references));
+  changed.refcount_table_offset = geometry.offset_of(place.first_cluster);
+  changed.refcount_table_clusters = static_cast<uint32_t>(place.table_clusters);
+  co_return co_await header.update(file, std::move(changed));
+}
+
+Task<Result<void>> rebuild_refcounts(File& file, ImageHeader& header) {
+  CO_TRY(References references, References::create(file.size_bytes(), header->geometry));
+  Findings findings;
+  CO_TRY_VOID(co_await count_references(file, *header, references, findings));
+  if (findings.corruptions != 0)
+    co_return fail(ErrorKind::kCorrupt, "cannot rebuild the refcounts: {}",
+                   findings.messages.front());
+  // COPIED first: with the dirty bit still set nobody trusts what is there.
+  CO_TRY_VOID(co_await check_copied_flags(file, *header, references, findings, /*fix=*/true));
+  Header changed = *header;
+  changed.incompatible &= ~kIncompatibleDirty;
+  co_return co_await write_new_refcounts(file, header, references, std::move(changed));
+}
+
+Task<Result<void>> change_refcount_width(File& file, ImageHeader& header, uint32_t refcount_order) {
+  CHECK(header->version >= 3 && refcount_order <= kMaxRefcountOrder);
+  CO_TRY(References references, References::create(file.size_bytes(), header->geometry));
+  Findings findings;
+  CO_TRY_VOID(co_await count_references(file, *header, references, findings));
+  if (findings.corruptions != 0)
+    co_return fail(ErrorKind::kCorrupt, "cannot rewrite the refcounts: {}",
+                   findings.messages.front());
+  Header changed = *header;
+  changed.geometry.refcount_order = refcount_order;
+  CO_TRY(const NewRefcounts place, plan(references, changed.geometry));
+  CO_TRY_VOID(co_await write_structures(file, changed.geometry, place, references));
+  changed.refcount_table_offset = changed.geometry.offset_of(place.first_cluster);
+  changed.refcount_table_clusters = static_cast<uint32_t>(place.table_clusters);
+  co_return co_await header.update(file, std::move(changed));
+}
+
+}  // namespace hull::blockcore::qcow2

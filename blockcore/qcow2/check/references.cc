@@ -1,0 +1,161 @@
+#include "blockcore/qcow2/check/references.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "base/endian.h"
+#include "blockcore/qcow2/check/l2_references.h"
+#include "blockcore/qcow2/format/bitmap_directory.h"
+#include "blockcore/qcow2/format/snapshot_table.h"
+
+namespace hull::blockcore::qcow2 {
+namespace {
+
+constexpr uint64_t kMaxClusters = uint64_t{1} << 28;
+
+// Counts an L1 table and the L2 tables that it names; gives their places.
+Task<Result<std::vector<uint64_t>>> count_l1(const ReferenceWalk& walk, uint64_t offset,
+                                             uint64_t entries) {
+  const Geometry& geometry = walk.geometry();
+  walk.count(offset, entries * 8);
+  CO_TRY(std::vector<uint64_t> l1, co_await read_table(walk.file, offset, entries));
+  size_t found = 0;
+  for (const uint64_t entry : l1) {
+    if (entry == 0) continue;
+    if ((entry & kL1Reserved) != 0)
+      walk.findings.corrupt(
+          fmt::format("ERROR found L1 entry with reserved bits set: {:x}", entry));
+    const uint64_t table = entry & kOffsetMask;
+    if (table == 0) continue;
+    walk.count(table, geometry.cluster_bytes());
+    if (geometry.offset_in_cluster(table) != 0)
+      walk.findings.corrupt(fmt::format(
+          "ERROR l2_offset={:x}: Table is not cluster aligned; L1 entry corrupted", table));
+    else if (walk.references.inside(table, geometry.cluster_bytes()))
+      l1[found++] = table;
+  }
+  l1.resize(found);
+  co_return l1;
+}
+
+// Sorts by place and joins what is the same.
+void merge(std::vector<TableUse>& uses) {
+  std::ranges::sort(uses, {}, &TableUse::offset);
+  size_t last = 0;
+  for (size_t i = 1; i < uses.size(); ++i) {
+    if (uses[i].offset == uses[last].offset)
+      uses[last].times += uses[i].times;
+    else
+      uses[++last] = uses[i];
+  }
+  if (!uses.empty()) uses.resize(last + 1);
+}
+
+Task<Result<void>> count_snapshot_mappings(const ReferenceWalk& walk,
+                                           const std::vector<Snapshot>& snapshots) {
+  std::vector<TableUse> uses;
+  size_t merged = 0;
+  for (const Snapshot& snapshot : snapshots) {
+    CO_TRY(const std::vector<uint64_t> tables,
+           co_await count_l1(walk, snapshot.l1_offset, snapshot.l1_entries));
+    for (const uint64_t table : tables) uses.push_back({table, 1});
+    if (uses.size() < 2 * merged + 65536) continue;
+    merge(uses);
+    merged = uses.size();
+  }
+  merge(uses);
+  co_return co_await count_shared_entries(walk, uses);
+}
+
+Task<Result<void>> count_active_mapping(const ReferenceWalk& walk) {
+  CO_TRY(const std::vector<uint64_t> tables,
+         co_await count_l1(walk, walk.header.l1_offset, walk.header.l1_entries));
+  co_return co_await count_active_entries(walk, tables);
+}
+
+Task<Result<void>> count_snapshots(const ReferenceWalk& walk) {
+  if (walk.header.snapshot_count == 0) co_return {};
+  CO_TRY(const SnapshotTable table, co_await read_snapshot_table(walk.file, walk.header));
+  for (size_t i = 0; i < table.snapshots.size() && walk.header.version >= 3; ++i)
+    if (table.snapshots[i].incomplete) walk.findings.incomplete_snapshots.push_back(i);
+  CO_TRY_VOID(co_await count_snapshot_mappings(walk, table.snapshots));
+  walk.count(walk.header.snapshots_offset, table.bytes);
+  co_return {};
+}
+
+// Where the autoclear bit is missing they mean nothing, and their clusters are leaked.
+Task<Result<void>> count_bitmaps(ReferenceWalk walk) {
+  CO_TRY(const BitmapDirectory directory, co_await read_bitmap_directory(walk.file, walk.header));
+  walk.count(directory.offset, directory.bytes);
+  for (const Bitmap& bitmap : directory.bitmaps) {
+    walk.count(bitmap.table_offset, uint64_t{bitmap.table_entries} * 8);
+    CO_TRY(const std::vector<uint64_t> entries,
+           co_await read_table(walk.file, bitmap.table_offset, bitmap.table_entries));
+    for (const uint64_t entry : entries)
+      if ((entry & kOffsetMask) != 0)
+        walk.count(entry & kOffsetMask, walk.geometry().cluster_bytes());
+  }
+  co_return {};
+}
+
+struct EncryptionLayout {
+  Be64 offset;  // 0
+  Be64 bytes;   // 8
+};
+static_assert(sizeof(EncryptionLayout) == 16);
+
+void count_encryption_header(const ReferenceWalk& walk) {
+  const HeaderExtension* const extension = walk.header.find_extension(kExtensionEncryption);
+  EncryptionLayout raw;
+  if (extension == nullptr || extension->data.size() < sizeof raw) return;
+  std::memcpy(&raw, extension->data.data(), sizeof raw);
+  walk.count(raw.offset, raw.bytes);
+}
+
+}  // namespace
+
+Result<References> References::create(uint64_t file_bytes, const Geometry& geometry) {
+  const uint64_t clusters = geometry.clusters_for(file_bytes) + 1;
+  if (clusters > kMaxClusters)
+    return fail(ErrorKind::kOutOfRange, "the file has {} clusters, too many for a check", clusters);
+  auto mapping = TRY(Mapping::anonymous(clusters * sizeof(uint32_t)));
+  return References(std::move(mapping), clusters, file_bytes + geometry.cluster_bytes());
+}
+
+void count_range(uint64_t offset, uint64_t bytes, const Geometry& geometry, References& references,
+                 Findings& findings, uint32_t times) {
+  if (bytes == 0) return;
+  if (!references.inside(offset, bytes)) {
+    findings.corrupt(fmt::format("ERROR: counting reference for region exceeding the end of the "
+                                 "file by one cluster or more: offset {:#x} size {:#x}",
+                                 offset, bytes),
+                     times);
+    const uint64_t first = geometry.cluster_of(offset);
+    references.add_outside({first, geometry.cluster_of(bytes) + 2});
+    return;
+  }
+  const uint64_t last = geometry.cluster_of(offset + bytes - 1);
+  for (uint64_t cluster = geometry.cluster_of(offset); cluster <= last; ++cluster)
+    references.add(cluster, times);
+}
+
+Task<Result<std::vector<uint64_t>>> read_table(File& file, uint64_t offset, uint64_t entries) {
+  std::vector<uint64_t> table(entries);
+  const iovec buffer{table.data(), entries * 8};
+  if (entries != 0) CO_TRY_VOID(co_await file.read_or_zero(offset, {&buffer, 1}));
+  for (uint64_t& entry : table) entry = std::bit_cast<Be64>(entry);
+  co_return table;
+}
+
+Task<Result<void>> count_references(File& file, const Header& header, References& references,
+                                    Findings& findings, bool fix) {
+  const ReferenceWalk walk{file, header, references, findings, fix};
+  walk.count(0, header.geometry.cluster_bytes());
+  CO_TRY_VOID(co_await count_active_mapping(walk));
+  CO_TRY_VOID(co_await count_snapshots(walk));
+  count_encryption_header(walk);
+  co_return co_await count_bitmaps(walk);
+}
+
+}  // namespace hull::blockcore::qcow2

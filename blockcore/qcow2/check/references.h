@@ -1,0 +1,98 @@
+// Who refers to which host cluster, counted from the mapping and not from the refcounts: what a
+// check compares and a repair writes. docs/interop/qcow2 as a whole.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "base/endian.h"
+#include "base/mapping.h"
+#include "blockcore/file/file.h"
+#include "blockcore/qcow2/alloc/host_run.h"
+#include "blockcore/qcow2/format/header.h"
+#include "blockcore/qcow2/format/l2_entry.h"
+
+namespace hull::blockcore::qcow2 {
+
+// One counter per host cluster of the file, in memory that is used as clusters are. Saturates at
+// 2^32 - 1.
+class References {
+ public:
+  // The last cluster need not be whole, and compressed data may reach into the one behind it.
+  // kOutOfRange for more clusters than a check can hold (2^28: 16 TiB in clusters of 64 KiB).
+  static Result<References> create(uint64_t file_bytes, const Geometry& geometry);
+
+  uint64_t clusters() const { return clusters_; }
+  uint32_t operator[](uint64_t cluster) const { return counters()[cluster]; }
+  void set(uint64_t cluster, uint32_t count) { counters()[cluster] = count; }
+  void add(uint64_t cluster, uint32_t times = 1) {
+    uint32_t& counter = counters()[cluster];
+    counter = counter > ~uint32_t{0} - times ? ~uint32_t{0} : counter + times;
+  }
+  // Whether a structure lies inside the file: it may miss less than a cluster at the end.
+  bool inside(uint64_t offset, uint64_t bytes) const {
+    return offset < kMaxHostBytes && bytes <= kMaxHostBytes && offset + bytes < limit_bytes_;
+  }
+  // What was referred to and is not inside: nothing else may be put there.
+  const std::vector<HostRun>& outside() const { return outside_; }
+  void add_outside(HostRun run) {
+    if (outside_.size() < kMaxOutside) outside_.push_back(run);
+  }
+  static constexpr size_t kMaxOutside = 65536;
+
+ private:
+  References(Mapping mapping, uint64_t clusters, uint64_t limit_bytes)
+      : mapping_(std::move(mapping)), clusters_(clusters), limit_bytes_(limit_bytes) {}
+  uint32_t* counters() const { return reinterpret_cast<uint32_t*>(mapping_.data()); }
+
+  Mapping mapping_;
+  uint64_t clusters_;
+  uint64_t limit_bytes_;
+  std::vector<HostRun> outside_;
+};
+
+// What was found on the way.
+struct Findings {
+  uint64_t corruptions = 0;  // those that remain
+  uint64_t corruptions_fixed = 0;
+  uint64_t allocated_clusters = 0;   // of the active image
+  uint64_t compressed_clusters = 0;  // of those
+  uint64_t fragmented_clusters = 0;  // of those: not right behind the one before
+  // Indices into the snapshot table: these say less than version 3 demands.
+  std::vector<size_t> incomplete_snapshots;
+  // In QEMU's words; at most kMaxMessages.
+  std::vector<std::string> messages;
+  static constexpr size_t kMaxMessages = 1000;
+
+  void corrupt(std::string message, uint64_t times = 1) {
+    corruptions += times;
+    note(std::move(message));
+  }
+  void note(std::string message) {
+    if (messages.size() < kMaxMessages) messages.push_back(std::move(message));
+  }
+};
+
+// Follows everything in the image but the refcount table and its blocks: header, active and
+// snapshots' L1 and L2 tables, data, the snapshot table, bitmaps, the encryption header. A table
+// that many snapshots share is read once. Only an I/O error, or a structure that nothing can be
+// said about, is an error. With `fix`, L2 entries that are wrong and hold no data are replaced in
+// the file.
+Task<Result<void>> count_references(File& file, const Header& header, References& references,
+                                    Findings& findings, bool fix = false);
+
+// For the refcount structures, which only a check counts. `times`: so many references.
+void count_range(uint64_t offset, uint64_t bytes, const Geometry& geometry, References& references,
+                 Findings& findings, uint32_t times = 1);
+// `entries` big-endian words; bytes past the end of the file are zeros.
+Task<Result<std::vector<uint64_t>>> read_table(File& file, uint64_t offset, uint64_t entries);
+
+inline uint64_t load_be64(const std::byte* from) {
+  Be64 raw;
+  std::memcpy(&raw, from, sizeof raw);
+  return raw;
+}
+
+}  // namespace hull::blockcore::qcow2
