@@ -9,16 +9,13 @@
 
 #include "base/checked.h"
 #include "blockcore/file/local_file.h"
+#include "blockcore/zero_bytes.h"
 
 namespace hull::blockcore {
 
 namespace {
 
-constexpr size_t kZeroBytes = 64 << 10;
 constexpr size_t kZeroPieces = 16;
-
-// Only ever read from; in .bss, so that it costs no memory until it is used.
-alignas(4096) constinit std::array<std::byte, kZeroBytes> zeros{};
 
 }  // namespace
 
@@ -69,7 +66,7 @@ Task<Result<void>> LocalFile::write_zero_bytes(uint64_t offset, uint64_t length)
     size_t count = 0;
     uint64_t bytes = 0;
     for (; count < kZeroPieces && bytes < length; ++count) {
-      pieces[count] = {zeros.data(), std::min<uint64_t>(length - bytes, kZeroBytes)};
+      pieces[count] = {zero_bytes.data(), std::min<uint64_t>(length - bytes, zero_bytes.size())};
       bytes += pieces[count].iov_len;
     }
     CO_TRY_VOID(co_await write(offset, {pieces.data(), count}));

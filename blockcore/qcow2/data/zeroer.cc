@@ -5,12 +5,10 @@
 #include <vector>
 
 #include "base/checked.h"
+#include "blockcore/zero_bytes.h"
 
 namespace hull::blockcore::qcow2 {
 namespace {
-
-constexpr size_t kZeroBytes = 64 << 10;
-alignas(4096) constinit std::array<std::byte, kZeroBytes> zeros{};
 
 // Zeros without a buffer of their size.
 constexpr uint64_t kMaxZeroWrite = 4 << 20;
@@ -171,7 +169,7 @@ Task<Result<void>> Zeroer::write_zero_bytes(uint64_t offset, uint64_t length) {
     co_return {};
   std::vector<iovec> buffers;
   for (uint64_t left = length; left != 0; left -= buffers.back().iov_len)
-    buffers.push_back({zeros.data(), std::min<uint64_t>(left, kZeroBytes)});
+    buffers.push_back({zero_bytes.data(), std::min<uint64_t>(left, zero_bytes.size())});
   co_return co_await writer_.write(offset, buffers);
 }
 

@@ -8,11 +8,10 @@
 #include "base/checked.h"
 #include "blockcore/qcow2/edit/bitmap_store.h"
 #include "blockcore/qcow2/edit/trim.h"
+#include "blockcore/zero_bytes.h"
 
 namespace hull::blockcore::qcow2 {
 namespace {
-
-alignas(4096) constinit std::array<std::byte, size_t{64} << 10> zeros{};
 
 Result<void> check_resizable(const Header& header) {
   if (header.snapshot_count != 0 && header.version < 3)
@@ -22,7 +21,7 @@ Result<void> check_resizable(const Header& header) {
 
 Task<Result<void>> write_zeros(Parts& parts, uint64_t offset, uint64_t end) {
   while (offset < end) {
-    const iovec buffer{zeros.data(), std::min<uint64_t>(end - offset, zeros.size())};
+    const iovec buffer{zero_bytes.data(), std::min<uint64_t>(end - offset, zero_bytes.size())};
     CO_TRY_VOID(co_await parts.writer.write(offset, {&buffer, 1}));
     offset += buffer.iov_len;
   }
