@@ -66,7 +66,7 @@ class MachineBuilder {
   Result<void> add_serial() {
     devices::InterruptLine* line = TRY(add_line(x86::kSerialGsi));
     machine_->serial_ = TRY(devices::Serial16550::create("serial0", *line));
-    machine_->ports_.add(x86::kSerialPort, devices::Serial16550::kPortCount, *machine_->serial_);
+    TRY(add_ports(x86::kSerialPort, devices::Serial16550::kPortCount, *machine_->serial_));
     platform_.serial = {.port = x86::kSerialPort, .gsi = x86::kSerialGsi};
     return {};
   }
@@ -74,7 +74,7 @@ class MachineBuilder {
   Result<void> add_power() {
     machine_->sci_ = std::make_unique<GsiLevelLine>(machine_->vm_, x86::kSciGsi);
     machine_->power_ = std::make_unique<devices::AcpiPm>(parts_.outcome, *machine_->sci_);
-    machine_->ports_.add(x86::kAcpiPmPort, devices::AcpiPm::kPortCount, *machine_->power_);
+    TRY(add_ports(x86::kAcpiPmPort, devices::AcpiPm::kPortCount, *machine_->power_));
     platform_.power =
         firmware::AcpiPowerBlock{.event_port = x86::kAcpiPmPort + devices::AcpiPm::kEventOffset,
                                  .control_port = x86::kAcpiPmPort + devices::AcpiPm::kControlOffset,
@@ -84,9 +84,15 @@ class MachineBuilder {
     return {};
   }
 
-  void add_legacy(std::unique_ptr<devices::BusDevice> device, uint64_t base, uint64_t count) {
-    machine_->ports_.add(base, count, *device);
+  Result<void> add_ports(uint64_t base, uint64_t count, devices::BusDevice& device) {
+    machine_->regions_.push_back(TRY(machine_->ports_.map(base, count, device)));
+    return {};
+  }
+
+  Result<void> add_legacy(std::unique_ptr<devices::BusDevice> device, uint64_t base,
+                          uint64_t count) {
     machine_->legacy_.push_back(std::move(device));
+    return add_ports(base, count, *machine_->legacy_.back());
   }
 
   Result<void> add_legacy() {
@@ -94,23 +100,23 @@ class MachineBuilder {
     const uint64_t memory = parts_.domain.memory_bytes;
     const uint64_t low = std::min(memory, x86::kMmioGapStart);
     InterruptLine* keyboard = TRY(add_line(x86::kKeyboardGsi));
-    add_legacy(std::make_unique<I8042>(parts_.outcome, *keyboard), I8042::kBasePort,
-               I8042::kPortCount);
-    add_legacy(std::make_unique<RtcCmos>(
-                   RtcOptions{.memory_below_4g_bytes = low, .memory_above_4g_bytes = memory - low}),
-               RtcCmos::kBasePort, RtcCmos::kPortCount);
-    add_legacy(std::make_unique<ResetPort>(parts_.outcome), ResetPort::kBasePort,
-               ResetPort::kPortCount);
+    TRY(add_legacy(std::make_unique<I8042>(parts_.outcome, *keyboard), I8042::kBasePort,
+                   I8042::kPortCount));
+    TRY(add_legacy(std::make_unique<RtcCmos>(RtcOptions{.memory_below_4g_bytes = low,
+                                                        .memory_above_4g_bytes = memory - low}),
+                   RtcCmos::kBasePort, RtcCmos::kPortCount));
+    TRY(add_legacy(std::make_unique<ResetPort>(parts_.outcome), ResetPort::kBasePort,
+                   ResetPort::kPortCount));
     platform_.reset = {.port = ResetPort::kBasePort, .value = ResetPort::kResetValue};
     platform_.keyboard_controller = true;
     if (parts_.domain.panic_device) {
-      add_legacy(std::make_unique<Pvpanic>(parts_.outcome), Pvpanic::kBasePort,
-                 Pvpanic::kPortCount);
+      TRY(add_legacy(std::make_unique<Pvpanic>(parts_.outcome), Pvpanic::kBasePort,
+                     Pvpanic::kPortCount));
       platform_.panic_port = Pvpanic::kBasePort;
     }
     if (parts_.debug_exit_port)
-      add_legacy(std::make_unique<DebugExit>(parts_.outcome), DebugExit::kBasePort,
-                 DebugExit::kPortCount);
+      TRY(add_legacy(std::make_unique<DebugExit>(parts_.outcome), DebugExit::kBasePort,
+                     DebugExit::kPortCount));
     return {};
   }
 
@@ -133,7 +139,8 @@ class MachineBuilder {
     for (uint32_t queue = 0; queue < transport->queue_count(); ++queue)
       TRY(machine_->vm_.connect_ioeventfd(transport->kick_fd(queue),
                                           base + virtio::MmioTransport::kQueueNotifyOffset, queue));
-    machine_->mmio_.add(base, virtio::MmioTransport::kRegisterBytes, *transport);
+    machine_->regions_.push_back(
+        TRY(machine_->mmio_.map(base, virtio::MmioTransport::kRegisterBytes, *transport)));
     machine_->virtio_.push_back(std::move(transport));
     return {};
   }

@@ -39,14 +39,15 @@ class Machine {
   // In the order of construction; torn down from the end.
   GuestMemory memory_;
   Vm vm_;
+  devices::Bus ports_;
+  devices::Bus mmio_;
   std::vector<std::unique_ptr<devices::InterruptLine>> lines_;
   std::unique_ptr<devices::LevelInterruptLine> sci_;
   std::unique_ptr<devices::Serial16550> serial_;
   std::unique_ptr<devices::AcpiPm> power_;
   std::vector<std::unique_ptr<devices::BusDevice>> legacy_;
   std::vector<std::unique_ptr<virtio::MmioTransport>> virtio_;
-  devices::Bus ports_;
-  devices::Bus mmio_;
+  std::vector<devices::Bus::Region> regions_;
   // Last, so destroyed first: the threads call into everything above.
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
 };

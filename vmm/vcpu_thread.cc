@@ -16,9 +16,8 @@ int kick_signal() { return SIGRTMIN; }
 
 }  // namespace
 
-VcpuThread::VcpuThread(Vcpu vcpu, const devices::Bus& port_bus, const devices::Bus& mmio_bus,
-                       Outcome& outcome)
-    : vcpu_(std::move(vcpu)), port_bus_(port_bus), mmio_bus_(mmio_bus), outcome_(outcome) {}
+VcpuThread::VcpuThread(Vcpu vcpu, devices::Bus& port_bus, devices::Bus& mmio_bus, Outcome& outcome)
+    : vcpu_(std::move(vcpu)), ports_(port_bus), mmio_(mmio_bus), outcome_(outcome) {}
 
 VcpuThread::~VcpuThread() {
   kick();
@@ -88,8 +87,8 @@ void VcpuThread::handle_port_access() {
   for (uint32_t i = 0; i < run.io.count; ++i, data += run.io.size) {
     const std::span<uint8_t> bytes(data, run.io.size);
     if (run.io.direction == KVM_EXIT_IO_OUT) {
-      port_bus_.write(run.io.port, bytes);
-    } else if (!port_bus_.read(run.io.port, bytes)) {
+      ports_.write(run.io.port, bytes);
+    } else if (!ports_.read(run.io.port, bytes)) {
       std::memset(bytes.data(), 0xff, bytes.size());
     }
   }
@@ -98,8 +97,8 @@ void VcpuThread::handle_port_access() {
 void VcpuThread::handle_mmio() {
   kvm_run& run = vcpu_.run_state();
   const std::span<uint8_t> bytes(run.mmio.data, std::min<size_t>(run.mmio.len, 8));
-  const bool claimed = run.mmio.is_write != 0 ? mmio_bus_.write(run.mmio.phys_addr, bytes)
-                                              : mmio_bus_.read(run.mmio.phys_addr, bytes);
+  const bool claimed = run.mmio.is_write != 0 ? mmio_.write(run.mmio.phys_addr, bytes)
+                                              : mmio_.read(run.mmio.phys_addr, bytes);
   if (claimed) return;
   // Probing kernels do this; a guest that does nothing else must not fill the log.
   LOG_LIMITED(LogLevel::kDebug, "vcpu {}: {} of {} bytes at {:#x}: nothing is there", vcpu_.index(),

@@ -12,8 +12,7 @@ namespace hull::vmm {
 class VcpuThread {
  public:
   // `port_bus`, `mmio_bus` and `outcome` outlive this object.
-  VcpuThread(Vcpu vcpu, const devices::Bus& port_bus, const devices::Bus& mmio_bus,
-             Outcome& outcome);
+  VcpuThread(Vcpu vcpu, devices::Bus& port_bus, devices::Bus& mmio_bus, Outcome& outcome);
   ~VcpuThread();  // kick() and join()
   VcpuThread(const VcpuThread&) = delete;
   VcpuThread& operator=(const VcpuThread&) = delete;
@@ -35,8 +34,8 @@ class VcpuThread {
   void crash(std::string detail);
 
   Vcpu vcpu_;
-  const devices::Bus& port_bus_;
-  const devices::Bus& mmio_bus_;
+  devices::Bus::Initiator ports_;
+  devices::Bus::Initiator mmio_;
   Outcome& outcome_;
   std::thread thread_;  // last: it uses everything above
 };

@@ -20,7 +20,7 @@ namespace {
 
 constexpr std::array<uint16_t, 8> kBases = {0x3f8, 0x60, 0x70, 0x600, 0xcf9, 0xf4, 0x505, 0};
 
-void step(const Bus& bus, Serial16550& serial, std::span<const uint8_t> input) {
+void step(Bus::Initiator& bus, Serial16550& serial, std::span<const uint8_t> input) {
   const uint64_t port = kBases[input[0] & 7] + (input[0] >> 3);
   std::array<uint8_t, 8> data;
   data.fill(input[3]);
@@ -47,14 +47,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   DebugExit debug_exit(events);
   Pvpanic pvpanic(events);
   Bus bus;
-  bus.add(kBases[0], Serial16550::kPortCount, *serial);
-  bus.add(I8042::kBasePort, I8042::kPortCount, keyboard);
-  bus.add(RtcCmos::kBasePort, RtcCmos::kPortCount, clock);
-  bus.add(kBases[3], AcpiPm::kPortCount, pm);
-  bus.add(ResetPort::kBasePort, ResetPort::kPortCount, reset);
-  bus.add(DebugExit::kBasePort, DebugExit::kPortCount, debug_exit);
-  bus.add(Pvpanic::kBasePort, Pvpanic::kPortCount, pvpanic);
+  const Bus::Region regions[] = {
+      *bus.map(kBases[0], Serial16550::kPortCount, *serial),
+      *bus.map(I8042::kBasePort, I8042::kPortCount, keyboard),
+      *bus.map(RtcCmos::kBasePort, RtcCmos::kPortCount, clock),
+      *bus.map(kBases[3], AcpiPm::kPortCount, pm),
+      *bus.map(ResetPort::kBasePort, ResetPort::kPortCount, reset),
+      *bus.map(DebugExit::kBasePort, DebugExit::kPortCount, debug_exit),
+      *bus.map(Pvpanic::kBasePort, Pvpanic::kPortCount, pvpanic),
+  };
+  Bus::Initiator vcpu(bus);
   for (std::span<const uint8_t> rest(bytes, size); rest.size() >= 4; rest = rest.subspan(4))
-    step(bus, *serial, rest);
+    step(vcpu, *serial, rest);
   return 0;
 }
