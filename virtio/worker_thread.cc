@@ -1,7 +1,5 @@
 #include "virtio/worker_thread.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <sys/epoll.h>
 
 #include <semaphore>
@@ -11,7 +9,7 @@
 
 namespace hull::virtio {
 
-Result<std::unique_ptr<WorkerThread>> WorkerThread::create(std::string name) {
+Result<std::unique_ptr<WorkerThread>> WorkerThread::create(std::string_view name) {
   EventLoop loop = TRY(EventLoop::create());
   std::unique_ptr<WorkerThread> worker(new WorkerThread(std::move(loop), TRY(EventFd::create())));
   WorkerThread* const self = worker.get();
@@ -19,22 +17,15 @@ Result<std::unique_ptr<WorkerThread>> WorkerThread::create(std::string name) {
           worker->loop_.add(worker->wake_.fd(), EPOLLIN, [self](uint32_t) { self->run_tasks(); });
       !added)
     return std::unexpected(std::move(added).error());
-  // Signals are the main thread's.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  worker->thread_ = std::thread([self] {
+  worker->thread_ = TRY(start_thread(ThreadKind::kWorker, name, [self] {
     if (auto ran = self->loop_.run(); !ran) LOG_ERROR("worker: {}", ran.error().message());
-  });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  pthread_setname_np(worker->thread_.native_handle(), name.substr(0, 15).c_str());
+  }));
   return worker;
 }
 
 WorkerThread::~WorkerThread() {
   loop_.stop();
-  if (thread_.joinable()) thread_.join();
+  thread_.join();
 }
 
 void WorkerThread::post(std::function<void()> task) {
@@ -46,7 +37,7 @@ void WorkerThread::post(std::function<void()> task) {
 }
 
 void WorkerThread::call(const std::function<void()>& task) {
-  CHECK(std::this_thread::get_id() != thread_.get_id());
+  CHECK(!thread_.is_current());
   std::binary_semaphore done(0);
   post([&] {
     task();

@@ -1,26 +1,26 @@
 // A thread with an event loop, on which network and entropy devices run their queues.
 //
-// It exists before the guest does, so that confinement can be applied to it; devices hand it work
-// when the driver activates them. Several devices may share one.
+// It exists before the guest does; devices hand it work when the driver activates them. Several
+// devices may share one.
 #pragma once
 
 #include <functional>
 #include <memory>
-#include <string>
-#include <thread>
+#include <string_view>
 #include <vector>
 
 #include "base/event_fd.h"
 #include "base/event_loop.h"
 #include "base/mutex.h"
 #include "base/result.h"
+#include "base/thread.h"
 
 namespace hull::virtio {
 
 class WorkerThread {
  public:
-  // Starts the thread; `name` (at most 15 bytes) is what ps shows.
-  static Result<std::unique_ptr<WorkerThread>> create(std::string name);
+  // Starts the thread; `name` is what ps shows (15 bytes are kept).
+  static Result<std::unique_ptr<WorkerThread>> create(std::string_view name);
   // Stops the loop after the handler that runs, and joins. No device uses it any more.
   ~WorkerThread();
   WorkerThread(const WorkerThread&) = delete;
@@ -42,7 +42,7 @@ class WorkerThread {
   EventFd wake_;
   Mutex mutex_;
   std::vector<std::function<void()>> tasks_ GUARDED_BY(mutex_);
-  std::thread thread_;
+  Thread thread_;
 };
 
 }  // namespace hull::virtio

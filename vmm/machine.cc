@@ -4,8 +4,9 @@ namespace hull::vmm {
 
 Machine::~Machine() { stop(); }
 
-void Machine::start() {
-  for (const auto& vcpu : vcpus_) vcpu->start();
+Result<void> Machine::start() {
+  for (const auto& vcpu : vcpus_) TRY(vcpu->start());
+  return {};
 }
 
 void Machine::stop() {

@@ -23,8 +23,8 @@ class Machine {
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
 
-  // Lets the guest run. Once.
-  void start();
+  // Lets the guest run. Once. After an error some vCPUs may run: record an outcome and stop().
+  Result<void> start();
   // Takes all vCPUs out of the guest and joins them; devices still work. The outcome has been
   // recorded.
   void stop();

@@ -54,7 +54,6 @@ Result<std::unique_ptr<Session>> Session::create(const config::DomainConfig& dom
   Session* const self = session.get();
   session->signals_.emplace(
       TRY(SignalWatcher::create(session->loop_, [self](int) { self->request_power_off(); })));
-  TRY(VcpuThread::install_kick_signal());
   session->kvm_.emplace(TRY(Kvm::open()));
   if (domain.vcpus > session->kvm_->max_vcpus())
     return fail(ErrorKind::kHost, "{} vCPUs: this host's KVM has at most {}", domain.vcpus,
@@ -64,7 +63,7 @@ Result<std::unique_ptr<Session>> Session::create(const config::DomainConfig& dom
   secrets.clear();
   TRY(session->open_networks());
   TRY(session->open_console());
-  session->io_thread_->start("block");
+  TRY(session->io_thread_->start("block"));
   return session;
 }
 
@@ -186,7 +185,8 @@ Result<EndReason> Session::run_machine_once() {
   TRY(build(nullptr));
   TRY(console_->attach(machine_->serial()));
   TRY(loop_.add(outcome_->event_fd(), EPOLLIN, [this](uint32_t) { loop_.stop(); }));
-  machine_->start();
+  if (const Result<void> started = machine_->start(); !started)
+    outcome_->record({.kind = EndKind::kHostError, .detail = started.error().message()});
   const Result<void> loop_result = loop_.run();
   if (!loop_result)
     outcome_->record({.kind = EndKind::kHostError, .detail = loop_result.error().message()});

@@ -1,20 +1,11 @@
 #include "vmm/vcpu_thread.h"
 
-#include <pthread.h>
-#include <signal.h>
-
 #include <cstring>
 
 #include "base/log.h"
 #include "vmm/exit_report.h"
 
 namespace hull::vmm {
-
-namespace {
-
-int kick_signal() { return SIGRTMIN; }
-
-}  // namespace
 
 VcpuThread::VcpuThread(Vcpu vcpu, devices::Bus& port_bus, devices::Bus& mmio_bus, Outcome& outcome)
     : vcpu_(std::move(vcpu)), ports_(port_bus), mmio_(mmio_bus), outcome_(outcome) {}
@@ -28,28 +19,17 @@ void VcpuThread::kick() {
   if (!thread_.joinable()) return;
   CHECK(outcome_.ended());
   // immediate_exit covers the moment between the thread's look at the outcome and KVM_RUN, the
-  // signal covers KVM_RUN itself. The thread is not joined yet, so its id is valid.
+  // signal covers KVM_RUN itself.
   vcpu_.request_immediate_exit();
-  pthread_kill(thread_.native_handle(), kick_signal());
+  thread_.kick();
 }
 
-void VcpuThread::join() {
-  if (thread_.joinable()) thread_.join();
-}
+void VcpuThread::join() { thread_.join(); }
 
-Result<void> VcpuThread::install_kick_signal() {
-  struct sigaction action{};
-  action.sa_handler = [](int) {};  // its only work is to interrupt KVM_RUN; no SA_RESTART
-  if (::sigaction(kick_signal(), &action, nullptr) < 0)
-    return std::unexpected(Error::from_errno("sigaction"));
+Result<void> VcpuThread::start() {
+  thread_ =
+      TRY(start_thread(ThreadKind::kVcpu, fmt::format("vcpu{}", vcpu_.index()), [this] { run(); }));
   return {};
-}
-
-void VcpuThread::start() {
-  thread_ = std::thread([this] {
-    pthread_setname_np(pthread_self(), fmt::format("vcpu{}", vcpu_.index()).c_str());
-    run();
-  });
 }
 
 void VcpuThread::run() {

@@ -1,8 +1,7 @@
 // A virtual CPU's thread: run, exit, bus, and nothing else. It never does blocking I/O.
 #pragma once
 
-#include <thread>
-
+#include "base/thread.h"
 #include "devices/bus.h"
 #include "vmm/kvm.h"
 #include "vmm/outcome.h"
@@ -17,10 +16,8 @@ class VcpuThread {
   VcpuThread(const VcpuThread&) = delete;
   VcpuThread& operator=(const VcpuThread&) = delete;
 
-  // Once per process, before the first start(): the signal that takes a thread out of KVM_RUN.
-  static Result<void> install_kick_signal();
-
-  void start();
+  // kHost if the host refuses the thread.
+  Result<void> start();
   // Makes the thread leave the guest for good. The outcome has been recorded before. Does nothing
   // if the thread was not started or is joined.
   void kick();
@@ -37,7 +34,7 @@ class VcpuThread {
   devices::Bus::Initiator ports_;
   devices::Bus::Initiator mmio_;
   Outcome& outcome_;
-  std::thread thread_;  // last: it uses everything above
+  Thread thread_;  // last: it uses everything above
 };
 
 }  // namespace hull::vmm

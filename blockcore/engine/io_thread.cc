@@ -1,9 +1,5 @@
 #include "blockcore/engine/io_thread.h"
 
-#include <pthread.h>
-
-#include "blockcore/engine/signal_mask.h"
-
 namespace hull::blockcore {
 
 Result<std::unique_ptr<IoThread>> IoThread::create(IoEngineKind kind) {
@@ -11,14 +7,10 @@ Result<std::unique_ptr<IoThread>> IoThread::create(IoEngineKind kind) {
   return std::unique_ptr<IoThread>(new IoThread(std::move(engine)));
 }
 
-void IoThread::start(const std::string& name, std::function<void()> on_thread) {
+Result<void> IoThread::start(std::string_view name) {
   CHECK(!running());
-  const AllSignalsBlocked blocked;
-  thread_ = std::thread([this, short_name = name.substr(0, 15), first = std::move(on_thread)] {
-    pthread_setname_np(pthread_self(), short_name.c_str());
-    if (first) first();
-    engine_->run();
-  });
+  thread_ = TRY(start_thread(ThreadKind::kBlock, name, [this] { engine_->run(); }));
+  return {};
 }
 
 void IoThread::stop() {

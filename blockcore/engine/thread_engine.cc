@@ -8,8 +8,6 @@
 #include <cerrno>
 #include <climits>
 
-#include "blockcore/engine/signal_mask.h"
-
 namespace hull::blockcore {
 
 namespace {
@@ -34,7 +32,10 @@ Result<std::unique_ptr<IoEngine>> ThreadEngine::create() {
 }
 
 ThreadEngine::ThreadEngine(EventFd wake, UniqueFd epoll, EventFd done)
-    : IoEngine(std::move(wake)), epoll_(std::move(epoll)), done_event_(std::move(done)) {}
+    : IoEngine(std::move(wake)),
+      epoll_(std::move(epoll)),
+      done_event_(std::move(done)),
+      max_workers_(kMaxWorkers) {}
 
 ThreadEngine::~ThreadEngine() {
   CHECK(idle());
@@ -43,7 +44,7 @@ ThreadEngine::~ThreadEngine() {
     quit_ = true;
   }
   work_available_.notify_all();
-  for (std::thread& worker : workers_) worker.join();
+  for (Thread& worker : workers_) worker.join();
 }
 
 Result<UniqueFd> ThreadEngine::create_epoll() {
@@ -127,7 +128,7 @@ void ThreadEngine::hand_out_pending() {
     backlog = queued_ > idle_workers_ ? queued_ - idle_workers_ : 0;
   }
   for (size_t i = 0; i < std::min(handed_out, workers_.size()); ++i) work_available_.notify_one();
-  for (; backlog > 0 && workers_.size() < kMaxWorkers; --backlog) start_worker();
+  start_workers(std::min(backlog, max_workers_ - workers_.size()));
 }
 
 void ThreadEngine::try_socket(IoOperation& operation) {
@@ -198,9 +199,27 @@ bool ThreadEngine::finish_transferred() {
   return true;
 }
 
-void ThreadEngine::start_worker() {
-  const AllSignalsBlocked blocked;
-  workers_.emplace_back([this] { work(); });
+void ThreadEngine::start_workers(size_t count) {
+  for (; count > 0; --count) {
+    Result<Thread> worker = start_thread(ThreadKind::kFile, "file", [this] { work(); });
+    if (!worker) {
+      // With none at all the next request tries again: the limit may be another's fault.
+      if (workers_.empty()) return perform_queued();
+      max_workers_ = workers_.size();
+      return;
+    }
+    workers_.push_back(*std::move(worker));
+  }
+}
+
+void ThreadEngine::perform_queued() {
+  const MutexLock lock(mutex_);
+  while (!queue_.empty()) {
+    IoOperation& operation = queue_.pop();
+    --queued_;
+    operation.result = perform(operation);
+    transferred_.push(operation);
+  }
 }
 
 void ThreadEngine::work() {

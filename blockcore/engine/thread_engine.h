@@ -1,10 +1,12 @@
 // IoEngine over plain system calls in a few threads, for hosts that refuse io_uring. Threads start
-// when work waits for them; completions come back to the engine's thread.
+// when work waits for them; completions come back to the engine's thread. Where the host refuses
+// a further thread, those that are there do the work; where it refuses even the first, the
+// engine's own thread does.
 #pragma once
 
 #include <condition_variable>
-#include <thread>
 
+#include "base/thread.h"
 #include "blockcore/engine/io_engine.h"
 
 namespace hull::blockcore {
@@ -51,7 +53,8 @@ class ThreadEngine : public IoEngine {
   void on_socket_event(Socket& socket, uint32_t events);
   void retry(IoOperation*& operation);
   bool finish_transferred();
-  void start_worker();
+  void start_workers(size_t count);
+  void perform_queued();
   void work();
   void wait_for_events();
   void collect_completions();
@@ -68,7 +71,8 @@ class ThreadEngine : public IoEngine {
   // Sockets never occupy a worker: they are tried, and then waited for with epoll.
   std::vector<std::unique_ptr<Socket>> sockets_;
   IoOperationList transferred_;  // whose coroutines have to be resumed
-  std::vector<std::thread> workers_;
+  std::vector<Thread> workers_;
+  size_t max_workers_;
 
   Mutex mutex_;
   std::condition_variable_any work_available_;

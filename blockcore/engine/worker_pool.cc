@@ -1,15 +1,21 @@
 #include "blockcore/engine/worker_pool.h"
 
 #include "base/check.h"
-#include "blockcore/engine/signal_mask.h"
 
 namespace hull::blockcore {
 
-WorkerPool::WorkerPool(IoEngine& engine, unsigned threads) : engine_(engine) {
-  const AllSignalsBlocked blocked;
-  threads_.reserve(threads);
-  for (unsigned worker = 0; worker < threads; ++worker)
-    threads_.emplace_back([this, worker] { work(worker); });
+Result<std::unique_ptr<WorkerPool>> WorkerPool::create(IoEngine& engine, unsigned threads) {
+  CHECK(threads > 0);
+  std::unique_ptr<WorkerPool> pool(new WorkerPool(engine));
+  WorkerPool* const self = pool.get();
+  for (unsigned worker = 0; worker < threads; ++worker) {
+    Result<Thread> thread = start_thread(ThreadKind::kCompute, fmt::format("codec{}", worker),
+                                         [self, worker] { self->work(worker); });
+    if (!thread && worker == 0) return std::unexpected(std::move(thread).error());
+    if (!thread) break;
+    pool->threads_.push_back(*std::move(thread));
+  }
+  return pool;
 }
 
 WorkerPool::~WorkerPool() {
@@ -19,7 +25,7 @@ WorkerPool::~WorkerPool() {
     quit_ = true;
   }
   job_available_.notify_all();
-  for (std::thread& thread : threads_) thread.join();
+  for (Thread& thread : threads_) thread.join();
 }
 
 void WorkerPool::start(Job& job) {

@@ -6,18 +6,20 @@
 #include <coroutine>
 #include <deque>
 #include <functional>
-#include <thread>
+#include <memory>
 #include <vector>
 
 #include "base/mutex.h"
+#include "base/thread.h"
 #include "blockcore/engine/io_engine.h"
 
 namespace hull::blockcore {
 
 class WorkerPool {
  public:
-  // `engine` must be running, or be in run_until_done(), while jobs are awaited.
-  WorkerPool(IoEngine& engine, unsigned threads);
+  // `engine` must be running, or be in run_until_done(), while jobs are awaited. Fewer than
+  // `threads` (> 0) if the host refuses some, kHost if it refuses all.
+  static Result<std::unique_ptr<WorkerPool>> create(IoEngine& engine, unsigned threads);
   ~WorkerPool();  // no job may be in flight
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
@@ -41,6 +43,7 @@ class WorkerPool {
   Job run(std::function<void(unsigned worker)> work) { return {*this, std::move(work)}; }
 
  private:
+  explicit WorkerPool(IoEngine& engine) : engine_(engine) {}
   void start(Job& job);
   void work(unsigned worker);
 
@@ -49,7 +52,7 @@ class WorkerPool {
   std::condition_variable_any job_available_;
   std::deque<Job*> jobs_ GUARDED_BY(mutex_);
   bool quit_ GUARDED_BY(mutex_) = false;
-  std::vector<std::thread> threads_;  // constant after construction
+  std::vector<Thread> threads_;  // constant after create()
 };
 
 }  // namespace hull::blockcore

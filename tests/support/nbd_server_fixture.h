@@ -46,7 +46,7 @@ class NbdServerTest : public ::testing::TestWithParam<blockcore::IoEngineKind> {
   // Before the first client; afterwards disk_ belongs to the server's thread.
   void start() {
     server_ = blockcore::nbd::Server::create(io_->engine(), std::move(offer_), options_).value();
-    io_->start("nbd");
+    ASSERT_TRUE(io_->start("nbd"));
   }
   NbdClient connect() {
     if (server_ == nullptr) start();

@@ -181,7 +181,7 @@ Result<void> convert_now(ConvertCommand& command) {
   if (!command.rate.empty()) copy.bytes_per_second = TRY(parse_img_size(command.rate));
 
   const auto engine = TRY(make_copy_engine(source_cache, cache));
-  const auto workers = make_copy_workers(*engine);
+  const auto workers = TRY(make_copy_workers(*engine));
   copy.workers = workers.get();
   ImgOpen how{.cache = source_cache, .workers = workers.get()};
   if (command.snapshot) how.snapshot = TRY(parse_img_snapshot(*command.snapshot));

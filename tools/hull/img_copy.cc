@@ -64,9 +64,9 @@ Result<std::unique_ptr<IoEngine>> make_copy_engine(CacheMode source, CacheMode t
                                                                  : IoEngineKind::kThreads);
 }
 
-std::unique_ptr<WorkerPool> make_copy_workers(IoEngine& engine) {
-  return std::make_unique<WorkerPool>(
-      engine, std::clamp(std::thread::hardware_concurrency(), 1U, kMaxWorkers));
+Result<std::unique_ptr<WorkerPool>> make_copy_workers(IoEngine& engine) {
+  return WorkerPool::create(engine,
+                            std::clamp(std::thread::hardware_concurrency(), 1U, kMaxWorkers));
 }
 
 }  // namespace hull::cli

@@ -32,7 +32,8 @@ void suit_target(const ImgTarget& target, blockcore::CopyOptions& options);
 Result<std::unique_ptr<blockcore::IoEngine>> make_copy_engine(blockcore::CacheMode source,
                                                               blockcore::CacheMode target);
 
-// A thread for each processor, for codecs. Outlives the disks that are opened with it.
-std::unique_ptr<blockcore::WorkerPool> make_copy_workers(blockcore::IoEngine& engine);
+// A thread for each processor that the host grants, for codecs. Outlives the disks that are opened
+// with it.
+Result<std::unique_ptr<blockcore::WorkerPool>> make_copy_workers(blockcore::IoEngine& engine);
 
 }  // namespace hull::cli

@@ -71,7 +71,7 @@ Result<void> dd_now(DdCommand& command) {
   const ImgName name =
       TRY(parse_img_name(operands.input, command.format, command.common.image_opts));
   const auto engine = TRY(make_copy_engine(CacheMode::kWriteback, CacheMode::kWriteback));
-  const auto workers = make_copy_workers(*engine);
+  const auto workers = TRY(make_copy_workers(*engine));
   const ImgDisk source = TRY(open_img(*engine, command.common, name, {.workers = workers.get()}));
   const uint64_t size = source.disk->size_bytes();
   blockcore::CopyOptions copy;

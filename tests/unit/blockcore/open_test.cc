@@ -274,8 +274,7 @@ TEST(IoThread, RunsWhatIsPostedAndStopsTwice) {
   const auto io = IoThread::create().value();
   for (int round = 0; round < 2; ++round) {
     std::thread::id ran_on;
-    bool prepared = false;
-    io->start("io0", [&] { prepared = true; });
+    ASSERT_TRUE(io->start("io0"));
     // Enters the kernel between the two, so that the ring has to be this thread's.
     std::promise<void> entered;
     io->post([&] { ran_on = std::this_thread::get_id(); });
@@ -283,7 +282,6 @@ TEST(IoThread, RunsWhatIsPostedAndStopsTwice) {
     io->post([&] { entered.set_value(); });
     entered.get_future().wait();
     io->stop();
-    EXPECT_TRUE(prepared);
     EXPECT_NE(ran_on, std::thread::id());
     EXPECT_NE(ran_on, std::this_thread::get_id());
   }
@@ -305,7 +303,7 @@ TEST(IoThread, DiskOpenedBeforeStartIsUsedOnTheThread) {
       const auto result = co_await disk->write(offset, {&buffer, 1});
       written += result.has_value() ? 1 : 0;
     };
-    io->start("io0");
+    ASSERT_TRUE(io->start("io0"));
     io->post([&] {
       for (unsigned i = 0; i < 256; ++i) start_detached(write(i * 4096ULL));
     });

@@ -1,0 +1,125 @@
+#include "base/thread.h"
+
+#include <signal.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <memory>
+#include <semaphore>
+#include <utility>
+
+#include "base/check.h"
+
+namespace hull {
+
+namespace {
+
+// Lives until both the thread and who started it have let go of it.
+struct Start {
+  ThreadKind kind{};
+  std::array<char, 16> name{};
+  std::function<void()> run;
+  ThreadHook hook = nullptr;
+  Result<void> hooked{};
+  std::binary_semaphore hook_done{0};
+};
+
+std::atomic<ThreadHook> g_hook{nullptr};
+
+int kick_signal() { return SIGRTMIN; }
+
+sigset_t mask_of(ThreadKind kind) {
+  sigset_t mask;
+  sigfillset(&mask);
+  // The kernel kills a process at once whose faulting thread blocks these: nobody could report it.
+  for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT})
+    sigdelset(&mask, fault);
+  if (kind == ThreadKind::kVcpu) sigdelset(&mask, kick_signal());
+  return mask;
+}
+
+// Whatever disposition was inherited. The handler's only work is to interrupt a system call.
+void install_kick_handler() {
+  struct sigaction action{};
+  action.sa_handler = [](int) {};
+  CHECK(::sigaction(kick_signal(), &action, nullptr) == 0);
+}
+
+void* thread_main(void* argument) {
+  std::shared_ptr<Start> start = std::move(*static_cast<std::shared_ptr<Start>*>(argument));
+  delete static_cast<std::shared_ptr<Start>*>(argument);
+  pthread_setname_np(pthread_self(), start->name.data());
+  if (start->hook != nullptr) {
+    start->hooked = start->hook(start->kind);
+    const bool confined = start->hooked.has_value();
+    start->hook_done.release();
+    if (!confined) return nullptr;
+  }
+  const std::function<void()> run = std::move(start->run);
+  start.reset();
+  run();
+  return nullptr;
+}
+
+int create(ThreadKind kind, pthread_t& id, std::unique_ptr<std::shared_ptr<Start>> argument) {
+  pthread_attr_t attributes;
+  if (const int error = pthread_attr_init(&attributes); error != 0) return error;
+  const sigset_t mask = mask_of(kind);
+  int error = pthread_attr_setsigmask_np(&attributes, &mask);
+  if (error == 0) error = pthread_create(&id, &attributes, thread_main, argument.get());
+  if (error == 0) static_cast<void>(argument.release());
+  pthread_attr_destroy(&attributes);
+  return error;
+}
+
+const char* remedy(int error) {
+  if (error == EINVAL) return "after 'unshare --pid' only another process can ('--fork')";
+  return "look at 'ulimit -u', 'ulimit -v' and the pids limit of the control group";
+}
+
+}  // namespace
+
+Thread& Thread::operator=(Thread&& other) noexcept {
+  if (this == &other) return *this;
+  join();
+  id_ = other.id_;
+  joinable_ = std::exchange(other.joinable_, false);
+  return *this;
+}
+
+void Thread::join() {
+  if (!std::exchange(joinable_, false)) return;
+  CHECK(pthread_join(id_, nullptr) == 0);
+}
+
+void Thread::kick() const {
+  CHECK(joinable_);
+  pthread_kill(id_, kick_signal());
+}
+
+void set_thread_hook(ThreadHook hook) { g_hook.store(hook); }
+
+Result<Thread> start_thread(ThreadKind kind, std::string_view name, std::function<void()> run) {
+  if (kind == ThreadKind::kVcpu) install_kick_handler();
+  auto start = std::make_shared<Start>();
+  start->kind = kind;
+  start->run = std::move(run);
+  start->hook = g_hook.load();
+  name.substr(0, start->name.size() - 1).copy(start->name.data(), start->name.size() - 1);
+  Thread thread;
+  const int error = create(kind, thread.id_, std::make_unique<std::shared_ptr<Start>>(start));
+  if (error != 0)
+    return fail(ErrorKind::kHost, "{}; {}",
+                Error::from_errno(fmt::format("start thread '{}'", name), error).message(),
+                remedy(error));
+  thread.joinable_ = true;
+  if (start->hook == nullptr) return thread;
+  start->hook_done.acquire();
+  if (!start->hooked)
+    return std::unexpected(
+        std::move(start->hooked).with_context(fmt::format("thread '{}'", name)).error());
+  return thread;
+}
+
+}  // namespace hull
