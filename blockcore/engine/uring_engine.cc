@@ -14,7 +14,9 @@ namespace hull::blockcore {
 
 namespace {
 
-// The completion ring has twice as many; the rest is for watches. More operations wait in our list.
+// Of operations on files, which end by themselves; more of them wait in our list. The completion
+// ring has twice as many; the rest is for watches and for sockets, which may wait for ever and so
+// must not keep anything else waiting. What does not fit there the kernel keeps.
 constexpr unsigned kMaxInFlight = 448;
 constexpr size_t kMaxPlainBytes = 1U << 30;  // the length of an entry has 32 bits
 
@@ -116,14 +118,19 @@ void UringEngine::submit(IoOperation& operation) {
   if (operation.kind == IoOperation::Kind::kCopyRange)
     post([&operation] { finish(operation, -EOPNOTSUPP); });
   else
-    pending_.push(operation);
+    pending_for(operation).push(operation);
+}
+
+IoOperationList& UringEngine::pending_for(const IoOperation& operation) {
+  return is_of_socket(operation) ? pending_of_sockets_ : pending_;
 }
 
 void UringEngine::run_once(bool deliver_watches) {
-  if (pending_.single() && in_flight_ == 0 && watches_.size() == 1 && !has_posted()) {
-    IoOperation& only = pending_.pop();
-    finish(only, perform(only));
-    return;
+  if (watches_.size() == 1 && !has_posted()) {
+    if (IoOperation* const only = take_only()) {
+      finish(*only, perform(*only));
+      return;
+    }
   }
   if (!ring_.enabled()) ring_.enable();
   if (deliver_watches && dispatch_watches()) return;
@@ -170,14 +177,26 @@ void UringEngine::arm_watches() {
 }
 
 void UringEngine::queue_pending() {
-  while (!pending_.empty() && in_flight_ < kMaxInFlight) {
-    io_uring_sqe* const entry = next_entry();
-    if (entry == nullptr) return;
-    IoOperation& operation = pending_.pop();
-    prepare(entry, operation);
-    io_uring_sqe_set_data64(entry, reinterpret_cast<uint64_t>(&operation) | kOperationTag);
-    ++in_flight_;
-  }
+  while (!pending_of_sockets_.empty() && queue(pending_of_sockets_)) ++sockets_in_flight_;
+  while (!pending_.empty() && in_flight_ < kMaxInFlight && queue(pending_)) ++in_flight_;
+}
+
+// The first of them; false if the ring has no room now.
+bool UringEngine::queue(IoOperationList& pending) {
+  io_uring_sqe* const entry = next_entry();
+  if (entry == nullptr) return false;
+  IoOperation& operation = pending.pop();
+  prepare(entry, operation);
+  io_uring_sqe_set_data64(entry, reinterpret_cast<uint64_t>(&operation) | kOperationTag);
+  return true;
+}
+
+// The operation, if there is one and no other.
+IoOperation* UringEngine::take_only() {
+  if (in_flight_ + sockets_in_flight_ != 0) return nullptr;
+  if (pending_.single() && pending_of_sockets_.empty()) return &pending_.pop();
+  if (pending_of_sockets_.single() && pending_.empty()) return &pending_of_sockets_.pop();
+  return nullptr;
 }
 
 // With clients the loop looks for work for a while before it sleeps, and sleeps only when all of
@@ -240,9 +259,9 @@ void UringEngine::complete(uint64_t user_data, int result, uint32_t flags) {
     return;
   }
   IoOperation& operation = *std::bit_cast<IoOperation*>(user_data);
-  --in_flight_;
+  --(is_of_socket(operation) ? sockets_in_flight_ : in_flight_);
   if (result == -EINTR || result == -EAGAIN) {
-    pending_.push(operation);
+    pending_for(operation).push(operation);
     return;
   }
   finish(operation, result);

@@ -25,7 +25,9 @@ class UringEngine : public IoEngine {
   void submit(IoOperation& operation) override;
   void enter() override;
   void run_once(bool deliver_watches) override;
-  bool idle() const override { return pending_.empty() && in_flight_ == 0; }
+  bool idle() const override {
+    return pending_.empty() && pending_of_sockets_.empty() && in_flight_ + sockets_in_flight_ == 0;
+  }
 
  private:
   struct Watch {
@@ -38,7 +40,10 @@ class UringEngine : public IoEngine {
 
   io_uring_sqe* next_entry();
   void arm_watches();
+  IoOperationList& pending_for(const IoOperation& operation);
+  IoOperation* take_only();
   void queue_pending();
+  bool queue(IoOperationList& pending);
   void submit_and_wait(unsigned completions);
   bool reap();
   void serve_clients();
@@ -49,7 +54,9 @@ class UringEngine : public IoEngine {
 
   bool multishot_ = true;
   IoOperationList pending_;
+  IoOperationList pending_of_sockets_;
   unsigned in_flight_ = 0;
+  unsigned sockets_in_flight_ = 0;
   std::vector<std::unique_ptr<Watch>> watches_;  // the first is the wake descriptor
   bool watches_changed_ = true;                  // something to arm or to forget
   bool watch_signalled_ = false;

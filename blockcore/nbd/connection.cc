@@ -11,6 +11,7 @@ namespace hull::blockcore::nbd {
 namespace {
 
 constexpr size_t kRepliesPerSend = 64;
+constexpr uint64_t kReceiveStepBytes = 1 << 20;
 
 }  // namespace
 
@@ -43,6 +44,7 @@ Task<void> Connection::serve() {
     const bool accepted = co_await accept(header);
     if (!accepted) break;
   }
+  ended_ = true;
   if (broken_) drop_replies();
   while (in_flight_ > 0 || sending_) co_await change();
 }
@@ -66,17 +68,19 @@ Task<bool> Connection::accept(const RequestHeader& header) {
   ServerRequest request(header);
   request.error = check_request(request, export_, *negotiated_);
   if (request.error == WireError::kNone) request.payload_bytes = held_bytes(request, *negotiated_);
-  while (!broken_ &&
-         (in_flight_ >= kMaxRequests || payload_bytes_ + request.payload_bytes > kMaxPayloadBytes))
-    co_await change();
-  if (broken_) co_return false;
+  while (!broken_ && !may_hold(request.payload_bytes)) co_await change();
+  if (broken_) {
+    budget_.leave(this);
+    co_return false;
+  }
   ++in_flight_;
   payload_bytes_ += request.payload_bytes;
   if (request.command == Command::kWrite) {
+    receiving_data_ = true;
     const auto received = co_await receive_data(request);
+    receiving_data_ = false;
     if (!received) {
-      --in_flight_;
-      payload_bytes_ -= request.payload_bytes;
+      retire(request.payload_bytes);
       co_return false;
     }
   }
@@ -84,11 +88,24 @@ Task<bool> Connection::accept(const RequestHeader& header) {
   co_return true;
 }
 
+bool Connection::may_hold(uint32_t bytes) {
+  return in_flight_ < kMaxRequests && payload_bytes_ + bytes <= kMaxPayloadBytes &&
+         budget_.take(this, bytes);
+}
+
+void Connection::try_again() { wake(); }
+
+// In steps, so that a client who is slow is told from one who has stopped.
 Task<Result<void>> Connection::receive_data(ServerRequest& request) {
   // What is refused still has to be got out of the way.
   if (request.error != WireError::kNone) co_return co_await input_.skip(request.length);
   request.data = std::make_unique_for_overwrite<std::byte[]>(request.length);
-  co_return co_await input_.take({request.data.get(), request.length});
+  for (uint64_t done = 0; done < request.length;) {
+    const uint64_t step = std::min(request.length - done, kReceiveStepBytes);
+    CO_TRY_VOID(co_await input_.take({request.data.get() + done, step}));
+    done += step;
+  }
+  co_return {};
 }
 
 // ---- What is done.
@@ -111,7 +128,7 @@ Task<void> Connection::process(ServerRequest request) {
     outgoing_.push_back(std::move(reply));
     co_return;
   }
-  retire(reply);
+  retire(reply.payload_bytes);
   wake();
 }
 
@@ -153,7 +170,8 @@ Task<Result<void>> Connection::write_zeroes(const ServerRequest& request) {
                                                 (request.flags & kCommandNoHole) == 0);
 }
 
-// Reading is what brings data into the host's page cache.
+// Reading is what brings data into the host's page cache. Nobody wants it any more when the client
+// has gone.
 Task<Result<void>> Connection::warm_cache(const ServerRequest& request) {
   const auto scratch =
       std::make_unique_for_overwrite<std::byte[]>(std::min(request.length, kWarmStepBytes));
@@ -162,7 +180,7 @@ Task<Result<void>> Connection::warm_cache(const ServerRequest& request) {
     const iovec buffer{scratch.get(), step};
     CO_TRY_VOID(co_await export_.disk->read(request.offset + done, {&buffer, 1}));
     done += step;
-    if (broken_) break;
+    if (ended_) break;
   }
   co_return {};
 }
@@ -202,7 +220,7 @@ Task<void> Connection::send_loop() {
       break;
     }
     for (size_t i = 0; i < count; ++i) {
-      retire(outgoing_.front());
+      retire(outgoing_.front().payload_bytes);
       outgoing_.pop_front();
     }
     wake();
@@ -214,14 +232,15 @@ Task<void> Connection::send_loop() {
 
 void Connection::drop_replies() {
   if (sending_) return;  // the loop that sends them does it
-  for (const ServerReply& reply : outgoing_) retire(reply);
+  for (const ServerReply& reply : outgoing_) retire(reply.payload_bytes);
   outgoing_.clear();
   wake();
 }
 
-void Connection::retire(const ServerReply& reply) {
+void Connection::retire(uint32_t payload_bytes) {
   --in_flight_;
-  payload_bytes_ -= reply.payload_bytes;
+  payload_bytes_ -= payload_bytes;
+  budget_.give_back(payload_bytes);
 }
 
 void Connection::wake() {

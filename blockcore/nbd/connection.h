@@ -1,8 +1,8 @@
 // One client of the NBD server: handshake, then requests and replies until either side ends it.
 //
 // A hostile client cannot make it grow: requests in flight, the bytes of their payloads and the
-// replies that wait for the client to read them are bounded together; while a bound is reached
-// nothing more is received.
+// replies that wait for the client to read them are bounded together, for each client and for all
+// of them; while a bound is reached nothing more is received.
 #pragma once
 
 #include <coroutine>
@@ -12,6 +12,7 @@
 
 #include "base/unique_fd.h"
 #include "blockcore/nbd/export.h"
+#include "blockcore/nbd/payload_budget.h"
 #include "blockcore/nbd/server_handshake.h"
 #include "blockcore/nbd/server_reply.h"
 #include "blockcore/nbd/stream.h"
@@ -24,8 +25,12 @@ class Connection {
   static constexpr unsigned kMaxRequests = 128;
   static constexpr uint64_t kMaxPayloadBytes = kMaxDataBytes;
 
-  Connection(IoEngine& engine, const Export& offer, UniqueFd socket)
-      : export_(offer), socket_(std::move(socket)), stream_(engine, socket_.get()) {}
+  // `budget`, which outlives it, says what all connections may hold together.
+  Connection(IoEngine& engine, const Export& offer, PayloadBudget& budget, UniqueFd socket)
+      : export_(offer),
+        budget_(budget),
+        socket_(std::move(socket)),
+        stream_(engine, socket_.get()) {}
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
   ~Connection();  // run() has ended and sending() is false
@@ -39,6 +44,10 @@ class Connection {
   bool negotiated() const { return negotiated_.has_value(); }  // the handshake is over
   bool has_replies() const { return !outgoing_.empty() && !sending_; }
   bool sending() const { return sending_; }
+  // It holds memory until the client sends, or reads, more.
+  bool waits_for_client() const { return payload_bytes_ != 0 && (sending_ || receiving_data_); }
+  uint64_t moved_bytes() const { return stream_.moved_bytes(); }
+  void try_again();  // what it got nothing of the budget for
   // Sends all that is queued, in as few calls as can be; to be called once per turn of the loop.
   void send_replies();
 
@@ -53,6 +62,7 @@ class Connection {
 
   Task<void> serve();
   Task<bool> accept(const RequestHeader& header);
+  bool may_hold(uint32_t bytes);
   Task<Result<void>> receive_data(ServerRequest& request);
 
   Task<void> process(ServerRequest request);
@@ -64,18 +74,21 @@ class Connection {
 
   Task<void> send_loop();
   void drop_replies();
-  void retire(const ServerReply& reply);
+  void retire(uint32_t payload_bytes);
   Wait change() { return Wait{*this}; }
   void wake();
 
   const Export& export_;
+  PayloadBudget& budget_;
   const UniqueFd socket_;
   Stream stream_;
   InputBuffer input_{stream_};
   std::optional<Negotiated> negotiated_;
   bool running_ = false;
   bool finishing_ = false;
+  bool ended_ = false;   // nothing more will come
   bool broken_ = false;  // nothing can be sent any more
+  bool receiving_data_ = false;
 
   unsigned in_flight_ = 0;      // requests whose reply has not been sent
   uint64_t payload_bytes_ = 0;  // of theirs

@@ -17,6 +17,7 @@ namespace hull::blockcore::nbd {
 Result<std::unique_ptr<Server>> Server::create(IoEngine& engine, Export offer,
                                                ServerOptions options) {
   CHECK(options.max_connections > 0 && options.max_connections <= kMaxConnections);
+  CHECK(options.max_payload_bytes >= kMaxDataBytes);
   UniqueFd timer(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   if (!timer.valid()) return std::unexpected(Error::from_errno("timerfd_create"));
   std::unique_ptr<Server> server(
@@ -73,7 +74,7 @@ void Server::adopt(UniqueFd socket) {
   ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   const auto now = Clock::now();
   clients_.push_back(
-      {.connection = std::make_unique<Connection>(engine_, export_, std::move(socket)),
+      {.connection = std::make_unique<Connection>(engine_, export_, budget_, std::move(socket)),
        .deadline = now + options_.patience});
   arm_timer(now);
   start_detached(serve(clients_.back()));
@@ -93,13 +94,30 @@ bool Server::turn() {
     client.connection->send_replies();
     worked = true;
   }
+  worked |= share_memory();
   return forget_gone_clients() || worked;
 }
 
+// True if those who waited for memory were called.
+bool Server::share_memory() {
+  const bool changed = budget_.take_change();
+  if (changed)
+    for (Client& client : clients_) client.connection->try_again();
+  if (!budget_.someone_waits()) {
+    wanted_by_ = Clock::time_point::max();
+  } else if (wanted_by_ == Clock::time_point::max()) {
+    for (Client& client : clients_) client.moved_bytes = client.connection->moved_bytes();
+    const auto now = Clock::now();
+    wanted_by_ = now + options_.patience;
+    arm_timer(now);
+  }
+  return changed;
+}
+
 bool Server::may_sleep() {
-  return !someone_gone_ && std::none_of(clients_.begin(), clients_.end(), [](const Client& client) {
-    return client.connection->has_replies();
-  });
+  return !someone_gone_ && !budget_.changed() &&
+         std::none_of(clients_.begin(), clients_.end(),
+                      [](const Client& client) { return client.connection->has_replies(); });
 }
 
 bool Server::forget_gone_clients() {
@@ -124,14 +142,18 @@ void Server::enforce_deadlines() {
   const auto now = Clock::now();
   for (Client& client : clients_) {
     const bool limited = stopping_ || !client.connection->negotiated();
-    if (!client.gone && limited && client.deadline <= now) client.connection->hang_up();
+    const bool hoards = wanted_by_ <= now && client.connection->waits_for_client() &&
+                        client.connection->moved_bytes() == client.moved_bytes;
+    if (!client.gone && (hoards || (limited && client.deadline <= now)))
+      client.connection->hang_up();
   }
+  if (wanted_by_ <= now) wanted_by_ = Clock::time_point::max();  // the next turn looks again
   arm_timer(now);
 }
 
 // For the first deadline after `now`; nobody's: the timer stays silent.
 void Server::arm_timer(Clock::time_point now) {
-  auto first = Clock::time_point::max();
+  auto first = wanted_by_ > now ? wanted_by_ : Clock::time_point::max();
   for (const Client& client : clients_)
     if (!client.gone && (stopping_ || !client.connection->negotiated()) && client.deadline > now)
       first = std::min(first, client.deadline);

@@ -16,6 +16,7 @@
 #include "base/unique_fd.h"
 #include "blockcore/engine/io_engine.h"
 #include "blockcore/nbd/export.h"
+#include "blockcore/nbd/payload_budget.h"
 
 namespace hull::blockcore::nbd {
 
@@ -24,7 +25,12 @@ class Connection;
 struct ServerOptions {
   // More wait in the listening socket's queue. At most kMaxConnections.
   unsigned max_connections = 1;
-  // For a whole handshake; and after stop() for replies that a client does not read.
+  // Of requests and replies of all clients together; at least kMaxDataBytes. While it is used up,
+  // requests wait their turn.
+  uint64_t max_payload_bytes = 256 << 20;
+  // For a whole handshake; after stop() for replies that a client does not read; and while others
+  // wait for memory, for a client that has some and neither sends what it announced nor reads what
+  // it asked for.
   std::chrono::milliseconds patience = std::chrono::seconds(10);
   // A client that had got through the handshake has gone and no other is there. May stop the
   // engine.
@@ -52,6 +58,7 @@ class Server final : LoopClient {
   struct Client {
     std::unique_ptr<Connection> connection;
     Clock::time_point deadline;
+    uint64_t moved_bytes = 0;  // when somebody began to wait for memory
     bool gone = false;
   };
 
@@ -61,12 +68,15 @@ class Server final : LoopClient {
   void accept_clients();
   Task<void> serve(Client& client);
   bool forget_gone_clients();
+  bool share_memory();
   void enforce_deadlines();
   void arm_timer(Clock::time_point now);
 
   IoEngine& engine_;
   const Export export_;
   const ServerOptions options_;
+  PayloadBudget budget_{options_.max_payload_bytes};
+  Clock::time_point wanted_by_ = Clock::time_point::max();  // memory that somebody waits for
   const UniqueFd timer_;
   UniqueFd listener_;
   std::list<Client> clients_;

@@ -46,9 +46,10 @@ WireError check_request(const ServerRequest& request, const Export& offer,
     default: return WireError::kInvalid;
   }
   if (changes_data(request.command) && !offer.writable()) return WireError::kPermission;
-  if ((request.command == Command::kRead || request.command == Command::kWrite) &&
-      request.length > kMaxDataBytes)
-    return WireError::kInvalid;
+  // What is read to no end but the page cache's costs as much as other reads.
+  const bool moves_data = request.command == Command::kRead || request.command == Command::kWrite ||
+                          request.command == Command::kCache;
+  if (moves_data && request.length > kMaxDataBytes) return WireError::kInvalid;
   if (!range_fits<uint64_t>(request.offset, request.length, offer.disk->size_bytes()))
     return request.command == Command::kWrite || request.command == Command::kWriteZeroes
                ? WireError::kNoSpace

@@ -5,6 +5,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -138,8 +139,13 @@ TEST_P(IoEngineTest, ReceiveWaitsForWhatIsSentLater) {
             std::string_view("hullhull", static_cast<size_t>(got)));
 }
 
+// More of them than operations on files may be in flight.
 TEST_P(IoEngineTest, WaitingReceivesLeaveTheEngineFreeForFiles) {
-  std::vector<SocketPair> pairs(40);
+  rlimit files{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &files), 0);
+  const rlimit enough{std::min<rlim_t>(files.rlim_max, 2048), files.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &enough), 0);
+  std::vector<SocketPair> pairs(600);
   std::vector<std::array<char, 4>> data(pairs.size());
   std::vector<int64_t> got(pairs.size(), -1);
   auto run = [&]() -> Task<void> {

@@ -263,6 +263,81 @@ TEST_P(NbdServer, ClientThatNeverReadsCannotMakeTheServerGrow) {
   EXPECT_LT(disk_.reads, 1000U);
 }
 
+// A TiB of zeros, each read of which takes a turn of the loop.
+class WideDisk : public testing::MemoryDisk {
+ public:
+  explicit WideDisk(IoEngine& engine) : MemoryDisk(4096), engine_(engine) {}
+  uint64_t size_bytes() const override { return uint64_t{1} << 40; }
+  Task<Result<void>> read(uint64_t, std::span<const iovec> buffers) override {
+    ++reads;
+    (void)co_await engine_.data_sync(-1);
+    zero_iovecs(buffers, 0, total_bytes(buffers));
+    co_return {};
+  }
+
+ private:
+  IoEngine& engine_;
+};
+
+// So much that nobody else would get anything, and never takes it.
+TEST_P(NbdServer, GreedyClientDoesNotStopOthers) {
+  WideDisk wide(io_->engine());
+  offer_.disk = &wide;
+  options_.max_payload_bytes = kMaxDataBytes;
+  options_.patience = std::chrono::milliseconds(300);
+  NbdClient idle = connect_and_go(false);
+  NbdClient greedy = connect_and_go(false);
+  greedy.send(requests(32, Command::kRead, 1 << 20));
+  EXPECT_EQ(greedy.receive(1).size(), 1U);
+  NbdClient other = connect_and_go(false);
+  other.request(Command::kRead, 0, 1 << 20);
+  EXPECT_EQ(other.simple_reply(), 0U);
+  EXPECT_EQ(other.receive(1 << 20).size(), size_t{1} << 20);
+  greedy.wait_for_end();
+  idle.request(Command::kFlush, 0, 0);
+  EXPECT_EQ(idle.simple_reply(), 0U) << "who holds nothing stays";
+  stop();
+}
+
+TEST_P(NbdServer, ClientThatFallsSilentInAWriteDoesNotStopOthers) {
+  WideDisk wide(io_->engine());
+  offer_.disk = &wide;
+  options_.max_payload_bytes = kMaxDataBytes;
+  options_.patience = std::chrono::milliseconds(300);
+  NbdClient silent = connect_and_go(false);
+  silent.request(Command::kWrite, 0, kMaxDataBytes);
+  silent.send(std::string(100'000, 'x'));
+  NbdClient other = connect_and_go(false);
+  other.request(Command::kRead, 0, 1 << 20);
+  EXPECT_EQ(other.simple_reply(), 0U);
+  EXPECT_EQ(other.receive(1 << 20).size(), size_t{1} << 20);
+  silent.wait_for_end();
+  stop();
+}
+
+TEST_P(NbdServer, CacheTakesNoMoreThanReadsDo) {
+  WideDisk wide(io_->engine());
+  offer_.disk = &wide;
+  NbdClient client = connect_and_go(false);
+  client.request(Command::kCache, 0, 0xffffffff);
+  EXPECT_EQ(client.simple_reply(), static_cast<uint32_t>(WireError::kInvalid));
+  client.request(Command::kCache, 0, kMaxDataBytes);
+  EXPECT_EQ(client.simple_reply(), 0U);
+  stop();
+  EXPECT_EQ(wide.reads, kMaxDataBytes / kWarmStepBytes);
+}
+
+TEST_P(NbdServer, CacheEndsWithTheClient) {
+  WideDisk wide(io_->engine());
+  offer_.disk = &wide;
+  {
+    NbdClient client = connect_and_go(false);
+    client.send(requests(128, Command::kCache, kMaxDataBytes));
+  }
+  stop();
+  EXPECT_LT(wide.reads, 128 * (kMaxDataBytes / kWarmStepBytes) / 2);
+}
+
 TEST_P(NbdServer, ClientThatLeavesDuringAWriteDoesNoHarm) {
   {
     NbdClient client = connect_and_go(false);
