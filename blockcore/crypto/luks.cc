@@ -82,15 +82,23 @@ Result<void> decode_slot(const SlotLayout& raw, size_t index, uint64_t area_byte
   return {};
 }
 
+std::unexpected<Error> too_many_iterations(std::string_view what, uint64_t iterations) {
+  return fail(ErrorKind::kOutOfRange,
+              "LUKS header: trying the passphrase on {} needs {} iterations of PBKDF2; hull does "
+              "at most {} in all",
+              what, iterations, kMaxLuksIterations);
+}
+
+// At least one key slot can be tried.
 Result<void> check_iterations(const LuksHeader& header) {
-  uint64_t sum = header.digest_iterations;
-  for (const LuksSlot& slot : header.slots)
-    if (slot.active) sum += uint64_t{slot.iterations} + header.digest_iterations;
-  if (sum > kMaxLuksIterations)
-    return fail(ErrorKind::kOutOfRange,
-                "LUKS header: trying the passphrase on all key slots needs {} iterations of "
-                "PBKDF2; hull does at most {}",
-                sum, kMaxLuksIterations);
+  uint64_t least = header.digest_iterations;
+  bool any = false;
+  for (const LuksSlot& slot : header.slots) {
+    if (!slot.active) continue;
+    least = any ? std::min(least, header.iterations_of(slot)) : header.iterations_of(slot);
+    any = true;
+  }
+  if (least > kMaxLuksIterations) return too_many_iterations("a key slot", least);
   return {};
 }
 
@@ -192,6 +200,33 @@ Result<std::optional<Secret>> open_luks_slot(const LuksHeader& header, const Luk
   derive_key(header.hash, key.bytes(), header.digest_salt, header.digest_iterations, digest);
   if (digest != header.digest) return std::optional<Secret>();
   return std::optional<Secret>(std::move(key));
+}
+
+LuksAttempts::LuksAttempts(const LuksHeader& header) : header_(header) {
+  for (const LuksSlot& slot : header_.slots)
+    if (slot.active) slots_.push_back(&slot);
+  std::ranges::sort(slots_, {}, &LuksSlot::iterations);
+}
+
+const LuksSlot* LuksAttempts::next() {
+  if (tried_ == slots_.size()) return nullptr;
+  const LuksSlot& slot = *slots_[tried_];
+  if (iterations_ + header_.iterations_of(slot) > kMaxLuksIterations) return nullptr;
+  iterations_ += header_.iterations_of(slot);
+  ++tried_;
+  return &slot;
+}
+
+Error LuksAttempts::failure() const {
+  if (tried_ < slots_.size())
+    return too_many_iterations(
+               fmt::format("{} key slots, of which the cheapest {} were tried in vain,",
+                           slots_.size(), tried_),
+               iterations_ + header_.iterations_of(*slots_[tried_]))
+        .error();
+  return Error(ErrorKind::kInvalidConfig,
+               "the secret opens none of the LUKS key slots (a file counts with its last newline): "
+               "Invalid password, cannot unlock any keyslot");
 }
 
 Result<NewLuks> create_luks(const LuksCreateOptions& options, const Secret& passphrase) {

@@ -41,13 +41,17 @@ struct LuksHeader {
   std::array<LuksSlot, kLuksSlots> slots{};
 
   uint64_t split_bytes() const { return uint64_t{kLuksStripes} * cipher.key_bytes(); }
+  // Of PBKDF2, to try a passphrase on it.
+  uint64_t iterations_of(const LuksSlot& slot) const {
+    return uint64_t{slot.iterations} + digest_iterations;
+  }
   // What a slot's split key occupies.
   uint64_t split_sectors() const { return (split_bytes() + 4095) / 4096 * 8; }
 };
 
 // `area_bytes`: room for header and keys. Every field is checked: kInvalidFormat names it,
 // kUnsupported a cipher or hash that hull does not have, kOutOfRange iterations that would take too
-// long.
+// long with every key slot.
 Result<LuksHeader> decode_luks(std::span<const std::byte> bytes, uint64_t area_bytes);
 std::vector<std::byte> encode_luks(const LuksHeader& header);
 
@@ -56,6 +60,22 @@ std::vector<std::byte> encode_luks(const LuksHeader& header);
 // iterations say.
 Result<std::optional<Secret>> open_luks_slot(const LuksHeader& header, const LuksSlot& slot,
                                              const Secret& passphrase, std::span<std::byte> split);
+
+// The key slots in the order in which a passphrase is tried on them: the cheapest first, each at
+// its own price, until kMaxLuksIterations are used up. `header` outlives it.
+class LuksAttempts {
+ public:
+  explicit LuksAttempts(const LuksHeader& header);
+  const LuksSlot* next();  // nullptr: no more
+  // Why the passphrase has opened none of them.
+  Error failure() const;
+
+ private:
+  const LuksHeader& header_;
+  std::vector<const LuksSlot*> slots_;
+  size_t tried_ = 0;
+  uint64_t iterations_ = 0;
+};
 
 struct LuksCreateOptions {
   CipherSpec cipher = {};

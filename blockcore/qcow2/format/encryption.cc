@@ -38,17 +38,15 @@ Task<Result<crypto::SectorCipher>> unlock_luks(File& file, EncryptionArea area,
                                                const Secret& passphrase) {
   CO_TRY(const crypto::LuksHeader header, co_await read_luks(file, area));
   CO_TRY(const Secret split, Secret::zeros(align_up(header.split_bytes(), kSectorBytes)));
-  for (const crypto::LuksSlot& slot : header.slots) {
-    if (!slot.active) continue;
-    const uint64_t offset = area.offset + uint64_t{slot.first_sector} * kSectorBytes;
+  crypto::LuksAttempts attempts(header);
+  while (const crypto::LuksSlot* const slot = attempts.next()) {
+    const uint64_t offset = area.offset + uint64_t{slot->first_sector} * kSectorBytes;
     CO_TRY_VOID(co_await read_exactly(file, offset, split.bytes()));
     CO_TRY(const std::optional<Secret> key,
-           crypto::open_luks_slot(header, slot, passphrase, split.bytes()));
+           crypto::open_luks_slot(header, *slot, passphrase, split.bytes()));
     if (key) co_return crypto::SectorCipher::create(header.cipher, key->bytes());
   }
-  co_return fail(ErrorKind::kInvalidConfig,
-                 "the secret opens none of the LUKS key slots (a file counts with its last "
-                 "newline): Invalid password, cannot unlock any keyslot");
+  co_return std::unexpected(attempts.failure());
 }
 
 }  // namespace
@@ -135,9 +133,12 @@ Task<Result<void>> EncryptedFile::transfer_in(uint64_t offset, std::span<const i
 Task<Result<void>> EncryptedFile::write(uint64_t offset, std::span<const iovec> buffers) {
   CO_TRY_VOID(check_unlocked());
   const uint64_t total = total_bytes(buffers);
-  std::optional<AsyncMutex::Guard> guard;
-  if (offset % kSectorBytes != 0 || total % kSectorBytes != 0)
-    guard.emplace(co_await partial_writes_.lock());
+  if (total == 0) co_return {};
+  // A sector of which some bytes are kept must not change between its read and its write.
+  const RangeLock::Range sectors{align_down(offset, kSectorBytes),
+                                 align_up(offset + total, kSectorBytes) - 1};
+  const RangeLock::Hold hold(writing_, sectors);
+  while (WaitList* before = hold.before()) co_await before->wait();
   for (uint64_t done = 0; done < total;) {
     const uint64_t skip = (offset + done) % kSectorBytes;
     const uint64_t now = std::min(total - done, BouncePool::kBufferBytes - skip);

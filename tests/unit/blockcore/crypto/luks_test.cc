@@ -138,6 +138,32 @@ INSTANTIATE_TEST_SUITE_P(
                       Lie{"stripes", 252, {0, 0, 0, 0}, kFormat},
                       Lie{"stripes", 252, {255, 255, 255, 255}, kFormat}));
 
+// Each slot costs what it costs, when it is tried; others cost nothing.
+TEST(Luks, SlotsAreChargedAsTheyAreTried) {
+  LuksHeader header = *decode_luks(sample_header(), kAreaBytes);
+  header.digest_iterations = 1000;
+  const uint32_t iterations[] = {25'000'000, 470'000, 0, 25'000'000, 1'000'000};
+  for (size_t i = 0; i < std::size(iterations); ++i) {
+    header.slots[i].active = iterations[i] != 0;
+    header.slots[i].iterations = iterations[i];
+    header.slots[i].first_sector = header.slots[0].first_sector;
+  }
+  const auto again = decode_luks(encode_luks(header), kAreaBytes);
+  ASSERT_TRUE(again) << again.error().message();
+  LuksAttempts attempts(*again);
+  EXPECT_EQ(attempts.next(), &again->slots[1]);
+  EXPECT_EQ(attempts.next(), &again->slots[4]);
+  const LuksSlot* const third = attempts.next();
+  EXPECT_TRUE(third == &again->slots[0] || third == &again->slots[3]);
+  EXPECT_EQ(attempts.next(), nullptr) << "51 million iterations";
+  EXPECT_EQ(attempts.failure().kind(), ErrorKind::kOutOfRange);
+  header.slots[0].active = header.slots[3].active = false;
+  LuksAttempts cheap(header);
+  while (cheap.next() != nullptr) {
+  }
+  EXPECT_EQ(cheap.failure().kind(), ErrorKind::kInvalidConfig);
+}
+
 TEST(Luks, CutOffAnywhereIsAnError) {
   const std::vector<std::byte> header = sample_header();
   for (size_t length = 0; length < header.size(); ++length)
