@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -48,6 +49,48 @@ class CheckLayers(unittest.TestCase):
 
     def test_guest_programs_take_nothing_of_the_host(self):
         self.assertIn("guest program", self.violations("firmware/guest/main.cc", '#include "base/log.h"\n'))
+
+
+class CheckPackages(unittest.TestCase):
+    def mistakes(self, change):
+        """What is found when packages.txt has been changed."""
+        with tempfile.TemporaryDirectory() as directory:
+            root = pathlib.Path(directory)
+            for path in ROOT.iterdir():
+                if path.name not in (".git", "build", "tools"):
+                    (root / path.name).symlink_to(path)
+            shutil.copytree(ROOT / "tools", root / "tools")
+            (root / "tools/dev/packages.txt").write_text(change((DEV / "packages.txt").read_text()))
+            result = run(DEV / "check-packages", root)
+            self.assertEqual(result.returncode, 1 if result.stdout else 0, result.stderr)
+            return result.stdout
+
+    def test_list_is_complete(self):
+        self.assertEqual(self.mistakes(lambda text: text), "")
+
+    def test_missing_package_is_found(self):
+        self.assertIn("header expat.h is in libexpat1-dev, which [build]", self.mistakes(lambda text: text.replace("libexpat1-dev\n", "")))
+        self.assertIn("library libnettle.a is in nettle-dev", self.mistakes(lambda text: text.replace("nettle-dev\n", "")))
+        self.assertIn("clang++-19 is in clang-19", self.mistakes(lambda text: text.replace("\nclang-19\n", "\n")))
+
+    def test_package_of_the_tests_is_not_enough_for_the_program(self):
+        moved = self.mistakes(lambda text: text.replace("libfmt-dev\n", "").replace("[tests]\n", "[tests]\nlibfmt-dev\n"))
+        self.assertIn("header fmt/core.h is in libfmt-dev, which [build]", moved)
+        self.assertIn("header gtest/gtest.h is in libgtest-dev, which no group", self.mistakes(lambda text: text.replace("libgtest-dev\n", "")))
+
+    def test_package_that_nothing_uses_is_found(self):
+        self.assertIn("nothing includes or links what zlib2-dev has", self.mistakes(lambda text: text.replace("[tests]\n", "[tests]\nzlib2-dev\n")))
+
+
+class Build(unittest.TestCase):
+    def test_configures_without_what_the_tests_need(self):
+        with tempfile.TemporaryDirectory() as directory:
+            result = run("cmake", "-S", ROOT, "--preset", "release", "-B", directory, "-DCMAKE_DISABLE_FIND_PACKAGE_GTest=ON")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertIn("without tests", result.stdout)
+            targets = run("ninja", "-C", directory, "-t", "targets", "all").stdout
+            self.assertRegex(targets, r"(?m)^hull: phony")
+            self.assertNotIn("unit_base", targets)
 
 
 class Format(unittest.TestCase):
