@@ -57,8 +57,6 @@ void print_json(const std::vector<HostCheck>& checks, const Result<TrialResult>&
 
 }  // namespace
 
-std::vector<std::string> doctor_words() { return {"--help", "--json"}; }
-
 int doctor_verb(Arguments arguments) {
   bool json = false;
   CommandLine app("Says what this host can do and tries the main job.", "hull doctor");

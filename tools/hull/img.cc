@@ -6,31 +6,29 @@
 #include <cstdlib>
 
 #include "tools/hull/command_line.h"
+#include "tools/hull/suggestion.h"
 
 namespace hull::cli {
 namespace {
 
 constexpr Verb kImgVerbs[] = {
-    {"create", "make a new image, or an overlay over another", img_create, nullptr},
-    {"info", "say what an image is", img_info, nullptr},
-    {"check", "look for errors and leaks in an image", img_check, nullptr},
-    {"snapshot", "list, make, go back to and delete snapshots", img_snapshot, nullptr},
-    {"bitmap", "change the persistent dirty bitmaps of an image", img_bitmap, nullptr},
-    {"amend", "give an image other features", img_amend, nullptr},
-    {"map", "say which parts of an image hold data, and where", img_map, nullptr},
-    {"resize", "give an image another size", img_resize, nullptr},
-    {"rebase", "give an overlay another backing file, or none", img_rebase, nullptr},
-    {"commit", "write an overlay into its backing file", img_commit, nullptr},
-    {"compact", "give back the space that an image does not need", img_compact, nullptr},
-    {"compare", "say whether two images have the same contents", img_compare, nullptr},
-    {"measure", "say how large a new image would be", img_measure, nullptr},
-    {"convert", "copy an image into another format, or compress it", img_convert, nullptr},
-    {"dd", "copy a part of an image", img_dd, nullptr},
-    {"bench", "time requests to an image", img_bench, nullptr},
+    {"create", "make a new image, or an overlay over another", img_create},
+    {"info", "say what an image is", img_info},
+    {"check", "look for errors and leaks in an image", img_check},
+    {"snapshot", "list, make, go back to and delete snapshots", img_snapshot},
+    {"bitmap", "change the persistent dirty bitmaps of an image", img_bitmap},
+    {"amend", "give an image other features", img_amend},
+    {"map", "say which parts of an image hold data, and where", img_map},
+    {"resize", "give an image another size", img_resize},
+    {"rebase", "give an overlay another backing file, or none", img_rebase},
+    {"commit", "write an overlay into its backing file", img_commit},
+    {"compact", "give back the space that an image does not need", img_compact},
+    {"compare", "say whether two images have the same contents", img_compare},
+    {"measure", "say how large a new image would be", img_measure},
+    {"convert", "copy an image into another format, or compress it", img_convert},
+    {"dd", "copy a part of an image", img_dd},
+    {"bench", "time requests to an image", img_bench},
 };
-
-// Where parse_img_words() puts a verb's options instead of parsing; for completion alone.
-constinit std::vector<std::string>* option_list = nullptr;
 
 // What the user has called: set once, before anything else runs.
 constinit std::string_view program_name = "hull img";
@@ -40,6 +38,15 @@ int print_img_help() {
   for (const Verb& verb : kImgVerbs) fmt::print("  {:<10} {}\n", verb.name, verb.summary);
   fmt::print("\n'{} VERB --help' lists the options of a verb.\n", program_name);
   return 0;
+}
+
+int img_no_verb(std::string_view word) {
+  std::vector<std::string> names;
+  for (const Verb& verb : kImgVerbs) names.emplace_back(verb.name);
+  return img_fail(
+      Error(ErrorKind::kUsage,
+            fmt::format("Command not found: {}{}\nTry 'hull img --help' for more information", word,
+                        suggestion(word, names, {}))));
 }
 
 // Hints in messages name the program too.
@@ -59,10 +66,6 @@ int img_fail(const Error& error) {
 }
 
 std::optional<int> parse_img_words(CommandLine& app, Arguments arguments) {
-  if (option_list != nullptr) {
-    *option_list = app.all_names();
-    return 0;
-  }
   app.let_last_count();
   const auto parsed = app.parse(arguments);
   if (!parsed)
@@ -107,20 +110,7 @@ Result<uint64_t> parse_img_size(const std::string& text) {
   return static_cast<uint64_t>(value);
 }
 
-std::vector<std::string> img_words() {
-  std::vector<std::string> words;
-  for (const Verb& verb : kImgVerbs) words.emplace_back(verb.name);
-  return words;
-}
-
-std::vector<std::string> img_option_words(std::string_view name) {
-  std::vector<std::string> words;
-  option_list = &words;
-  for (const Verb& verb : kImgVerbs)
-    if (name == verb.name) verb.run({});
-  option_list = nullptr;
-  return words;
-}
+std::span<const Verb> img_verbs() { return kImgVerbs; }
 
 int img_verb(Arguments arguments) {
   if (arguments.empty()) {
@@ -128,12 +118,16 @@ int img_verb(Arguments arguments) {
     return kImgFailed;
   }
   const std::string_view word = arguments[0];
-  if (word == "--help" || word == "-h") return print_img_help();
+  if (word == "--version" || word == "-V") {
+    fmt::print("{} version {}\n", program_name, version_text());
+    return 0;
+  }
+  if (word == "help" && arguments.size() > 1)
+    return help_of(kImgVerbs, arguments.subspan(1), img_no_verb);
+  if (word == "--help" || word == "-h" || word == "help") return print_img_help();
   for (const Verb& verb : kImgVerbs)
     if (word == verb.name) return verb.run(arguments.subspan(1));
-  return img_fail(Error(
-      ErrorKind::kUsage,
-      fmt::format("Command not found: {}\nTry 'hull img --help' for more information", word)));
+  return img_no_verb(word);
 }
 
 int img_program(Arguments arguments) {
@@ -141,10 +135,7 @@ int img_program(Arguments arguments) {
   if (arguments.empty())
     return img_fail(Error(ErrorKind::kUsage,
                           "Not enough arguments\nTry 'hull img --help' for more information"));
-  const std::string_view word = arguments[0];
-  if (word != "--version" && word != "-V") return img_verb(arguments);
-  fmt::print("hull-img version {}\n", HULL_VERSION);
-  return 0;
+  return img_verb(arguments);
 }
 
 }  // namespace hull::cli

@@ -91,7 +91,8 @@ Result<void> dd_now(DdCommand& command) {
 int img_dd(Arguments arguments) {
   DdCommand command;
   CommandLine app("Copies a part of an image into a new one.", "hull img dd");
-  app.add_option("OPERAND", command.operands, "if=INPUT of=OUTPUT [bs=512] [count=N] [skip=N]")
+  app.add_option("if=FILE|of=FILE|bs=SIZE|count=N|skip=N", command.operands,
+                 "from where to where; bs is 512 if nothing is said")
       .required();
   app.add_option("-f", command.format, "format of INPUT: raw or qcow2; looks if absent");
   app.add_option("-O", command.output_format, "format of OUTPUT: raw (default) or qcow2");

@@ -1,6 +1,7 @@
 #include "tools/hull/img_progress.h"
 
 #include <fmt/core.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -11,7 +12,17 @@ namespace hull::cli {
 namespace {
 
 constexpr double kStepPercent = 1.0;
-constexpr int kBarColumns = 50;
+constexpr int kBarColumns = 50;  // where nobody knows how wide the terminal is
+constexpr int kBarFrame =
+    10;  // brackets, percentage, and the column that makes some terminals wrap
+constexpr int kLeastColumns = 20;  // narrower ones get a bar that is too wide
+
+// As wide as the terminal, which may change.
+int bar_columns() {
+  winsize size{};
+  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return kBarColumns;
+  return std::max<int>(size.ws_col, kLeastColumns) - kBarFrame;
+}
 
 }  // namespace
 
@@ -54,8 +65,9 @@ void ImgProgress::print(double percent, uint64_t done, uint64_t total) {
   switch (form_) {
     case Form::kPlain: fmt::print("    ({:3.2f}/100%)\r", percent); return;
     case Form::kBar: {
-      const auto filled = static_cast<int>(percent / 100.0 * kBarColumns);
-      fmt::print("\r[{:#<{}}{:{}}] {:5.1f}%", "", filled, "", kBarColumns - filled, percent);
+      const int columns = bar_columns();
+      const auto filled = static_cast<int>(percent / 100.0 * columns);
+      fmt::print("\r[{:#<{}}{:{}}] {:5.1f}%", "", filled, "", columns - filled, percent);
       return;
     }
     case Form::kJson:

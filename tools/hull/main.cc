@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "tools/hull/exit_code.h"
 #include "tools/hull/img.h"
+#include "tools/hull/suggestion.h"
 #include "tools/hull/verbs.h"
 
 namespace hull::cli {
@@ -26,8 +27,20 @@ int print_help() {
       "usage: hull VERB [OPTION...]\n\nA virtual machine monitor: one process, one virtual "
       "machine.\n\n");
   for (const Verb& verb : verbs()) fmt::print("  {:<10} {}\n", verb.name, verb.summary);
-  fmt::print("\n'hull VERB --help' lists the options of a verb; 'man hull' says the rest.\n");
+  fmt::print("\n'hull help VERB' lists the options of a verb; 'man hull' says the rest.\n");
   return kExitOk;
+}
+
+int no_verb(std::string_view word) {
+  std::vector<std::string> names;
+  for (const Verb& verb : verbs()) names.emplace_back(verb.name);
+  std::string hint = suggestion(word, names, foreign_verbs());
+  if (hint.empty() && ::access(std::string(word).c_str(), F_OK) == 0)
+    hint = fmt::format(
+        "; 'hull run {0}' runs a domain document, 'hull img info {0}' describes an image", word);
+  return report(
+      Error(ErrorKind::kUsage, fmt::format("there is no verb '{}'{}{}", word, hint,
+                                           hint.empty() ? "; 'hull --help' lists them" : "")));
 }
 
 }  // namespace
@@ -39,15 +52,15 @@ int main_program(Arguments words) {
     return kExitUsage;
   }
   const std::string_view word = words[0];
+  if (word == "help" && words.size() > 1) return help_of(verbs(), words.subspan(1), no_verb);
   if (word == "--help" || word == "-h" || word == "help") return print_help();
   if (word == "--version" || word == "version") {
-    fmt::print("hull {}\n", HULL_VERSION);
+    fmt::print("hull {}\n", version_text());
     return kExitOk;
   }
   for (const Verb& verb : verbs())
     if (word == verb.name) return verb.run(words.subspan(1));
-  return report(Error(ErrorKind::kUsage,
-                      fmt::format("there is no verb '{}'; 'hull --help' lists them", word)));
+  return no_verb(word);
 }
 
 }  // namespace hull::cli

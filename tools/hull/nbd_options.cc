@@ -154,12 +154,4 @@ Result<NbdCommand> parse_nbd_command(Arguments arguments) {
   return command;
 }
 
-std::vector<std::string> nbd_words() {
-  NbdCommand command;
-  Words words;
-  CommandLine app;
-  describe_options(app, command, words);
-  return app.long_names();
-}
-
 }  // namespace hull::cli

@@ -54,8 +54,6 @@ Result<void> require_valid(const config::DomainConfig& domain) {
 Result<config::Paths> choose_paths(const RunCommand& command) {
   if (!command.root.empty()) return config::Paths::below(TRY(absolute_path(command.root)));
   const bool libvirt = command.layout == "libvirt";
-  if (!libvirt && !command.layout.empty() && command.layout != "hull")
-    return fail(ErrorKind::kUsage, "--layout {}: hull or libvirt", command.layout);
   return config::Paths::standard(config::PathEnvironment::of_process(),
                                  libvirt ? config::Product::kLibvirt : config::Product::kHull);
 }
@@ -76,7 +74,8 @@ Result<int> run_command(const RunCommand& command, Arguments arguments) {
   vmm::RunOptions options;
   options.paths = TRY(choose_paths(command));
   options.ephemeral = command.ephemeral;
-  if (command.timeout_seconds) options.timeout = std::chrono::seconds(*command.timeout_seconds);
+  if (command.timeout_seconds.value_or(0) != 0)
+    options.timeout = std::chrono::seconds(*command.timeout_seconds);
   options.power_off_grace = std::chrono::seconds(command.grace_seconds);
   options.debug_exit_port = command.debug_exit;
   options.dump_dtb = command.dump_dtb;

@@ -23,6 +23,7 @@ Result<config::DiskConfig> parse_disk(const std::string& text, size_t index) {
   config::DiskConfig disk;
   disk.target = target_name(index);
   std::vector<EncryptWords> encryption;
+  if (text.empty()) return fail(ErrorKind::kUsage, "which file?");
   for (const Suboption& option : TRY(parse_suboptions(text, "file"))) {
     if (option.key == "file" || option.key == "path")
       disk.file =
@@ -42,10 +43,10 @@ Result<config::DiskConfig> parse_disk(const std::string& text, size_t index) {
     else if (option.key == "target")
       disk.target = option.value;
     else if (!TRY(take_encrypt_option(option, encryption)))
-      return fail(ErrorKind::kUsage, "--disk {}: there is no '{}='", text, option.key);
+      return fail(ErrorKind::kUsage, "there is no '{}='", option.key);
   }
   TRY(set_encryption(encryption, disk));
-  if (disk.file.empty()) return fail(ErrorKind::kUsage, "--disk {}: which file?", text);
+  if (disk.file.empty()) return fail(ErrorKind::kUsage, "which file?");
   return disk;
 }
 
@@ -67,53 +68,96 @@ Result<std::optional<config::NetworkConfig>> parse_network(const std::string& te
       network.bridge = option.value;
     } else if (option.key == "mtu") {
       const uint64_t mtu = TRY(config::parse_size(option.value, 1));
-      if (mtu < 68 || mtu > 65535)
-        return fail(ErrorKind::kUsage, "--net {}: mtu is 68 to 65535", text);
+      if (mtu < 68 || mtu > 65535) return fail(ErrorKind::kUsage, "mtu is 68 to 65535");
       network.mtu = static_cast<uint16_t>(mtu);
     } else
       return fail(ErrorKind::kUsage,
-                  "--net {}: '{}{}{}' is not known (none, tap, null; ifname=, mac=, mtu=, bridge=)",
-                  text, option.key == "kind" ? "" : option.key, option.key == "kind" ? "" : "=",
+                  "'{}{}{}' is not known (none, tap, null; ifname=, mac=, mtu=, bridge=)",
+                  option.key == "kind" ? "" : option.key, option.key == "kind" ? "" : "=",
                   option.value);
   }
   return std::optional(network);
 }
 
 void describe_options(CommandLine& app, RunCommand& command) {
-  app.add_option("FILE", command.document, "domain XML, '-' for standard input");
-  app.add_option("--kernel", command.kernel,
-                 "bzImage or ELF with a PVH note; 'hull:guest' is hull's own small guest");
-  app.add_option("--initrd", command.initrd, "initial RAM disk");
-  app.add_option("--append", command.append, "kernel command line, passed as it is");
-  app.add_option("--disk", command.disks,
-                 "FILE|NBD-URL[,format=raw|qcow2][,readonly=on][,serial=S][,discard=unmap]"
-                 "[,cache=none|writeback|writethrough|directsync|unsafe][,l2-cache-size=SIZE]"
-                 "[,[backing.]encrypt.key-secret=ID]; may be repeated");
-  app.add_option("--net", command.networks,
-                 "none | tap[,ifname=IF][,bridge=BR][,mac=MAC][,mtu=N]; may be repeated");
-  app.add_option("--memory", command.memory, "size, MiB without a suffix (default 512M)");
-  app.add_option("--vcpus", command.vcpus, "virtual processors (default 1)");
-  app.add_option("--name", command.name, "name of the domain (default: hull-PID)");
+  app.add_option(
+      "FILE", command.document,
+      "domain XML, '-' for standard input; without it --kernel and the like describe the domain");
+  app.add_option("--kernel hull:guest|FILE", command.kernel,
+                 "bzImage or ELF with a PVH note; hull:guest is hull's own small guest");
+  app.add_option("--initrd FILE", command.initrd, "initial RAM disk");
+  app.add_option("--append TEXT", command.append, "kernel command line, passed as it is");
+  app.add_option(
+      "--disk FILE[,format=raw|qcow2][,readonly=on|off][,serial=S][,discard=unmap|ignore]"
+      "[,cache=writeback|none|writethrough|directsync|unsafe][,l2-cache-size=SIZE]"
+      "[,target=vdX][,encrypt.key-secret=ID][,backing.encrypt.key-secret=ID]",
+      command.disks,
+      "a virtio disk, raw if nothing is said; FILE may be an NBD URL; may be repeated");
+  app.add_option("--net none|tap|null[,ifname=IF][,bridge=BR][,mac=MAC][,mtu=N]", command.networks,
+                 "a network interface; may be repeated (default: none)");
+  app.add_option("--memory SIZE", command.memory, "MiB without a suffix (default 512M)");
+  app.add_option("--vcpus N", command.vcpus, "virtual processors (default 1)");
+  app.add_option("--name NAME", command.name, "name of the domain (default: hull-PID)");
   app.add_flag("--no-rng", command.no_rng, "no virtio random number device");
   app.add_flag("--ephemeral", command.ephemeral,
                "write all disks to throw-away overlays that leave nothing behind");
   app.add_flag("--strict", command.strict, "refuse what would be a warning");
-  app.add_option("--ignore", command.ignore, "turn a refusal at this XPath into a warning");
-  app.add_option("--secret", command.secrets,
-                 "ID=file:PATH | ID=fd:N: what opens encrypted images; may be repeated");
-  app.add_option("--console", command.console,
-                 "stdio | file:PATH | pty | unix:PATH | null (Ctrl-] ends a stdio session)");
-  app.add_option("--root", command.root, "keep all of hull's files below this directory");
-  app.add_option("--layout", command.layout, "hull (default) or libvirt: whose directories to use");
-  app.add_option("--timeout", command.timeout_seconds,
-                 "switch off after this many seconds (exit 124)");
-  app.add_option("--grace", command.grace_seconds,
-                 "seconds between the power button (SIGTERM) and switching off (default 10)");
-  app.add_option("--dump-dtb", command.dump_dtb,
+  app.add_option("--ignore XPATH", command.ignore,
+                 "turn the refusal of this element into a warning; may be repeated");
+  app.add_option("--secret ID=file:PATH|ID=fd:N", command.secrets,
+                 "what opens encrypted images; may be repeated");
+  app.add_option("--console stdio|file:PATH|pty|unix:PATH|null", command.console,
+                 "where the serial port goes; in a stdio session Ctrl-] presses the power button");
+  app.add_option("--root DIR", command.root, "keep all of hull's files below this directory");
+  app.add_option("--layout", command.layout, "whose directories to use (default: hull)")
+      .one_of({"hull", "libvirt"});
+  app.add_option("--timeout SECONDS", command.timeout_seconds,
+                 "switch off after this time and exit with 124; 0: never");
+  app.add_option("--grace SECONDS", command.grace_seconds,
+                 "between the power button (SIGTERM) and switching off (default 10)");
+  app.add_option("--dump-dtb FILE", command.dump_dtb,
                  "write the device tree to this file and do not run");
   app.add_flag("--debug-exit", command.debug_exit,
                "give test guests a port that ends hull with a code");
   app.add_flag("--debug", command.debug, "say more on standard error");
+  app.know_foreign_words(foreign_run_options());
+}
+
+// What an option's value says wrongly is a mistake of the command line, whichever parser finds it.
+template <class T>
+Result<T> as_usage(Result<T> result) {
+  if (result || result.error().kind() != ErrorKind::kInvalidConfig) return result;
+  return std::unexpected(Error(ErrorKind::kUsage, result.error().message()));
+}
+
+Result<std::string> kernel_path(const std::string& kernel) {
+  if (kernel == config::kBuiltinGuestKernel) return kernel;
+  if (kernel.starts_with("hull:"))
+    return fail(ErrorKind::kUsage, "--kernel {}: there is no such built-in guest; {} is the one",
+                kernel, config::kBuiltinGuestKernel);
+  return absolute_path(kernel);
+}
+
+Result<config::DomainConfig> read_options(const RunCommand& command) {
+  config::DomainConfig domain;
+  domain.name = command.name.empty() ? fmt::format("hull-{}", ::getpid()) : command.name;
+  domain.memory_bytes =
+      TRY(config::parse_size(command.memory, 1024 * 1024).with_context("--memory"));
+  domain.vcpus = domain.vcpus_online = command.vcpus;
+  if (command.kernel.empty())
+    return fail(ErrorKind::kUsage, "run: give a domain XML file or --kernel ('hull run --help')");
+  config::set_kernel(domain.boot, TRY(kernel_path(command.kernel)));
+  if (!command.initrd.empty()) domain.boot.initrd = TRY(absolute_path(command.initrd));
+  domain.boot.cmdline = command.append;
+  domain.panic_device = true;  // a job that panics ends at once, with an exit code of its own
+  for (const std::string& disk : command.disks)
+    domain.disks.push_back(
+        TRY(parse_disk(disk, domain.disks.size()).with_context("--disk " + disk)));
+  for (const std::string& text : command.networks)
+    if (auto network = TRY(parse_network(text).with_context("--net " + text)))
+      domain.networks.push_back(*network);
+  if (!command.no_rng) domain.rng = config::RngConfig{};
+  return domain;
 }
 
 }  // namespace
@@ -139,13 +183,6 @@ Result<RunCommand> parse_run_command(Arguments arguments) {
   return command;
 }
 
-std::vector<std::string> run_words() {
-  RunCommand command;
-  CommandLine app;
-  describe_options(app, command);
-  return app.long_names();
-}
-
 Result<config::ConsoleConfig> parse_console(const std::string& text) {
   config::ConsoleConfig console;
   const size_t colon = text.find(':');
@@ -161,31 +198,14 @@ Result<config::ConsoleConfig> parse_console(const std::string& text) {
   }
   if (kind != "file" && kind != "unix")
     return fail(ErrorKind::kUsage, "--console {}: stdio, file:PATH, pty, unix:PATH or null", text);
-  if (path.empty()) return fail(ErrorKind::kUsage, "--console {}: which path?", text);
+  if (path.empty()) return fail(ErrorKind::kUsage, "--console {}PATH: the path is missing", text);
   console.kind = kind == "file" ? config::ConsoleKind::kFile : config::ConsoleKind::kUnix;
   console.path = TRY(absolute_path(path));
   return console;
 }
 
 Result<config::DomainConfig> domain_from_options(const RunCommand& command) {
-  config::DomainConfig domain;
-  domain.name = command.name.empty() ? fmt::format("hull-{}", ::getpid()) : command.name;
-  domain.memory_bytes =
-      TRY(config::parse_size(command.memory, 1024 * 1024).with_context("--memory"));
-  domain.vcpus = domain.vcpus_online = command.vcpus;
-  if (command.kernel.empty())
-    return fail(ErrorKind::kUsage, "run: give a domain XML file or --kernel ('hull run --help')");
-  const bool builtin = command.kernel == config::kBuiltinGuestKernel;
-  config::set_kernel(domain.boot, builtin ? command.kernel : TRY(absolute_path(command.kernel)));
-  if (!command.initrd.empty()) domain.boot.initrd = TRY(absolute_path(command.initrd));
-  domain.boot.cmdline = command.append;
-  domain.panic_device = true;  // a job that panics ends at once, with an exit code of its own
-  for (const std::string& disk : command.disks)
-    domain.disks.push_back(TRY(parse_disk(disk, domain.disks.size())));
-  for (const std::string& text : command.networks)
-    if (auto network = TRY(parse_network(text))) domain.networks.push_back(*network);
-  if (!command.no_rng) domain.rng = config::RngConfig{};
-  return domain;
+  return as_usage(read_options(command));
 }
 
 }  // namespace hull::cli

@@ -42,7 +42,8 @@ Result<std::vector<Suboption>> parse_suboptions(std::string_view text, std::stri
     else if (options.empty() && !word.empty())
       options.push_back({std::string(first_key), word});
     else
-      return fail(ErrorKind::kUsage, "'{}': '{}' is not KEY=VALUE", text, word);
+      return fail(ErrorKind::kUsage, "'{}': '{}' is not KEY=VALUE{}", text, word,
+                  word.empty() ? "" : fmt::format(", such as {}=on", word));
   }
   return options;
 }

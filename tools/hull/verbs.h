@@ -15,8 +15,8 @@ struct Verb {
   const char* name;
   const char* summary;
   int (*run)(Arguments arguments);
-  // What may follow, for completion: options and sub-verbs. Null: nothing.
-  std::vector<std::string> (*words)();
+  // Verbs of its own, one of which is its first word. Null: it has none.
+  std::span<const Verb> (*verbs)() = nullptr;
 };
 
 // In the order in which --help shows them.
@@ -28,11 +28,13 @@ int img_verb(Arguments arguments);
 int nbd_verb(Arguments arguments);
 int complete_verb(Arguments arguments);
 
-std::vector<std::string> run_words();
-std::vector<std::string> doctor_words();
-std::vector<std::string> img_words();
-std::vector<std::string> nbd_words();
-// The options of one verb of `hull img`; none if there is no such verb.
-std::vector<std::string> img_option_words(std::string_view name);
+std::span<const Verb> img_verbs();
+
+// 'hull help VERB' with the words behind "help": the help of that verb. `no_verb` says that there
+// is none.
+int help_of(std::span<const Verb> all, Arguments words, int (*no_verb)(std::string_view word));
+
+// What 'hull --version' says behind the name: "0.1.0 (8f3c1a2)".
+std::string version_text();
 
 }  // namespace hull::cli

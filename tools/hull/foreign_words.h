@@ -1,0 +1,16 @@
+// What users of virsh, virt-install, QEMU, Docker and systemd-vmspawn type, and what does it here.
+#pragma once
+
+#include <span>
+
+namespace hull::cli {
+
+struct ForeignWord {
+  const char* word;  // with its dashes
+  const char* here;  // the end of "here that is …"
+};
+
+std::span<const ForeignWord> foreign_verbs();
+std::span<const ForeignWord> foreign_run_options();
+
+}  // namespace hull::cli
