@@ -15,6 +15,9 @@ ErrorKind kind_of(int error_number) {
     case EAGAIN:
     case EBUSY:
     case ETXTBSY: return ErrorKind::kBusy;
+    case ENOMEM:
+    case EMFILE:
+    case ENFILE: return ErrorKind::kHost;
     default: return ErrorKind::kIo;
   }
 }
@@ -27,7 +30,8 @@ Error Error::from_errno(std::string_view what, int error_number) {
   char buffer[128];
   // The GNU form returns the text, which need not be in the buffer.
   const char* text = strerror_r(error_number, buffer, sizeof buffer);
-  return Error(kind_of(error_number), fmt::format("{}: {}", what, text), error_number);
+  const char* remedy = error_number == EMFILE ? "; 'ulimit -n' raises the limit" : "";
+  return Error(kind_of(error_number), fmt::format("{}: {}{}", what, text, remedy), error_number);
 }
 
 Error&& Error::with_context(std::string_view where) && {

@@ -30,20 +30,24 @@ function(hull_precompile target first)
   endif()
 endfunction()
 
+# hull_publish(TARGET): a library for other projects too, as hull::NAME: in their own build, or installed.
+function(hull_publish target)
+  string(REPLACE hull_ "" name ${target})
+  add_library(hull::${name} ALIAS ${target})
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name})
+  target_compile_features(${target} INTERFACE cxx_std_23)
+  target_include_directories(${target} INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}>
+                             $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/hull>)
+  install(TARGETS ${target} EXPORT hull ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}/hull COMPONENT development)
+endfunction()
+
 # hull_library(NAME DEPENDS folders… LIBRARIES system libraries…): the sources of folder NAME.
 function(hull_library name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "DEPENDS;LIBRARIES")
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${name}/*.cc)
   list(FILTER sources EXCLUDE REGEX "/firmware/guest/")
-  if(NOT sources)
-    add_library(hull_${name} INTERFACE)
-    target_link_libraries(hull_${name} INTERFACE ${arg_LIBRARIES})
-    foreach(dependency ${arg_DEPENDS})
-      target_link_libraries(hull_${name} INTERFACE hull_${dependency})
-    endforeach()
-    return()
-  endif()
   add_library(hull_${name} STATIC ${sources})
+  hull_publish(hull_${name})
   list(FILTER sources INCLUDE REGEX "/verdict_rows_")  # the same names in each, on purpose
   set_source_files_properties(${sources} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   foreach(dependency ${arg_DEPENDS})

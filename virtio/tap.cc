@@ -30,18 +30,21 @@ ifreq request_for(const std::string& ifname) {
 std::unexpected<Error> device_error(int error) {
   const char* remedy = "is the tun module loaded? (modprobe tun)";
   if (error == EACCES || error == EPERM)
-    remedy = "run as a user who may use it, or choose another kind of network";
+    remedy = "it has to be readable and writable for you ('hull doctor' says whether it is)";
   return fail(ErrorKind::kHost, "open {}: {}; {}", kDevice, std::strerror(error), remedy);
 }
 
-std::unexpected<Error> attach_error(const std::string& ifname, int error) {
+// `asked` is empty where the kernel was to choose a name.
+std::unexpected<Error> attach_error(const std::string& asked, int error) {
   const char* const text = std::strerror(error);
+  const std::string ifname = asked.empty() ? kNamePattern : asked;
+  const std::string example = asked.empty() ? "tap0" : asked;
   switch (error) {
     case EPERM:
       return fail(ErrorKind::kHost,
-                  "tap '{}': {}; creating one needs CAP_NET_ADMIN: run as root, or make it "
-                  "beforehand with 'ip tuntap add dev {} mode tap user $USER'",
-                  ifname, text, ifname);
+                  "tap '{}': {}; creating one needs CAP_NET_ADMIN: have root make it for you with "
+                  "'ip tuntap add dev {} mode tap user {}' and say ifname={}",
+                  ifname, text, example, ::geteuid(), example);
     case EBUSY:
       return fail(ErrorKind::kBusy, "tap '{}': {}; another process uses it", ifname, text);
     case EINVAL:
@@ -92,7 +95,8 @@ Result<void> add_to_bridge(int control, const std::string& ifname, const std::st
   const int error = errno;
   if (error == EBUSY && is_port_of(ifname, bridge)) return {};
   const char* remedy = "";
-  if (error == ENODEV || error == EOPNOTSUPP) remedy = "; there is no such bridge";
+  if (error == ENODEV) remedy = "; there is no such bridge ('ip link add NAME type bridge')";
+  if (error == EOPNOTSUPP) remedy = "; that interface is no bridge";
   if (error == EPERM) remedy = "; this needs CAP_NET_ADMIN";
   if (error == EBUSY) remedy = "; it is a port of another one";
   return fail(error == EBUSY ? ErrorKind::kBusy : ErrorKind::kHost,
@@ -125,8 +129,7 @@ Result<std::unique_ptr<Tap>> Tap::open(const TapOptions& options) {
 
   ifreq request = request_for(options.ifname.empty() ? kNamePattern : options.ifname);
   request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
-  if (::ioctl(fd.get(), TUNSETIFF, &request) < 0)
-    return attach_error(options.ifname.empty() ? kNamePattern : options.ifname, errno);
+  if (::ioctl(fd.get(), TUNSETIFF, &request) < 0) return attach_error(options.ifname, errno);
   std::unique_ptr<Tap> tap(new Tap(std::move(fd), request.ifr_name));
   if (::ioctl(tap->fd(), TUNSETVNETHDRSZ, &kHeaderBytes) < 0)
     return std::unexpected(Error::from_errno(fmt::format("tap '{}': header size", tap->ifname())));

@@ -1,6 +1,8 @@
 #include "tools/hull/host_checks.h"
 
+#include <linux/capability.h>
 #include <linux/kvm.h>
+#include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
@@ -58,9 +60,20 @@ HostCheck check_io_uring() {
           "set sysctl kernel.io_uring_disabled=0, or allow it in the container's seccomp profile"};
 }
 
+// CAP_NET_ADMIN, as far as this process knows.
+bool may_make_interfaces() {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3]{};
+  if (::syscall(SYS_capget, &header, data) != 0) return false;
+  return (data[CAP_TO_INDEX(CAP_NET_ADMIN)].effective & CAP_TO_MASK(CAP_NET_ADMIN)) != 0;
+}
+
 HostCheck check_tun() {
   const auto tun = open_file("/dev/net/tun", O_RDWR);
-  if (tun) return {"tun", CheckStatus::kOk, "taps for virtio-net", ""};
+  if (tun && may_make_interfaces()) return {"tun", CheckStatus::kOk, "taps for virtio-net", ""};
+  if (tun)
+    return {"tun", CheckStatus::kOk, "taps for virtio-net that were made for you",
+            "making one takes root: ip tuntap add dev tap0 mode tap user NAME"};
   const bool denied = tun.error().error_number() == EACCES || tun.error().error_number() == EPERM;
   return {"tun", CheckStatus::kNote, tun.error().message() + ": no network for guests",
           denied ? "make /dev/net/tun readable and writable for you" : "modprobe tun"};

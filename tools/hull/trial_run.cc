@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 
@@ -45,6 +46,23 @@ class ScratchDirectory {
  private:
   explicit ScratchDirectory(std::string path) : path_(std::move(path)) {}
   std::string path_;
+};
+
+// What asks for the end waits until the directory is gone.
+class DeferredSignals {
+ public:
+  DeferredSignals() {
+    sigset_t ends;
+    sigemptyset(&ends);
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&ends, signal);
+    pthread_sigmask(SIG_BLOCK, &ends, &before_);
+  }
+  ~DeferredSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  DeferredSignals(const DeferredSignals&) = delete;
+  DeferredSignals& operator=(const DeferredSignals&) = delete;
+
+ private:
+  sigset_t before_{};
 };
 
 Result<void> make_image(blockcore::IoEngine& engine, const std::string& path,
@@ -96,6 +114,7 @@ void collect_facts(const std::string& console, TrialResult& result) {
 }  // namespace
 
 Result<TrialResult> run_trial() {
+  const DeferredSignals deferred;
   const ScratchDirectory directory = TRY(ScratchDirectory::create());
   const auto engine = TRY(blockcore::IoEngine::create());
   const std::string base = directory.file("base.qcow2");
