@@ -27,23 +27,13 @@ struct Start {
 
 std::atomic<ThreadHook> g_hook{nullptr};
 
-int kick_signal() { return SIGRTMIN; }
-
-sigset_t mask_of(ThreadKind kind) {
+sigset_t mask_of_threads() {
   sigset_t mask;
   sigfillset(&mask);
   // The kernel kills a process at once whose faulting thread blocks these: nobody could report it.
   for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT})
     sigdelset(&mask, fault);
-  if (kind == ThreadKind::kVcpu) sigdelset(&mask, kick_signal());
   return mask;
-}
-
-// Whatever disposition was inherited. The handler's only work is to interrupt a system call.
-void install_kick_handler() {
-  struct sigaction action{};
-  action.sa_handler = [](int) {};
-  CHECK(::sigaction(kick_signal(), &action, nullptr) == 0);
 }
 
 void* thread_main(void* argument) {
@@ -62,10 +52,10 @@ void* thread_main(void* argument) {
   return nullptr;
 }
 
-int create(ThreadKind kind, pthread_t& id, std::unique_ptr<std::shared_ptr<Start>> argument) {
+int create(pthread_t& id, std::unique_ptr<std::shared_ptr<Start>> argument) {
   pthread_attr_t attributes;
   if (const int error = pthread_attr_init(&attributes); error != 0) return error;
-  const sigset_t mask = mask_of(kind);
+  const sigset_t mask = mask_of_threads();
   int error = pthread_attr_setsigmask_np(&attributes, &mask);
   if (error == 0) error = pthread_create(&id, &attributes, thread_main, argument.get());
   if (error == 0) static_cast<void>(argument.release());
@@ -93,6 +83,8 @@ void Thread::join() {
   CHECK(pthread_join(id_, nullptr) == 0);
 }
 
+int kick_signal() { return SIGRTMIN; }
+
 void Thread::kick() const {
   CHECK(joinable_);
   pthread_kill(id_, kick_signal());
@@ -101,14 +93,13 @@ void Thread::kick() const {
 void set_thread_hook(ThreadHook hook) { g_hook.store(hook); }
 
 Result<Thread> start_thread(ThreadKind kind, std::string_view name, std::function<void()> run) {
-  if (kind == ThreadKind::kVcpu) install_kick_handler();
   auto start = std::make_shared<Start>();
   start->kind = kind;
   start->run = std::move(run);
   start->hook = g_hook.load();
   name.substr(0, start->name.size() - 1).copy(start->name.data(), start->name.size() - 1);
   Thread thread;
-  const int error = create(kind, thread.id_, std::make_unique<std::shared_ptr<Start>>(start));
+  const int error = create(thread.id_, std::make_unique<std::shared_ptr<Start>>(start));
   if (error != 0)
     return fail(ErrorKind::kHost, "{}; {}",
                 Error::from_errno(fmt::format("start thread '{}'", name), error).message(),

@@ -20,6 +20,7 @@ enum class ThreadKind : uint8_t {
   kCompute,  // codecs, key derivation: no I/O
   kWorker,   // an EventLoop: network, entropy
   kConsole,  // a console's back end
+  kControl,  // signals and the clock
   kLog,      // messages
 };
 
@@ -37,8 +38,7 @@ class Thread {
   bool joinable() const { return joinable_; }
   bool is_current() const { return joinable_ && pthread_equal(id_, pthread_self()) != 0; }
   void join();  // nothing if there is no thread
-  // Interrupts the system call that a kVcpu thread is in (EINTR, nothing is restarted). Only while
-  // joinable().
+  // Sends kick_signal() to the thread. Only while joinable().
   void kick() const;
 
  private:
@@ -47,8 +47,12 @@ class Thread {
   bool joinable_ = false;
 };
 
+// SIGRTMIN, which takes a vCPU's thread out of the guest. It is blocked in every thread, so it
+// stays pending until the thread takes it (sigtimedwait), and no handler is needed or called.
+int kick_signal();
+
 // Runs `run` on a new thread; `name` is what ps shows (15 bytes are kept). All signals are blocked
-// there but those by which the thread itself faults and, for kVcpu, the one of kick(). kHost if the
+// there but those by which the thread itself faults. kHost if the
 // host refuses the thread, the hook's error if that fails: then `run` was not called.
 Result<Thread> start_thread(ThreadKind kind, std::string_view name, std::function<void()> run);
 

@@ -83,8 +83,4 @@ struct Paths {
 // written by everybody: else kIo or kInvalidConfig.
 Result<void> make_directory(const std::string& path, mode_t mode, mode_t parent_mode);
 
-// kLibvirt only: refuses (kBusy) while a libvirt QEMU driver holds driver.pid or one of its daemons
-// (or systemd for it) listens, because both would run the same definitions.
-Result<void> check_libvirt_idle(const Paths& paths);
-
 }  // namespace hull::config

@@ -195,6 +195,7 @@ class MachineBuilder {
   Result<void> add_vcpus(const firmware::EntryState& entry) {
     CpuidTable supported = TRY(parts_.kvm.supported_cpuid());
     TRY(x86::disable_features(supported, parts_.domain.disabled_cpu_features));
+    machine_->orders_ = TRY(VcpuOrders::create());
     const bool tsc_deadline = parts_.kvm.capability(KVM_CAP_TSC_DEADLINE_TIMER) != 0;
     for (unsigned i = 0; i < parts_.domain.vcpus; ++i) {
       Vcpu vcpu = TRY(machine_->vm_.create_vcpu(i));
@@ -204,8 +205,8 @@ class MachineBuilder {
         TRY(x86::set_local_interrupts(vcpu));
         TRY(x86::set_boot_registers(vcpu, entry));
       }
-      machine_->vcpus_.push_back(std::make_unique<VcpuThread>(std::move(vcpu), machine_->ports_,
-                                                              machine_->mmio_, parts_.outcome));
+      machine_->vcpus_.push_back(std::make_unique<VcpuThread>(
+          std::move(vcpu), machine_->ports_, machine_->mmio_, *machine_->orders_, parts_.outcome));
     }
     return {};
   }

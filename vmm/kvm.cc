@@ -1,9 +1,12 @@
 #include "vmm/kvm.h"
 
+#include <signal.h>
 #include <sys/ioctl.h>
 
 #include <algorithm>
 #include <cerrno>
+
+#include "base/thread.h"
 
 namespace hull::vmm {
 
@@ -24,6 +27,7 @@ Result<int> kvm_ioctl(int fd, unsigned long request, Argument argument, const ch
 constexpr unsigned long kGetSupportedCpuid = _IOWR(KVMIO, 0x05, uint64_t);
 constexpr unsigned long kSetMsrs = _IOW(KVMIO, 0x89, uint64_t);
 constexpr unsigned long kSetCpuid2 = _IOW(KVMIO, 0x90, uint64_t);
+constexpr unsigned long kSetSignalMask = _IOW(KVMIO, 0x8b, uint32_t);  // a head of four
 
 // struct kvm_msrs with one entry.
 struct OneMsr {
@@ -124,9 +128,27 @@ Result<bool> Vcpu::enter() {
   return std::unexpected(Error::from_errno("KVM_RUN"));
 }
 
-void Vcpu::request_immediate_exit() {
-  __atomic_store_n(&run()->immediate_exit, static_cast<__u8>(1), __ATOMIC_RELEASE);
+// KVM lets the signal in only while the guest runs, and leaves before it would be delivered: it
+// stays pending, and there is no moment in which a kick could be lost.
+Result<void> Vcpu::let_kicks_interrupt_the_guest() {
+  struct {
+    uint32_t length;
+    uint64_t blocked;  // the kernel's sigset_t
+  } __attribute__((packed)) mask{.length = sizeof(uint64_t), .blocked = ~uint64_t{0}};
+  mask.blocked &= ~(uint64_t{1} << (kick_signal() - 1));
+  return KVM_CALL(fd_.get(), kSetSignalMask, &mask);
 }
+
+void Vcpu::forget_kicks() {
+  sigset_t kick;
+  sigemptyset(&kick);
+  sigaddset(&kick, kick_signal());
+  const timespec now{};
+  while (::sigtimedwait(&kick, nullptr, &now) > 0) {
+  }
+}
+
+void Vcpu::set_immediate_exit(bool on) { run()->immediate_exit = on ? 1 : 0; }
 
 Result<void> Vm::set_memory(const GuestMemory& memory) {
   for (size_t i = 0; i < memory.region_count(); ++i) {

@@ -40,7 +40,7 @@ class CpuidTable {
   Block block_{};
 };
 
-// One virtual CPU. run() belongs to its thread; request_exit() may be called from any.
+// One virtual CPU. Used by its thread alone once that runs.
 class Vcpu {
  public:
   unsigned index() const { return index_; }
@@ -60,8 +60,12 @@ class Vcpu {
 
   // KVM_RUN. False: interrupted by a signal or immediate_exit, nothing to handle.
   Result<bool> enter();
-  // Makes the current or next enter() return false, if combined with a signal to the thread.
-  void request_immediate_exit();
+  // From now on a kick of the thread (base/thread.h) makes the present or next enter() return
+  // false, until forget_kicks(). Not supported by the host: kHost.
+  Result<void> let_kicks_interrupt_the_guest();
+  static void forget_kicks();  // of the calling thread
+  // enter() then finishes the access that the last exit was about, and returns false.
+  void set_immediate_exit(bool on);
 
  private:
   friend class Vm;

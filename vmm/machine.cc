@@ -2,17 +2,18 @@
 
 namespace hull::vmm {
 
-Machine::~Machine() { stop(); }
+Machine::~Machine() { order(VcpuOrder::kEnd); }
 
 Result<void> Machine::start() {
+  orders_->set_threads(static_cast<unsigned>(vcpus_.size()));
   for (const auto& vcpu : vcpus_) TRY(vcpu->start());
+  order(VcpuOrder::kRun);
   return {};
 }
 
-void Machine::stop() {
-  // All are on their way out before the first is waited for.
+void Machine::order(VcpuOrder order) {
+  orders_->give(order);
   for (const auto& vcpu : vcpus_) vcpu->kick();
-  for (const auto& vcpu : vcpus_) vcpu->join();
 }
 
 }  // namespace hull::vmm

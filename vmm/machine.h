@@ -1,5 +1,6 @@
-// A virtual machine that has been built: it owns, starts and stops; build_machine() knows how the
-// parts go together. After a reset by the guest a new Machine takes the place of the old one.
+// A virtual machine that has been built: it owns, starts, pauses and ends; build_machine() knows
+// how the parts go together. After a reset by the guest a new Machine takes the place of the old
+// one.
 #pragma once
 
 #include <memory>
@@ -18,16 +19,16 @@ namespace hull::vmm {
 
 class Machine {
  public:
-  // Stops the vCPUs (the outcome has been recorded), then resets the devices, then the rest.
+  // Ends and joins the vCPUs, then resets the devices, then the rest.
   ~Machine();
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
 
-  // Lets the guest run. Once. After an error some vCPUs may run: record an outcome and stop().
+  // Starts the vCPUs' threads and lets the guest run. Once.
   Result<void> start();
-  // Takes all vCPUs out of the guest and joins them; devices still work. The outcome has been
-  // recorded.
-  void stop();
+  // To all vCPUs, after start(). They run on until they have seen it: orders().
+  void order(VcpuOrder order);
+  const VcpuOrders& orders() const { return *orders_; }
 
   devices::Serial16550& serial() { return *serial_; }
   devices::AcpiPm& power() { return *power_; }
@@ -48,6 +49,7 @@ class Machine {
   std::vector<std::unique_ptr<devices::BusDevice>> legacy_;
   std::vector<std::unique_ptr<virtio::MmioTransport>> virtio_;
   std::vector<devices::Bus::Region> regions_;
+  std::unique_ptr<VcpuOrders> orders_;
   // Last, so destroyed first: the threads call into everything above.
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
 };

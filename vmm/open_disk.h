@@ -6,7 +6,7 @@
 #include "blockcore/disk.h"
 #include "blockcore/engine/io_engine.h"
 #include "config/domain.h"
-#include "vmm/run_domain.h"
+#include "vmm/host_parts.h"
 
 namespace hull::vmm {
 

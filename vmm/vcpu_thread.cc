@@ -7,42 +7,63 @@
 
 namespace hull::vmm {
 
-VcpuThread::VcpuThread(Vcpu vcpu, devices::Bus& port_bus, devices::Bus& mmio_bus, Outcome& outcome)
-    : vcpu_(std::move(vcpu)), ports_(port_bus), mmio_(mmio_bus), outcome_(outcome) {}
+VcpuThread::VcpuThread(Vcpu vcpu, devices::Bus& port_bus, devices::Bus& mmio_bus,
+                       VcpuOrders& orders, Outcome& outcome)
+    : vcpu_(std::move(vcpu)),
+      ports_(port_bus),
+      mmio_(mmio_bus),
+      orders_(orders),
+      outcome_(outcome) {}
 
 VcpuThread::~VcpuThread() {
   kick();
-  join();
+  thread_.join();
 }
-
-void VcpuThread::kick() {
-  if (!thread_.joinable()) return;
-  CHECK(outcome_.ended());
-  // immediate_exit covers the moment between the thread's look at the outcome and KVM_RUN, the
-  // signal covers KVM_RUN itself.
-  vcpu_.request_immediate_exit();
-  thread_.kick();
-}
-
-void VcpuThread::join() { thread_.join(); }
 
 Result<void> VcpuThread::start() {
-  thread_ =
-      TRY(start_thread(ThreadKind::kVcpu, fmt::format("vcpu{}", vcpu_.index()), [this] { run(); }));
+  thread_ = TRY(
+      start_thread(ThreadKind::kVcpu, fmt::format("vcpu{}", vcpu_.index()), [this] { obey(); }));
   return {};
 }
 
-void VcpuThread::run() {
-  while (!outcome_.ended()) {
-    const Result<bool> entered = vcpu_.enter();
-    if (!entered) {
-      outcome_.record(
-          {.kind = EndKind::kHostError,
-           .detail = fmt::format("vcpu {}: {}", vcpu_.index(), entered.error().message())});
-      return;
-    }
-    if (*entered) handle_exit();
+void VcpuThread::kick() const {
+  if (thread_.joinable()) thread_.kick();
+}
+
+void VcpuThread::obey() {
+  uint64_t order = 0;
+  if (const auto prepared = vcpu_.let_kicks_interrupt_the_guest(); !prepared)
+    fail(prepared.error());
+  while (orders_.next(order, outcome_.ended()) == VcpuOrder::kRun) {
+    run_guest(order);
+    finish_access();
   }
+}
+
+void VcpuThread::run_guest(uint64_t order) {
+  while (!orders_.changed(order) && !outcome_.ended()) {
+    const Result<bool> entered = vcpu_.enter();
+    if (!entered) return fail(entered.error());
+    if (*entered)
+      handle_exit();
+    else
+      Vcpu::forget_kicks();
+  }
+}
+
+// The instruction of an access ends with the next KVM_RUN; until then the registers are those
+// before it. A string instruction or a wide access may bring more of them.
+void VcpuThread::finish_access() {
+  vcpu_.set_immediate_exit(true);
+  Result<bool> entered = vcpu_.enter();
+  for (; entered && *entered && !outcome_.ended(); entered = vcpu_.enter()) handle_exit();
+  if (!entered) fail(entered.error());
+  vcpu_.set_immediate_exit(false);
+}
+
+void VcpuThread::fail(const Error& error) {
+  outcome_.record({.kind = EndKind::kHostError,
+                   .detail = fmt::format("vcpu {}: {}", vcpu_.index(), error.message())});
 }
 
 void VcpuThread::handle_exit() {

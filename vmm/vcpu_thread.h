@@ -5,34 +5,42 @@
 #include "devices/bus.h"
 #include "vmm/kvm.h"
 #include "vmm/outcome.h"
+#include "vmm/vcpu_orders.h"
 
 namespace hull::vmm {
 
 class VcpuThread {
  public:
-  // `port_bus`, `mmio_bus` and `outcome` outlive this object.
-  VcpuThread(Vcpu vcpu, devices::Bus& port_bus, devices::Bus& mmio_bus, Outcome& outcome);
-  ~VcpuThread();  // kick() and join()
+  // All that is referred to outlives this object.
+  VcpuThread(Vcpu vcpu, devices::Bus& port_bus, devices::Bus& mmio_bus, VcpuOrders& orders,
+             Outcome& outcome);
+  // The order kEnd has been given, if the thread was started.
+  ~VcpuThread();
   VcpuThread(const VcpuThread&) = delete;
   VcpuThread& operator=(const VcpuThread&) = delete;
 
-  // kHost if the host refuses the thread.
+  // kHost if there can be no thread. It does as VcpuOrders says.
   Result<void> start();
-  // Makes the thread leave the guest for good. The outcome has been recorded before. Does nothing
-  // if the thread was not started or is joined.
-  void kick();
-  void join();
+  // Takes the thread out of the guest, to look at a new order. Does nothing without a thread.
+  void kick() const;
+
+  // The owner's thread, while this one is paused or not yet started.
+  Vcpu& vcpu() { return vcpu_; }
 
  private:
-  void run();
+  void obey();
+  void run_guest(uint64_t order);
+  void finish_access();
   void handle_exit();
   void handle_port_access();
   void handle_mmio();
+  void fail(const Error& error);
   void crash(std::string detail);
 
   Vcpu vcpu_;
   devices::Bus::Initiator ports_;
   devices::Bus::Initiator mmio_;
+  VcpuOrders& orders_;
   Outcome& outcome_;
   Thread thread_;  // last: it uses everything above
 };

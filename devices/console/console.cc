@@ -1,6 +1,5 @@
 #include "devices/console/console.h"
 
-#include <signal.h>
 #include <sys/epoll.h>
 
 #include <utility>
@@ -13,8 +12,6 @@ namespace hull::devices {
 
 Result<std::unique_ptr<Console>> Console::create(EventLoop& loop, const ConsoleOptions& options,
                                                  std::function<void()> on_escape) {
-  // A closed pipe has to come back as EPIPE.
-  ::signal(SIGPIPE, SIG_IGN);
   std::unique_ptr<Console> console(new Console(loop, std::move(on_escape)));
   auto opened = console->open(options);
   if (!opened) return std::unexpected(std::move(opened).error());
@@ -66,17 +63,16 @@ void Console::detach() {
   logged_ = 0;
 }
 
-void Console::flush(std::chrono::milliseconds timeout) {
-  const auto deadline = ConsoleBackend::Clock::now() + timeout;
-  while (serial_ != nullptr) {
-    write_pending();
-    const size_t left = serial_->waiting_output_bytes();
-    if (left == 0) break;
-    if (backend_->wait_writable(deadline)) continue;
+bool Console::drained() {
+  write_pending();
+  if (serial_ != nullptr && serial_->waiting_output_bytes() != 0) return false;
+  return !backend_->unread();
+}
+
+void Console::give_up_rest() {
+  if (serial_ == nullptr) return;
+  if (const size_t left = serial_->waiting_output_bytes(); left != 0)
     LOG_WARN("console: the last {} bytes of output were not taken in time", left);
-    break;
-  }
-  backend_->linger(deadline);
 }
 
 const std::string& Console::path() const { return backend_->path(); }

@@ -9,7 +9,7 @@
 //
 // The first byte after a pause is written at once; further ones are collected for kCollect.
 //
-// The process ignores SIGPIPE from create() on.
+// The process ignores SIGPIPE, or a closed pipe would kill it, and SIGXFSZ.
 #pragma once
 
 #include <chrono>
@@ -43,8 +43,6 @@ class Console final : private ConsoleFrontend {
  public:
   // Ctrl-] on a terminal asks to end the VM, as in `virsh console`.
   static constexpr uint8_t kEscapeKey = 0x1d;
-  // How long hull waits at its end for a back end that does not take its bytes.
-  static constexpr std::chrono::milliseconds kFlushTimeout{3000};
   static constexpr std::chrono::milliseconds kCollect{1};
   static constexpr size_t kMaxBacklog = 2 * Serial16550::kReadyLimit;
 
@@ -59,9 +57,12 @@ class Console final : private ConsoleFrontend {
   // `serial` is borrowed until detach(). After a reset of the machine the console is attached to
   // the new one.
   Result<void> attach(Serial16550& serial);
-  // Once no vCPU runs any more: writes out what the ring holds, for at most `timeout`.
-  void flush(std::chrono::milliseconds timeout = kFlushTimeout);
-  void detach();  // without flush(), the ring's content is lost
+  // Once no vCPU runs any more: true when the ring's content is written and read. Until then the
+  // loop goes on with it.
+  bool drained();
+  // Says how much is lost, if it was not drained.
+  void give_up_rest();
+  void detach();  // the ring's content is lost
 
   // The pty's or socket's path; empty for the others.
   const std::string& path() const;

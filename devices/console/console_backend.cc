@@ -1,7 +1,5 @@
 #include "devices/console/console_backend.h"
 
-#include <poll.h>
-
 #include <utility>
 
 #include "base/log.h"
@@ -14,18 +12,6 @@ size_t ConsoleBackend::write(std::span<const uint8_t> data) {
 
 void ConsoleBackend::resume_input() {
   if (reader_) reader_->resume();
-}
-
-bool ConsoleBackend::wait_writable(Clock::time_point deadline) {
-  while (writer_ && writer_->blocked()) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
-    if (left <= 0) return false;
-    pollfd entry{.fd = writer_->fd(), .events = POLLOUT, .revents = 0};
-    // poll's and epoll's event bits have the same values.
-    if (::poll(&entry, 1, static_cast<int>(left)) > 0)
-      writer_->on_event(static_cast<uint32_t>(entry.revents));
-  }
-  return true;
 }
 
 void ConsoleBackend::start_reader(NonBlockingFd fd) {

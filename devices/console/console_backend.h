@@ -1,7 +1,6 @@
 // What stands behind the console: a terminal, a file, a pty, a socket, or nothing. Main thread.
 #pragma once
 
-#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,8 +27,6 @@ class ConsoleFrontend {
 // reader and a writer while somebody is at the other end.
 class ConsoleBackend : private FdReader::Owner, private FdWriter::Owner {
  public:
-  using Clock = std::chrono::steady_clock;
-
   ConsoleBackend(EventLoop& loop, ConsoleFrontend& frontend) : loop_(loop), frontend_(frontend) {}
   virtual ~ConsoleBackend() = default;
   ConsoleBackend(const ConsoleBackend&) = delete;
@@ -39,14 +36,12 @@ class ConsoleBackend : private FdReader::Owner, private FdWriter::Owner {
   // on_output_possible() follows.
   size_t write(std::span<const uint8_t> data);
   void resume_input();
-  // Waits until a blocked back end takes bytes again. False at the deadline.
-  bool wait_writable(Clock::time_point deadline);
-  // Lets the other side read what it was sent, where closing would destroy it.
-  virtual void linger(Clock::time_point) {}
+  // True while the other side has not read what it was sent and closing would destroy it.
+  virtual bool unread() const { return false; }
   const std::string& path() const { return path_; }
 
  protected:
-  size_t input_space() final { return frontend_.input_space(); }
+  size_t input_space() override { return frontend_.input_space(); }
   void on_input(std::span<const uint8_t> data) override { frontend_.on_input(data); }
   void on_input_end() override { reader_.reset(); }
   void on_output_possible() final { frontend_.on_output_possible(); }

@@ -27,13 +27,12 @@ class PtyBackend final : public ConsoleBackend {
   ~PtyBackend() override { loop_.cancel(timer_); }
 
   // Closing the master throws away what the other side has not read yet.
-  void linger(Clock::time_point deadline) override {
-    if (!writer_) return;
+  bool unread() const override {
+    if (!writer_) return false;
     const UniqueFd peer(::ioctl(master_.get(), TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC));
     // poll and not FIONREAD, which does not count what is still on its way between the two ends.
-    pollfd unread{.fd = peer.get(), .events = POLLIN, .revents = 0};
-    while (Clock::now() < deadline && ::poll(&unread, 1, 0) > 0 && (unread.revents & POLLIN) != 0)
-      ::poll(nullptr, 0, 1);
+    pollfd entry{.fd = peer.get(), .events = POLLIN, .revents = 0};
+    return ::poll(&entry, 1, 0) > 0 && (entry.revents & POLLIN) != 0;
   }
 
  private:

@@ -1,5 +1,6 @@
 // Standard input and output. A terminal is put into raw mode, so that every key reaches the guest,
-// and Ctrl-] is kept for ourselves.
+// and Ctrl-] is kept for ourselves. In the background of a shell nothing is read.
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +14,8 @@ namespace hull::devices {
 
 namespace {
 
+constexpr std::chrono::milliseconds kForegroundPoll{300};
+
 // A shell's background job: reading from the terminal would stop the process (SIGTTIN), and its
 // mode is somebody else's. A terminal that is not our controlling one has no such rules.
 bool is_background_of(int terminal) {
@@ -23,6 +26,10 @@ bool is_background_of(int terminal) {
 class StdioBackend final : public ConsoleBackend {
  public:
   using ConsoleBackend::ConsoleBackend;
+  ~StdioBackend() override {
+    loop_.cancel(timer_);
+    drop_guard();
+  }
 
   Result<void> open(int input_fd, int output_fd) {
     auto output = NonBlockingFd::from_inherited(output_fd, O_WRONLY);
@@ -35,16 +42,52 @@ class StdioBackend final : public ConsoleBackend {
 
  private:
   Result<void> open_input(int fd) {
-    const bool terminal = ::isatty(fd) == 1;
-    if (terminal && is_background_of(fd)) {
-      LOG_WARN("console: in the background, so nothing is read from the terminal");
-      return {};
-    }
+    terminal_ = ::isatty(fd) == 1;
     auto input = NonBlockingFd::from_inherited(fd, O_RDONLY);
     if (!input) return {};  // closed: there is no input, as with /dev/null
-    if (terminal) guard_.emplace(TRY(TerminalGuard::make_raw(input->fd())));
+    const int raw_fd = input->fd();
     start_reader(std::move(*input));
+    if (!terminal_ || !is_background_of(raw_fd)) return take_terminal();
+    LOG_WARN("console: in the background: nothing is read from the terminal before 'fg'");
+    wait_for_foreground();
     return {};
+  }
+
+  Result<void> take_terminal() {
+    if (!terminal_) return {};
+    if (guard_) return guard_->make_raw_again();
+    guard_.emplace(TRY(TerminalGuard::make_raw(reader_->fd())));
+    return loop_.add(guard_->continued_fd(), EPOLLIN, [this](uint32_t) { on_continued(); });
+  }
+
+  // The shell has used the terminal meanwhile, or uses it still.
+  void on_continued() {
+    guard_->forget_continued();
+    wait_for_foreground();
+  }
+
+  // A shell's `fg` tells nobody but those that were stopped.
+  void wait_for_foreground() {
+    if (!reader_ || timer_ != 0) return;
+    if (is_background_of(reader_->fd())) {
+      timer_ = loop_.call_after(kForegroundPoll, [this] {
+        timer_ = 0;
+        wait_for_foreground();
+      });
+      return;
+    }
+    if (const auto taken = take_terminal(); !taken)
+      LOG_WARN("console: {}", taken.error().message());
+    reader_->resume();
+  }
+
+  // Asked for before each read.
+  size_t input_space() override {
+    if (terminal_ && reader_ && is_background_of(reader_->fd())) {
+      wait_for_foreground();
+      return 0;
+    }
+    return ConsoleBackend::input_space();
   }
 
   void on_input(std::span<const uint8_t> data) override {
@@ -56,10 +99,16 @@ class StdioBackend final : public ConsoleBackend {
 
   // The guard borrows the reader's descriptor: it goes first.
   void on_input_end() override {
-    guard_.reset();
+    drop_guard();
     reader_.reset();
   }
+  void drop_guard() {
+    if (guard_) loop_.remove(guard_->continued_fd());
+    guard_.reset();
+  }
 
+  bool terminal_ = false;
+  uint64_t timer_ = 0;  // 0: none
   std::optional<TerminalGuard> guard_;
 };
 

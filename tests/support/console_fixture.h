@@ -2,6 +2,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 
@@ -23,6 +24,7 @@ namespace hull::testing {
 class ConsoleFixture : public ::testing::Test {
  protected:
   void SetUp() override {
+    ::signal(SIGPIPE, SIG_IGN);  // as every program with a console does
     char name[] = "/tmp/hull-console-XXXXXX";
     ASSERT_NE(::mkdtemp(name), nullptr);
     directory_ = name;
@@ -54,6 +56,13 @@ class ConsoleFixture : public ::testing::Test {
     loop_.call_after(std::chrono::milliseconds(0), check);
     EXPECT_TRUE(loop_.run());
     return was_done;
+  }
+
+  // What a domain does at its end.
+  void flush(std::chrono::milliseconds timeout = std::chrono::seconds(3)) {
+    const auto deadline = std::chrono::steady_clock::now() + timeout;
+    run_until([&] { return console_->drained() || std::chrono::steady_clock::now() > deadline; });
+    console_->give_up_rest();
   }
 
   void guest_writes(std::string_view text) {

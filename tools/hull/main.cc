@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -66,6 +67,8 @@ int main_program(Arguments words) {
 }  // namespace hull::cli
 
 int main(int argc, char** argv) {
+  // A file that may not grow further has to come back as EFBIG.
+  ::signal(SIGXFSZ, SIG_IGN);
   const hull::cli::Arguments words{argv + (argc > 0 ? 1 : 0),
                                    static_cast<size_t>(argc > 0 ? argc - 1 : 0)};
   const std::string_view name = argc > 0 ? argv[0] : "";

@@ -11,10 +11,10 @@
 #include "blockcore/nbd/listener.h"
 #include "blockcore/nbd/meta_contexts.h"
 #include "blockcore/qcow2/edit/bitmap_store.h"
-#include "config/pid_file.h"
 #include "tools/hull/daemon.h"
 #include "tools/hull/exit_code.h"
 #include "tools/hull/nbd_options.h"
+#include "tools/hull/runtime/pid_file.h"
 
 namespace hull::cli {
 
@@ -110,7 +110,7 @@ blockcore::Task<void> end_service(Server& server, IoEngine& engine) {
 
 // Returns when everybody is gone.
 Result<void> serve_disk(const NbdCommand& command, IoEngine& engine, Disk& disk, int signals,
-                        std::optional<config::PidFile>& pid_file, Readiness ready) {
+                        std::optional<PidFile>& pid_file, Readiness ready) {
   std::vector<DirtyBitmap> bitmaps = TRY(read_bitmaps(command, engine));
   Listener listener = TRY(make_listener(command));
   Server* running = nullptr;
@@ -139,8 +139,8 @@ Result<void> serve_disk(const NbdCommand& command, IoEngine& engine, Disk& disk,
 Result<void> open_and_serve(NbdCommand& command, Readiness ready) {
   const UniqueFd signals = TRY(catch_signals());
   // Gone last of all: who waits for it finds the image closed.
-  std::optional<config::PidFile> pid_file;
-  if (!command.pid_file.empty()) pid_file.emplace(TRY(config::PidFile::acquire(command.pid_file)));
+  std::optional<PidFile> pid_file;
+  if (!command.pid_file.empty()) pid_file.emplace(TRY(PidFile::acquire(command.pid_file)));
   const auto engine = TRY(IoEngine::create(command.engine));
   blockcore::OpenOptions image = command.image;
   command.image.keys.clear();  // wiped when the disk has them

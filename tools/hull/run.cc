@@ -1,4 +1,5 @@
 // hull run: parse, validate, run, exit code. The main path of the whole program.
+#include <signal.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -7,10 +8,11 @@
 #include "config/generated.h"
 #include "config/validate.h"
 #include "tools/hull/exit_code.h"
+#include "tools/hull/run_domain.h"
 #include "tools/hull/run_options.h"
 #include "tools/hull/run_secrets.h"
 #include "tools/hull/verbs.h"
-#include "vmm/run_domain.h"
+#include "tools/hull/warden.h"
 
 namespace hull::cli {
 
@@ -58,7 +60,7 @@ Result<config::Paths> choose_paths(const RunCommand& command) {
                                  libvirt ? config::Product::kLibvirt : config::Product::kHull);
 }
 
-Result<int> run_command(const RunCommand& command, Arguments arguments) {
+Result<int> run_command(const RunCommand& command, Arguments arguments, Warden& warden) {
   if (command.debug) set_log_level(LogLevel::kDebug);
   config::DomainConfig domain = TRY(describe_domain(command));
   if (!command.console.empty()) domain.console = TRY(parse_console(command.console));
@@ -71,20 +73,20 @@ Result<int> run_command(const RunCommand& command, Arguments arguments) {
   vmm::DiskSecrets secrets = TRY(read_secrets(command.secrets));
   TRY(check_secrets(domain, secrets));
 
-  vmm::RunOptions options;
+  RunOptions options;
   options.paths = TRY(choose_paths(command));
-  options.ephemeral = command.ephemeral;
-  if (command.timeout_seconds.value_or(0) != 0)
-    options.timeout = std::chrono::seconds(*command.timeout_seconds);
-  options.power_off_grace = std::chrono::seconds(command.grace_seconds);
-  options.debug_exit_port = command.debug_exit;
+  options.nameless = command.document.empty() && command.name.empty();
   options.dump_dtb = command.dump_dtb;
   options.version = HULL_VERSION;
   options.command_line = {"hull", "run"};
   options.command_line.insert(options.command_line.end(), arguments.begin(), arguments.end());
 
-  const vmm::EndReason end =
-      TRY(vmm::run_domain(domain, options, std::move(secrets)).with_context(domain.name));
+  const vmm::EndReason end = TRY(run_domain(domain, options,
+                                            {.ephemeral = command.ephemeral,
+                                             .debug_exit_port = command.debug_exit,
+                                             .secrets = std::move(secrets)},
+                                            warden)
+                                     .with_context(domain.name));
   if (end.kind != vmm::EndKind::kPowerOff && !end.detail.empty())
     log_line(LogLevel::kError, fmt::format("{}: {}", domain.name, end.detail));
   return exit_code_of(end);
@@ -93,10 +95,20 @@ Result<int> run_command(const RunCommand& command, Arguments arguments) {
 }  // namespace
 
 int run_verb(Arguments arguments) {
+  const auto entry = Warden::Clock::now();
   const Result<RunCommand> command = parse_run_command(arguments);
   if (!command) return report(command.error());
   if (command->help_shown) return kExitOk;
-  const Result<int> code = run_command(*command, arguments);
+  // A closed pipe has to come back as EPIPE.
+  ::signal(SIGPIPE, SIG_IGN);
+  Warden::Limits limits{.entry = entry};
+  if (command->timeout_seconds.value_or(0) != 0)
+    limits.timeout = std::chrono::seconds(*command->timeout_seconds);
+  limits.grace = std::chrono::seconds(command->grace_seconds);
+  // To the very end: what is still to be said may have to wait for its reader.
+  const auto warden = Warden::start(limits);
+  if (!warden) return report(warden.error());
+  const Result<int> code = run_command(*command, arguments, **warden);
   return code ? *code : report(code.error());
 }
 

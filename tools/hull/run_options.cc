@@ -140,7 +140,8 @@ Result<std::string> kernel_path(const std::string& kernel) {
 
 Result<config::DomainConfig> read_options(const RunCommand& command) {
   config::DomainConfig domain;
-  domain.name = command.name.empty() ? fmt::format("hull-{}", ::getpid()) : command.name;
+  domain.name =
+      command.name.empty() ? fmt::format("{}{}", kMadeUpNamePrefix, ::getpid()) : command.name;
   domain.memory_bytes =
       TRY(config::parse_size(command.memory, 1024 * 1024).with_context("--memory"));
   domain.vcpus = domain.vcpus_online = command.vcpus;

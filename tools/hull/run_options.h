@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -10,6 +11,9 @@
 #include "tools/hull/verbs.h"
 
 namespace hull::cli {
+
+// Of a domain without a name; its PID follows.
+inline constexpr std::string_view kMadeUpNamePrefix = "hull-";
 
 struct RunCommand {
   std::string document;  // FILE.xml or "-"; empty: the domain is described by options

@@ -6,7 +6,7 @@
 
 #include "config/domain.h"
 #include "tools/hull/encrypt_words.h"
-#include "vmm/run_domain.h"
+#include "vmm/host_parts.h"
 
 namespace hull::cli {
 

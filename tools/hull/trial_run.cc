@@ -13,7 +13,7 @@
 #include "blockcore/qcow2/edit/create.h"
 #include "config/generated.h"
 #include "config/values.h"
-#include "vmm/run_domain.h"
+#include "tools/hull/run_domain.h"
 
 namespace hull::cli {
 
@@ -111,6 +111,15 @@ void collect_facts(const std::string& console, TrialResult& result) {
   }
 }
 
+// A signal ends the trial at once, and what it has made is removed.
+Result<vmm::EndReason> run_with_warden(const config::DomainConfig& domain,
+                                       const RunOptions& options) {
+  const auto warden = TRY(Warden::start({.timeout = std::chrono::seconds(30),
+                                         .grace = std::chrono::seconds(0),
+                                         .process_goes_on = true}));
+  return run_domain(domain, options, {}, *warden);
+}
+
 }  // namespace
 
 Result<TrialResult> run_trial() {
@@ -124,13 +133,12 @@ Result<TrialResult> run_trial() {
 
   config::DomainConfig domain = trial_domain(directory);
   TRY(config::fill_generated(domain));
-  vmm::RunOptions options;
+  RunOptions options;
   options.paths = TRY(config::Paths::below(directory.file("root")));
-  options.timeout = std::chrono::seconds(30);
   options.version = HULL_VERSION;
   options.command_line = {"hull", "doctor"};
   const auto begin = std::chrono::steady_clock::now();
-  const vmm::EndReason end = TRY(vmm::run_domain(domain, options));
+  const vmm::EndReason end = TRY(run_with_warden(domain, options));
 
   TrialResult result;
   result.start_ms =

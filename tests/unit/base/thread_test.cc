@@ -3,10 +3,10 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
+#include <time.h>
 
 #include <array>
 #include <atomic>
-#include <cerrno>
 
 #include "tests/support/refused_threads.h"
 
@@ -79,25 +79,37 @@ TEST(Thread, DoesNotChangeTheMaskOfWhoStartsIt) {
     EXPECT_EQ(is_blocked(before, signal), is_blocked(after, signal));
 }
 
-TEST(Thread, KickInterruptsAVcpuThoughItsCreatorBlocksAndIgnoresTheSignal) {
-  signal(SIGRTMIN, SIG_IGN);
-  std::atomic<bool> interrupted{false};
-  std::atomic<bool> ready{false};
-  Thread thread;
-  {
+TEST(Thread, KickReachesAThreadThoughTheProcessHasOtherPlansForTheSignal) {
+  for (const auto disposition : {SIG_IGN, SIG_DFL}) {
+    ::signal(kick_signal(), disposition);
     const AllBlocked blocked;
-    thread = start_thread(ThreadKind::kVcpu, "vcpu0", [&] {
-               ready = true;
-               interrupted = ::poll(nullptr, 0, 60'000) < 0 && errno == EINTR;
-             }).value();
+    int taken = 0;
+    Thread thread = start_thread(ThreadKind::kVcpu, "vcpu0", [&] {
+                      sigset_t kick;
+                      sigemptyset(&kick);
+                      sigaddset(&kick, kick_signal());
+                      const timespec limit{.tv_sec = 60, .tv_nsec = 0};
+                      taken = ::sigtimedwait(&kick, nullptr, &limit);
+                    }).value();
+    thread.kick();
+    thread.join();
+    EXPECT_EQ(taken, kick_signal());
   }
-  while (!ready) ::poll(nullptr, 0, 1);
-  while (!interrupted) {
-    thread.kick();  // again until it is in the system call
-    ::poll(nullptr, 0, 1);
-  }
+  ::signal(kick_signal(), SIG_DFL);
+}
+
+TEST(Thread, KickCallsNoHandlerOfTheProcess) {
+  static std::atomic<int> calls{0};
+  ::signal(kick_signal(), [](int) { ++calls; });
+  std::atomic<bool> leave{false};
+  Thread thread = start_thread(ThreadKind::kVcpu, "vcpu0", [&] {
+                    while (!leave) ::poll(nullptr, 0, 1);
+                  }).value();
+  for (int i = 0; i < 10; ++i) thread.kick();
+  leave = true;
   thread.join();
-  EXPECT_TRUE(interrupted);
+  EXPECT_EQ(calls, 0);
+  ::signal(kick_signal(), SIG_DFL);
 }
 
 TEST(Thread, RefusedByTheHostIsAnError) {

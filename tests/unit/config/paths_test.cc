@@ -1,9 +1,7 @@
 #include "config/paths.h"
 
 #include <gtest/gtest.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/unique_fd.h"
@@ -134,45 +132,6 @@ TEST(MakeDirectory, WorldWritableDirectoryIsRefused) {
   ASSERT_EQ(::mkdir((directory / "open").c_str(), 0700), 0);
   ASSERT_EQ(::chmod((directory / "open").c_str(), 0777), 0);
   EXPECT_FALSE(make_directory(directory / "open", 0700, 0755));
-}
-
-TEST(CheckLibvirtIdle, NothingThereIsIdle) {
-  const TemporaryDirectory directory;
-  const Paths paths = *Paths::standard(session_in(directory.path()), Product::kLibvirt);
-  EXPECT_TRUE(check_libvirt_idle(paths));
-}
-
-TEST(CheckLibvirtIdle, LockedDriverPidIsBusy) {
-  const TemporaryDirectory directory;
-  const Paths paths = *Paths::standard(session_in(directory.path()), Product::kLibvirt);
-  ASSERT_TRUE(make_directory(paths.run_dir, 0700, 0700));
-  const UniqueFd driver = *open_file(paths.run_dir + "/driver.pid", O_RDWR | O_CREAT);
-  EXPECT_TRUE(check_libvirt_idle(paths)) << "a stale file does not count";
-  struct flock lock{};
-  lock.l_type = F_WRLCK;
-  lock.l_len = 1;
-  ASSERT_EQ(::fcntl(driver.get(), F_OFD_SETLK, &lock), 0);
-
-  const auto idle = check_libvirt_idle(paths);
-  ASSERT_FALSE(idle);
-  EXPECT_EQ(idle.error().kind(), ErrorKind::kBusy);
-}
-
-TEST(CheckLibvirtIdle, ListeningDaemonIsBusyButAStaleSocketIsNot) {
-  const TemporaryDirectory directory;
-  const Paths paths = *Paths::standard(session_in(directory.path()), Product::kLibvirt);
-  ASSERT_TRUE(make_directory(paths.daemon_run_dir, 0700, 0700));
-  UniqueFd daemon(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  const std::string path = paths.daemon_run_dir + "/virtqemud-sock";
-  path.copy(address.sun_path, sizeof address.sun_path - 1);
-  ASSERT_EQ(::bind(daemon.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-  ASSERT_EQ(::listen(daemon.get(), 1), 0);
-  EXPECT_FALSE(check_libvirt_idle(paths));
-
-  daemon.reset();
-  EXPECT_TRUE(check_libvirt_idle(paths));
 }
 
 }  // namespace

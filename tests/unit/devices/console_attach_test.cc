@@ -153,7 +153,7 @@ TEST_F(ConsoleAttachTest, PtyReaderGetsLastBytesAtExit) {
     ::poll(nullptr, 0, 20);
     last = read_now(user);
   });
-  console_->flush();
+  flush();
   console_.reset();
   reader.join();
   EXPECT_EQ(last, "Power down");

@@ -161,7 +161,7 @@ TEST_F(ConsoleTest, NoDescriptorsAtAllIsSurvived) {
 TEST_F(ConsoleTest, FlushWritesWhatIsLeft) {
   open({.kind = ConsoleKind::kFile, .path = path("out"), .log_file = path("log")});
   guest_writes("Power down");
-  console_->flush();
+  flush();
   EXPECT_EQ(content(path("out")), "Power down");
   EXPECT_EQ(content(path("log")), "Power down");
 }
@@ -170,7 +170,7 @@ TEST_F(ConsoleTest, FlushGivesUpOnBlockedPipe) {
   open_pipes({.log_file = path("log")});
   const std::string sent(100 * 1024, 'x');
   guest_writes(sent);
-  console_->flush(std::chrono::milliseconds(20));
+  flush(std::chrono::milliseconds(20));
   EXPECT_NE(serial_->waiting_output_bytes(), 0u);
   EXPECT_EQ(content(path("log")), sent);
 }
@@ -179,12 +179,12 @@ TEST_F(ConsoleTest, FileIsTruncatedOrAppended) {
   std::ofstream(path("out")) << "old";
   open({.kind = ConsoleKind::kFile, .path = path("out"), .append = true});
   guest_writes("new");
-  console_->flush();
+  flush();
   EXPECT_EQ(content(path("out")), "oldnew");
   console_.reset();
   open({.kind = ConsoleKind::kFile, .path = path("out")});
   guest_writes("fresh");
-  console_->flush();
+  flush();
   EXPECT_EQ(content(path("out")), "fresh");
 }
 
@@ -213,7 +213,7 @@ TEST_F(ConsoleTest, FullDiskIsReportedOnceAndSurvived) {
   ::testing::internal::CaptureStderr();
   for (int i = 0; i < 5; ++i) {
     guest_writes("lost");
-    console_->flush();
+    flush();
   }
   EXPECT_EQ(serial_->waiting_output_bytes(), 0u);
   console_.reset();
@@ -225,7 +225,7 @@ TEST_F(ConsoleTest, FullDiskIsReportedOnceAndSurvived) {
 TEST_F(ConsoleTest, NewSerialPortAfterResetGoesOn) {
   open({.kind = ConsoleKind::kFile, .path = path("out")});
   guest_writes("first");
-  console_->flush();
+  flush();
   console_->detach();
   serial_ = std::move(*Serial16550::create("serial0", line_));
   guest_writes("second");

@@ -1,6 +1,7 @@
 #include "devices/console/terminal_guard.h"
 
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -42,6 +43,34 @@ TEST(TerminalGuard, SecondGuardAfterFirstWorks) {
   EXPECT_FALSE(pty.is_cooked());
   TerminalGuard::restore();
   EXPECT_TRUE(pty.is_cooked());
+}
+
+TEST(TerminalGuard, SecondGuardIsAnErrorAndTheFirstStays) {
+  PseudoTerminal pty, other;
+  auto first = TerminalGuard::make_raw(pty.terminal.get());
+  ASSERT_TRUE(first);
+  const auto second = TerminalGuard::make_raw(other.terminal.get());
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().kind(), ErrorKind::kBusy);
+  EXPECT_FALSE(pty.is_cooked());
+  EXPECT_TRUE(other.is_cooked());
+}
+
+TEST(TerminalGuard, ContinueIsToldAndRawModeComesBack) {
+  PseudoTerminal pty;
+  auto guard = TerminalGuard::make_raw(pty.terminal.get());
+  ASSERT_TRUE(guard);
+  termios cooked;
+  ASSERT_EQ(::tcgetattr(pty.terminal.get(), &cooked), 0);
+  cooked.c_lflag |= ICANON | ECHO | ISIG;
+  ASSERT_EQ(::tcsetattr(pty.terminal.get(), TCSANOW, &cooked), 0);  // as a shell does
+  ::raise(SIGCONT);
+  pollfd entry{.fd = guard->continued_fd(), .events = POLLIN, .revents = 0};
+  EXPECT_EQ(::poll(&entry, 1, 0), 1);
+  guard->forget_continued();
+  EXPECT_EQ(::poll(&entry, 1, 0), 0);
+  ASSERT_TRUE(guard->make_raw_again());
+  EXPECT_FALSE(pty.is_cooked());
 }
 
 TEST(TerminalGuard, NoTerminalIsAnError) {

@@ -1,4 +1,5 @@
-// check_libvirt_idle(): is a libvirt daemon at work in the directories that we are to share?
+#include "tools/hull/runtime/libvirt_guard.h"
+
 #include <sys/stat.h>
 
 #include <cstring>
@@ -6,9 +7,8 @@
 #include <string_view>
 
 #include "base/unique_fd.h"
-#include "config/paths.h"
 
-namespace hull::config {
+namespace hull::cli {
 
 namespace {
 
@@ -23,7 +23,7 @@ Result<bool> is_locked(const std::string& path) {
     return std::unexpected(file.error());
   }
   struct flock lock{};
-  lock.l_type = F_WRLCK;
+  lock.l_type = F_RDLCK;  // which a writer's conflicts with, and a reader's does not
   lock.l_whence = SEEK_SET;
   lock.l_len = 1;
   if (::fcntl(file->get(), F_OFD_GETLK, &lock) != 0)
@@ -59,8 +59,8 @@ Result<bool> is_listened_on(std::string_view table, const std::string& path) {
 
 }  // namespace
 
-Result<void> check_libvirt_idle(const Paths& paths) {
-  if (paths.product != Product::kLibvirt) return {};
+Result<void> check_libvirt_idle(const config::Paths& paths) {
+  if (paths.product != config::Product::kLibvirt) return {};
   const std::string driver_pid = paths.run_dir + "/driver.pid";
   if (TRY(is_locked(driver_pid)))
     return fail(ErrorKind::kBusy,
@@ -81,4 +81,4 @@ Result<void> check_libvirt_idle(const Paths& paths) {
   return {};
 }
 
-}  // namespace hull::config
+}  // namespace hull::cli

@@ -1,4 +1,4 @@
-#include "config/domain_log.h"
+#include "tools/hull/runtime/domain_log.h"
 
 #include <sys/stat.h>
 #include <sys/utsname.h>
@@ -9,7 +9,7 @@
 
 #include "base/check.h"
 
-namespace hull::config {
+namespace hull::cli {
 
 namespace {
 
@@ -132,4 +132,4 @@ Result<void> DomainLog::append(std::string_view text) {
   return {};
 }
 
-}  // namespace hull::config
+}  // namespace hull::cli

@@ -1,18 +1,19 @@
 // The PID file of a running domain, in libvirt's form: decimal, no newline, mode 0644. What tells
 // that a domain is alive is the write lock on byte 0, held for the life of the process and dropped
 // by the kernel however it ends, never the number in the file. Hence a file that SIGKILL left
-// behind blocks nobody.
+// behind blocks nobody, and neither does a read lock, which every user can put on the file.
 #pragma once
 
 #include <sys/types.h>
 
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
 
-namespace hull::config {
+namespace hull::cli {
 
 class PidFile {
  public:
@@ -25,8 +26,11 @@ class PidFile {
 
   PidFile(PidFile&&) = default;
   PidFile& operator=(PidFile&&) = delete;
-  // Removes the file, then drops the lock.
+  // remove(), then drops the lock.
   ~PidFile();
+
+  // Removes the file, if it is still ours; the lock stays. Once more does nothing. Any thread.
+  void remove();
 
   // Writes the number that readers see. The lock belongs to the open file and survives fork().
   Result<void> publish(pid_t pid);
@@ -38,4 +42,7 @@ class PidFile {
   UniqueFd file_;
 };
 
-}  // namespace hull::config
+// Removes what killed processes left behind: PREFIX, a number, ".pid", and nobody's lock.
+void remove_stale_pid_files(const std::string& directory, std::string_view prefix);
+
+}  // namespace hull::cli

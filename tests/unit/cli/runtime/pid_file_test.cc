@@ -1,4 +1,4 @@
-#include "config/pid_file.h"
+#include "tools/hull/runtime/pid_file.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -9,12 +9,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <string>
+#include <vector>
 
 #include "tests/support/temporary_directory.h"
 
-namespace hull::config {
+namespace hull::cli {
 namespace {
 
 using hull::testing::TemporaryDirectory;
@@ -160,5 +164,60 @@ TEST(PidFile, FifoIsRefused) {
   EXPECT_FALSE(PidFile::acquire(directory / "a.pid"));
 }
 
+// Every user can do that to a file that everybody may read.
+UniqueFd read_locked(const std::string& path) {
+  UniqueFd reader = std::move(*open_file(path, O_RDONLY));
+  struct flock lock{};
+  lock.l_type = F_RDLCK;
+  lock.l_len = 1;
+  EXPECT_EQ(::fcntl(reader.get(), F_OFD_SETLK, &lock), 0);
+  return reader;
+}
+
+TEST(PidFile, ReadLockOnAStaleFileBlocksNobodyAndFakesNobody) {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "a.pid";
+  std::ofstream(path) << "4711";
+  const UniqueFd reader = read_locked(path);
+  EXPECT_EQ(*PidFile::holder(path), std::nullopt);
+  {
+    auto file = PidFile::acquire(path);
+    ASSERT_TRUE(file) << file.error().message();
+    ASSERT_TRUE(file->publish(12));
+    EXPECT_EQ(text_of(path), "12");
+    EXPECT_EQ(*PidFile::holder(path), 12);
+    EXPECT_FALSE(PidFile::acquire(path));
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(directory.path()));
+}
+
+TEST(PidFile, RemovedOnceIsGoneAndLaterOnesAreNotTouched) {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "a.pid";
+  auto file = PidFile::acquire(path);
+  ASSERT_TRUE(file);
+  file->remove();
+  EXPECT_NE(::access(path.c_str(), F_OK), 0);
+  const auto next = PidFile::acquire(path);
+  ASSERT_TRUE(next);
+  file->remove();
+  EXPECT_EQ(::access(path.c_str(), F_OK), 0);
+}
+
+TEST(StalePidFiles, OnlyThoseThatNobodyHoldsGo) {
+  const TemporaryDirectory directory;
+  for (const char* name : {"hull-12.pid", "hull-13.pid", "hull-x.pid", "hull-.pid", "web.pid"})
+    std::ofstream(directory / name) << "1";
+  const auto held = PidFile::acquire(directory / "hull-13.pid");
+  ASSERT_TRUE(held);
+  remove_stale_pid_files(directory.path(), "hull-");
+  std::vector<std::string> left;
+  for (const auto& entry : std::filesystem::directory_iterator(directory.path()))
+    left.push_back(entry.path().filename());
+  std::ranges::sort(left);
+  EXPECT_EQ(left, (std::vector<std::string>{"hull-.pid", "hull-13.pid", "hull-x.pid", "web.pid"}));
+  remove_stale_pid_files(directory / "none", "hull-");
+}
+
 }  // namespace
-}  // namespace hull::config
+}  // namespace hull::cli

@@ -1,4 +1,4 @@
-#include "config/domain_log.h"
+#include "tools/hull/runtime/domain_log.h"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -11,7 +11,7 @@
 
 #include "tests/support/temporary_directory.h"
 
-namespace hull::config {
+namespace hull::cli {
 namespace {
 
 using hull::testing::TemporaryDirectory;
@@ -81,4 +81,4 @@ TEST(DomainLog, PlantedLinkIsNotFollowed) {
 }
 
 }  // namespace
-}  // namespace hull::config
+}  // namespace hull::cli

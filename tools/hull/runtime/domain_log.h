@@ -14,7 +14,7 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 
-namespace hull::config {
+namespace hull::cli {
 
 // libvirt's words for why a domain ended.
 enum class ShutdownReason : unsigned char { kShutdown, kDestroyed, kCrashed, kFailed };
@@ -47,4 +47,4 @@ class DomainLog {
   size_t max_bytes_;
 };
 
-}  // namespace hull::config
+}  // namespace hull::cli

@@ -1,0 +1,134 @@
+#include "tools/hull/run_domain.h"
+
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/program_text.h"
+#include "base/unique_fd.h"
+#include "tools/hull/run_options.h"
+#include "tools/hull/runtime/domain_log.h"
+#include "tools/hull/runtime/libvirt_guard.h"
+#include "tools/hull/runtime/pid_file.h"
+
+namespace hull::cli {
+
+namespace {
+
+constexpr std::chrono::milliseconds kStartUpIsOver{200};
+
+ShutdownReason shutdown_reason(vmm::EndKind kind) {
+  switch (kind) {
+    case vmm::EndKind::kPowerOff:
+    case vmm::EndKind::kReset:
+    case vmm::EndKind::kDebugExit: return ShutdownReason::kShutdown;
+    case vmm::EndKind::kForced:
+    case vmm::EndKind::kTimeout: return ShutdownReason::kDestroyed;
+    case vmm::EndKind::kPanic:
+    case vmm::EndKind::kGuestCrash: return ShutdownReason::kCrashed;
+    case vmm::EndKind::kHostError: return ShutdownReason::kFailed;
+  }
+  return ShutdownReason::kFailed;
+}
+
+// The log is not the result: what cannot be written is a warning.
+void write_end(std::optional<DomainLog>& log, const vmm::EndReason& end) {
+  if (!log) return;
+  Result<void> written;
+  if (!end.detail.empty()) written = log->event(end.detail);
+  if (auto last = log->shutting_down(shutdown_reason(end.kind)); written) written = std::move(last);
+  if (!written) LOG_WARN("log: {}", written.error().message());
+}
+
+Result<void> write_device_tree(vmm::Domain& machine, const std::string& path) {
+  const UniqueFd file = TRY(open_file(path, O_WRONLY | O_CREAT | O_TRUNC, 0644));
+  TRY(write_all(file.get(), std::as_bytes(std::span(machine.device_tree()))).with_context(path));
+  return machine.close();
+}
+
+// The PID file goes last of all, also when the warden has to leave by force.
+class HeldPidFile {
+ public:
+  HeldPidFile(PidFile file, Warden& warden) : file_(std::move(file)), warden_(warden) {
+    warden_.set_last_duty([this] { file_.remove(); });
+  }
+  ~HeldPidFile() { warden_.set_last_duty(nullptr); }
+  PidFile& file() { return file_; }
+
+ private:
+  PidFile file_;
+  Warden& warden_;
+};
+
+// Until the guest, or somebody for it, has ended the run.
+Result<vmm::EndReason> run(vmm::Domain& machine, EventLoop& loop, const std::string& name,
+                           Warden& warden) {
+  machine.on_escape([&warden] { warden.wish_for_end(); });
+  machine.on_event([&](vmm::DomainState state) {
+    if (state == vmm::DomainState::kEnded) loop.stop();
+    if (state == vmm::DomainState::kPreserved)
+      LOG_WARN("{}: kept as on_crash, on_reboot or on_poweroff asks{}{}; a signal ends it", name,
+               machine.reason().detail.empty() ? "" : ": ", machine.reason().detail);
+  });
+  TRY(warden.attach(loop, machine));
+  TRY(machine.start());
+  const uint64_t settled = loop.call_after(kStartUpIsOver, drop_resident_text);
+  TRY(loop.run());
+  loop.cancel(settled);
+  warden.detach();
+  return machine.reason();
+}
+
+Result<std::optional<DomainLog>> begin_log(const RunOptions& options,
+                                           const config::DomainPaths& files) {
+  std::optional<DomainLog> log;
+  if (options.nameless) return log;
+  log.emplace(TRY(DomainLog::open(files.log_file)));
+  TRY(log->starting_up(options.version, options.command_line));
+  return log;
+}
+
+Result<vmm::EndReason> build_and_run(const config::DomainConfig& domain, const RunOptions& options,
+                                     vmm::DomainOptions machine_options,
+                                     const config::DomainPaths& files, PidFile& pid_file,
+                                     Warden& warden) {
+  machine_options.cancel = warden.start_called_off();
+  machine_options.return_device_tree = !options.dump_dtb.empty();
+  EventLoop loop = TRY(EventLoop::create());
+  const auto machine = TRY(vmm::Domain::create(loop, domain, std::move(machine_options)));
+  if (!options.dump_dtb.empty()) {
+    TRY(write_device_tree(*machine, options.dump_dtb));
+    return vmm::EndReason{.kind = vmm::EndKind::kPowerOff};
+  }
+  // Nobody could find the terminal otherwise, whatever the log level.
+  if (domain.console && domain.console->kind == config::ConsoleKind::kPty)
+    log_line(LogLevel::kInfo, fmt::format("console: {}", machine->console_path()));
+  std::optional<DomainLog> log = TRY(begin_log(options, files));
+  TRY(pid_file.publish(::getpid()));
+  Result<vmm::EndReason> end = run(*machine, loop, domain.name, warden);
+  if (!end) end = vmm::EndReason{.kind = vmm::EndKind::kHostError, .detail = end.error().message()};
+  // Before the images are closed, which may take longer than there is time for.
+  write_end(log, *end);
+  TRY(machine->close());
+  return end;
+}
+
+}  // namespace
+
+Result<vmm::EndReason> run_domain(const config::DomainConfig& domain, const RunOptions& options,
+                                  vmm::DomainOptions machine, Warden& warden) {
+  warden.set_name(domain.name);
+  TRY(check_libvirt_idle(options.paths));
+  TRY(options.paths.create_run_directories());
+  if (options.nameless) remove_stale_pid_files(options.paths.run_dir, kMadeUpNamePrefix);
+  const config::DomainPaths files =
+      TRY(options.paths.of_domain(domain.name, static_cast<unsigned>(::getpid())));
+  HeldPidFile pid_file(TRY(PidFile::acquire(files.pid_file)), warden);
+  Result<vmm::EndReason> end =
+      build_and_run(domain, options, std::move(machine), files, pid_file.file(), warden);
+  if (end) return end;
+  // What failed because it was called off is no failure.
+  if (auto order = warden.order()) return *std::move(order);
+  return end;
+}
+
+}  // namespace hull::cli

@@ -1,0 +1,28 @@
+// One run of a domain by the program: vmm::Domain with a PID file, a log, signals and a clock.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "config/domain.h"
+#include "config/paths.h"
+#include "tools/hull/warden.h"
+#include "vmm/domain.h"
+
+namespace hull::cli {
+
+struct RunOptions {
+  config::Paths paths;
+  // The name is made up: it does not come again, so no log is kept under it.
+  bool nameless = false;
+  std::string dump_dtb;                   // write the device tree here and do not run
+  std::string version;                    // of the program, for the log
+  std::vector<std::string> command_line;  // for the log
+};
+
+// Errors: what the user or the host did wrong before the guest ran, or to its images at the end.
+// EndReason: how the guest ended, or who called the start off.
+Result<vmm::EndReason> run_domain(const config::DomainConfig& domain, const RunOptions& options,
+                                  vmm::DomainOptions machine, Warden& warden);
+
+}  // namespace hull::cli

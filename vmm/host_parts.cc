@@ -1,0 +1,122 @@
+#include "vmm/host_parts.h"
+
+#include "base/log.h"
+#include "firmware/guest/image.h"
+#include "virtio/tap.h"
+#include "vmm/open_disk.h"
+
+namespace hull::vmm {
+
+namespace {
+
+devices::ConsoleOptions to_console_options(const config::ConsoleConfig& config) {
+  devices::ConsoleOptions options;
+  switch (config.kind) {
+    case config::ConsoleKind::kStdio: options.kind = devices::ConsoleKind::kStdio; break;
+    case config::ConsoleKind::kFile: options.kind = devices::ConsoleKind::kFile; break;
+    case config::ConsoleKind::kPty: options.kind = devices::ConsoleKind::kPty; break;
+    case config::ConsoleKind::kUnix: options.kind = devices::ConsoleKind::kUnix; break;
+    case config::ConsoleKind::kNull: options.kind = devices::ConsoleKind::kNull; break;
+  }
+  options.path = config.path;
+  options.append = config.append;
+  options.log_file = config.log_file;
+  options.log_append = config.log_append;
+  return options;
+}
+
+Result<void> check_cancelled(const std::stop_token& cancel) {
+  if (cancel.stop_requested()) return fail(ErrorKind::kTimeout, "the start was called off");
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<HostParts>> HostParts::open(EventLoop& loop,
+                                                   const config::DomainConfig& domain,
+                                                   DomainOptions& options,
+                                                   std::function<void()> on_escape) {
+  std::unique_ptr<HostParts> parts(new HostParts);
+  parts->kvm_.emplace(TRY(Kvm::open()));
+  if (domain.vcpus > parts->kvm_->max_vcpus())
+    return fail(ErrorKind::kHost, "{} vCPUs: this host's KVM has at most {}", domain.vcpus,
+                parts->kvm_->max_vcpus());
+  TRY(parts->open_boot_files(domain.boot, options.return_device_tree));
+  TRY(parts->open_disks(domain, options));
+  options.secrets.clear();
+  TRY(parts->open_networks(domain));
+  TRY(check_cancelled(options.cancel));
+  TRY(parts->open_console(loop, domain, std::move(on_escape)));
+  TRY(parts->io_thread_->start("block"));
+  return parts;
+}
+
+HostParts::~HostParts() {
+  if (io_thread_ != nullptr) io_thread_->stop();
+}
+
+Result<void> HostParts::open_boot_files(const config::BootConfig& boot, bool return_device_tree) {
+  const bool builtin = boot.kind == config::BootKind::kBuiltinGuest;
+  boot_.emplace(firmware::BootSource{
+      .kernel = builtin ? firmware::ImageSource::of_bytes(
+                              std::as_bytes(firmware::small_guest_image()), boot.kernel)
+                        : TRY(firmware::ImageSource::open(boot.kernel)),
+      .initrd = {},
+      .cmdline = boot.cmdline,
+      .device_tree_as_module = builtin,  // that is how it finds its devices
+      .return_device_tree = return_device_tree});
+  if (!boot.initrd.empty()) boot_->initrd = TRY(firmware::ImageSource::open(boot.initrd));
+  return {};
+}
+
+Result<void> HostParts::open_disks(const config::DomainConfig& domain,
+                                   const DomainOptions& options) {
+  io_thread_ = TRY(blockcore::IoThread::create());
+  for (const config::DiskConfig& disk : domain.disks) {
+    TRY(check_cancelled(options.cancel));
+    disks_.push_back(
+        TRY(open_domain_disk(io_thread_->engine(), disk, options.ephemeral, options.secrets)));
+  }
+  return {};
+}
+
+Result<void> HostParts::open_networks(const config::DomainConfig& domain) {
+  for (const config::NetworkConfig& network : domain.networks) {
+    const size_t index = networks_.size();
+    if (network.kind == config::NetworkKind::kUser)
+      return fail(ErrorKind::kUnsupported, "net{}: user-mode networking is not built in; use a tap",
+                  index);
+    networks_.emplace_back();
+    if (network.kind != config::NetworkKind::kNull)
+      networks_.back() = TRY(virtio::Tap::open({.ifname = network.ifname,
+                                                .create = network.managed,
+                                                .bridge = network.bridge,
+                                                .mtu = network.mtu})
+                                 .with_context(fmt::format("net{}", index)));
+    workers_.push_back(TRY(virtio::WorkerThread::create(fmt::format("net{}", index))));
+  }
+  if (domain.rng) workers_.push_back(TRY(virtio::WorkerThread::create("rng")));
+  return {};
+}
+
+Result<void> HostParts::open_console(EventLoop& loop, const config::DomainConfig& domain,
+                                     std::function<void()> on_escape) {
+  config::ConsoleConfig config;
+  config.kind = config::ConsoleKind::kStdio;
+  if (domain.console) config = *domain.console;
+  console_ = TRY(devices::Console::create(loop, to_console_options(config), std::move(on_escape)));
+  return {};
+}
+
+Result<void> HostParts::close() {
+  io_thread_->stop();
+  Result<void> first_error;
+  for (const auto& disk : disks_) {
+    Result<void> closed = io_thread_->engine().run_until_done(disk->close());
+    if (!closed && first_error) first_error = std::move(closed);
+  }
+  disks_.clear();
+  return first_error;
+}
+
+}  // namespace hull::vmm

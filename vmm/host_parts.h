@@ -1,0 +1,77 @@
+// What a machine stands on and a reset does not touch: KVM, kernel and initrd, images, taps, their
+// threads, the console.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/event_loop.h"
+#include "blockcore/disk.h"
+#include "blockcore/engine/io_thread.h"
+#include "blockcore/secret.h"
+#include "config/domain.h"
+#include "devices/console/console.h"
+#include "firmware/boot.h"
+#include "virtio/net_backend.h"
+#include "virtio/worker_thread.h"
+#include "vmm/kvm.h"
+
+namespace hull::vmm {
+
+// By the id under which the domain names them (config::EncryptionConfig).
+using DiskSecrets = std::map<std::string, std::shared_ptr<const blockcore::Secret>>;
+
+struct DomainOptions {
+  bool ephemeral = false;           // every disk gets a throw-away overlay
+  bool debug_exit_port = false;     // the port by which test guests end with a code of their own
+  bool return_device_tree = false;  // Domain::device_tree() has it
+  DiskSecrets secrets = {};         // wiped when the disks are open, unless the caller has them too
+  // Looked at between the steps of opening and building: an Error soon after it was requested.
+  std::stop_token cancel = {};
+};
+
+class HostParts {
+ public:
+  // Opens everything, locks the images, starts the threads. `loop` is the console's and outlives
+  // the parts; `on_escape`: the user asks for the end at the console. Main thread.
+  static Result<std::unique_ptr<HostParts>> open(EventLoop& loop,
+                                                 const config::DomainConfig& domain,
+                                                 DomainOptions& options,
+                                                 std::function<void()> on_escape);
+  // Without close() images are left as after a crash: consistent.
+  ~HostParts();
+
+  // Flushes and closes the images, drops their locks. No machine uses them any more.
+  Result<void> close();
+
+  Kvm& kvm() { return *kvm_; }
+  const firmware::BootSource& boot() const { return *boot_; }
+  blockcore::IoEngine& engine() { return io_thread_->engine(); }
+  std::span<const std::unique_ptr<blockcore::Disk>> disks() const { return disks_; }
+  std::span<const std::unique_ptr<virtio::NetBackend>> networks() const { return networks_; }
+  std::span<const std::unique_ptr<virtio::WorkerThread>> workers() const { return workers_; }
+  devices::Console& console() { return *console_; }
+
+ private:
+  HostParts() = default;
+  Result<void> open_boot_files(const config::BootConfig& boot, bool return_device_tree);
+  Result<void> open_disks(const config::DomainConfig& domain, const DomainOptions& options);
+  Result<void> open_networks(const config::DomainConfig& domain);
+  Result<void> open_console(EventLoop& loop, const config::DomainConfig& domain,
+                            std::function<void()> on_escape);
+
+  std::optional<Kvm> kvm_;
+  std::optional<firmware::BootSource> boot_;
+  std::unique_ptr<blockcore::IoThread> io_thread_;
+  std::vector<std::unique_ptr<blockcore::Disk>> disks_;
+  std::vector<std::unique_ptr<virtio::NetBackend>> networks_;
+  std::vector<std::unique_ptr<virtio::WorkerThread>> workers_;
+  std::unique_ptr<devices::Console> console_;
+};
+
+}  // namespace hull::vmm
