@@ -2,15 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cstring>
-#include <thread>
 
 #include "base/log.h"
 #include "blockcore/backing_name.h"
 #include "blockcore/crypto/key_derivation.h"
 #include "blockcore/file/ephemeral_file.h"
-#include "blockcore/file/image_lock.h"
 #include "blockcore/file/local_file.h"
 #include "blockcore/nbd/nbd_disk.h"
 #include "blockcore/nbd/url.h"
@@ -32,58 +29,38 @@ struct Chain {
   std::unique_ptr<Disk> bottom;                      // a raw image, if the chain ends in one
 };
 
-// A process that was killed keeps its locks until the kernel has ended its I/O, some time after it
-// is gone: rightly so, for what is in flight still reaches the image. That is waited for.
-constexpr std::chrono::milliseconds kLockPatience{1000};
-constexpr std::chrono::milliseconds kLockRetry{5};
 constexpr size_t kTransientKeyBytes = 32;
 
-Result<LockOutcome> lock_patiently(const LocalFile& file, const LockRequest& request) {
-  const auto deadline = std::chrono::steady_clock::now() + kLockPatience;
-  for (;;) {
-    auto outcome = lock_image(file.fd(), file.path(), request);
-    if (outcome || outcome.error().kind() != ErrorKind::kBusy ||
-        std::chrono::steady_clock::now() >= deadline)
-      return outcome;
-    std::this_thread::sleep_for(kLockRetry);
-  }
-}
-
-Result<void> lock_file(const LocalFile& file, const LockRequest& request) {
-  const LockOutcome outcome = TRY(lock_patiently(file, request));
-  if (outcome == LockOutcome::kUnsupported && request.write)
-    LOG_WARN("{}: its file system has no locks: nothing keeps other programs from changing it",
-             file.path());
-  return {};
-}
-
-Result<void> remember(Chain& chain, const LocalFile& file) {
+// Before its lock is waited for, which would be that of another level.
+Result<void> remember(Chain& chain, const std::string& path, const FileIdentity& identity) {
   for (const FileIdentity& above : chain.files)
-    if (above == file.identity())
+    if (above == identity)
       return fail(ErrorKind::kInvalidConfig, "{}: the chain of backing files leads back to it",
-                  file.path());
-  chain.files.push_back(file.identity());
+                  path);
+  chain.files.push_back(identity);
   return {};
+}
+
+Result<std::unique_ptr<LocalFile>> open_file_of(IoEngine& engine, const OpenOptions& options,
+                                                const std::string& path, const LockRequest& lock,
+                                                Chain& chain) {
+  LocalFileOptions how{.cache = options.cache, .read_only = !lock.write};
+  if (options.lock) how.lock = lock;
+  how.admit = [&](const FileIdentity& identity) { return remember(chain, path, identity); };
+  return LocalFile::open(engine, path, how);
 }
 
 Result<std::unique_ptr<LocalFile>> open_level(IoEngine& engine, const OpenOptions& options,
                                               const BackingLevel& level, bool writable,
                                               Chain& chain) {
-  auto file =
-      TRY(LocalFile::open(engine, level.path, {.cache = options.cache, .read_only = !writable}));
   if (chain.levels == kMaxChainLength)
     return fail(ErrorKind::kInvalidConfig, "{}: the chain of backing files has more than {} levels",
-                file->path(), kMaxChainLength);
+                level.path, kMaxChainLength);
   ++chain.levels;
-  if (auto remembered = remember(chain, *file); !remembered)
-    return std::unexpected(std::move(remembered).error());
-  if (!options.lock) return file;
-  const LockRequest request{.write = writable,
-                            .resize = writable && level.format != DiskFormat::kRaw,
-                            .share_write = options.shareable};
-  if (auto locked = lock_file(*file, request); !locked)
-    return std::unexpected(std::move(locked).error());
-  return file;
+  const LockRequest lock{.write = writable,
+                         .resize = writable && level.format != DiskFormat::kRaw,
+                         .share_write = options.shareable};
+  return open_file_of(engine, options, level.path, lock, chain);
 }
 
 // The contents do not decide; but somebody may have left out the format by mistake.
@@ -135,10 +112,9 @@ Result<void> add_data_file(IoEngine& engine, const OpenOptions& options, bool wr
                            Qcow2Disk& image, Chain& chain) {
   const std::string path =
       TRY(resolve_data_file_name(image.file().path(), image.header().data_file_name()));
-  auto file = TRY(LocalFile::open(engine, path, {.cache = options.cache, .read_only = !writable})
+  const LockRequest lock{.write = writable, .resize = writable};
+  auto file = TRY(open_file_of(engine, options, path, lock, chain)
                       .with_context(image.file().path() + ": data file"));
-  TRY(remember(chain, *file));
-  if (options.lock) TRY(lock_file(*file, {.write = writable, .resize = writable}));
   image.set_data_file(std::move(file));
   return {};
 }

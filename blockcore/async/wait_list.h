@@ -10,7 +10,7 @@
 
 #include "base/check.h"
 
-namespace hull::blockcore::qcow2 {
+namespace hull::blockcore {
 
 class WaitList {
  public:
@@ -67,4 +67,4 @@ class InUse {
   WaitList drained_;
 };
 
-}  // namespace hull::blockcore::qcow2
+}  // namespace hull::blockcore

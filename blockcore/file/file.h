@@ -46,13 +46,17 @@ class File {
 
   virtual const std::string& path() const = 0;  // for messages and for relative backing names
   virtual bool read_only() const = 0;
-  // Length now: grows with writes past the end and with set_size(). Of a block device: constant.
+  // Length now: grows with writes past the end and with extend_to(). Of a block device: constant.
   virtual uint64_t size_bytes() const = 0;
   virtual bool is_block_device() const = 0;
   // What size_bytes() can grow to, as far as that is known beforehand.
   virtual uint64_t max_size_bytes() const {
     return is_block_device() ? size_bytes() : std::numeric_limits<int64_t>::max();
   }
+  // Whether space that was never written reads as zeros, as that of a new or longer file does: not
+  // what a block device held before, and not what is decrypted. Whoever relies on zeros that he has
+  // not written asks.
+  virtual bool unwritten_reads_as_zeros() const { return !is_block_device(); }
   // Offset, length and memory of a transfer that needs no bounce buffer: 1, or 512 to 4096 (or
   // more) with O_DIRECT. Any alignment is accepted.
   virtual uint32_t alignment_bytes() const = 0;
@@ -88,9 +92,14 @@ class File {
   // otherwise.
   virtual Task<Result<uint64_t>> copy_from(const File& source, uint64_t source_offset,
                                            uint64_t offset, uint64_t length);
-  // ftruncate. Blocks for a moment: no system call inside io_uring does it.
-  virtual Result<void> set_size(uint64_t size_bytes) = 0;
-  // What begins at `offset`; past the end all is hole. Blocks for a moment, as set_size(). Where
+  // At least that long afterwards: what is new reads as zeros, and a file that is longer keeps all
+  // it has, also what somebody else has made it longer by. Blocks for a moment: no system call
+  // inside io_uring does it. A block device that is shorter: kOutOfRange.
+  virtual Result<void> extend_to(uint64_t size_bytes) = 0;
+  // At most that long afterwards: what lies behind is lost. Blocks as extend_to(). A block device
+  // that is longer: kUnsupported.
+  virtual Result<void> cut_to(uint64_t size_bytes) = 0;
+  // What begins at `offset`; past the end all is hole. Blocks for a moment, as extend_to(). Where
   // holes cannot be seen, everything inside the file is data.
   virtual Result<FileRange> range_at(uint64_t offset) const;
   // For copy_from(): a descriptor of the host behind the page cache, or -1; a borrow.

@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <thread>
 
 namespace hull::blockcore {
 
@@ -11,6 +12,8 @@ namespace {
 
 constexpr off_t kUsedBase = 100;
 constexpr off_t kNotSharedBase = 200;
+
+constexpr std::chrono::milliseconds kLockRetry{5};
 
 constexpr unsigned kRead = 0;
 constexpr unsigned kWrite = 1;
@@ -109,6 +112,18 @@ Result<LockOutcome> lock_image(int fd, const std::string& path, const LockReques
     return std::unexpected(std::move(free).error());
   }
   return LockOutcome::kLocked;
+}
+
+Result<LockOutcome> lock_image_patiently(int fd, const std::string& path,
+                                         const LockRequest& request) {
+  const auto deadline = std::chrono::steady_clock::now() + kLockPatience;
+  for (;;) {
+    auto outcome = lock_image(fd, path, request);
+    if (outcome || outcome.error().kind() != ErrorKind::kBusy ||
+        std::chrono::steady_clock::now() >= deadline)
+      return outcome;
+    std::this_thread::sleep_for(kLockRetry);
+  }
 }
 
 }  // namespace hull::blockcore

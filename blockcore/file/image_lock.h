@@ -8,6 +8,7 @@
 // crash. Readers get along with readers; a writer excludes everybody else.
 #pragma once
 
+#include <chrono>
 #include <string>
 
 #include "base/result.h"
@@ -28,5 +29,13 @@ enum class LockOutcome : unsigned char {
 // kBusy, naming the conflict, if somebody else is in the way; no lock is held then. `fd` is open
 // for reading at least; `path` is for messages. Does not wait.
 Result<LockOutcome> lock_image(int fd, const std::string& path, const LockRequest& request);
+
+// A process that was killed keeps its locks until the kernel has ended its I/O, some time after it
+// is gone: rightly so, for what is in flight still reaches the image. That is waited for, on the
+// caller's thread.
+inline constexpr std::chrono::milliseconds kLockPatience{1000};
+// The same, after that long.
+Result<LockOutcome> lock_image_patiently(int fd, const std::string& path,
+                                         const LockRequest& request);
 
 }  // namespace hull::blockcore

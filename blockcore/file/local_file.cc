@@ -11,6 +11,7 @@
 #include <climits>
 
 #include "base/checked.h"
+#include "base/log.h"
 
 namespace hull::blockcore {
 
@@ -42,22 +43,6 @@ bool is_refusal(int64_t result) {
          result == -ETXTBSY;
 }
 
-// While a write past the end is in flight, nobody may cut the file.
-class CountWhileAlive {
- public:
-  CountWhileAlive(unsigned& counter, bool counts) : counter_(counts ? &counter : nullptr) {
-    if (counts) ++counter;
-  }
-  ~CountWhileAlive() {
-    if (counter_ != nullptr) --*counter_;
-  }
-  CountWhileAlive(const CountWhileAlive&) = delete;
-  CountWhileAlive& operator=(const CountWhileAlive&) = delete;
-
- private:
-  unsigned* counter_;
-};
-
 }  // namespace
 
 Result<std::unique_ptr<LocalFile>> LocalFile::open(IoEngine& engine, const std::string& path,
@@ -79,8 +64,10 @@ Result<std::unique_ptr<LocalFile>> LocalFile::adopt(IoEngine& engine, UniqueFd f
                                                     const std::string& path,
                                                     const LocalFileOptions& options) {
   auto file = std::unique_ptr<LocalFile>(new LocalFile(engine, std::move(fd), path, options));
-  if (auto learned = file->learn_facts(); !learned)
-    return std::unexpected(std::move(learned).error());
+  TRY(file->learn_identity());
+  if (options.admit) TRY(options.admit(file->identity_));
+  if (options.lock) TRY(file->take_lock(*options.lock));
+  TRY(file->learn_facts());
   return file;
 }
 
@@ -94,7 +81,8 @@ LocalFile::LocalFile(IoEngine& engine, UniqueFd fd, std::string path,
 
 LocalFile::~LocalFile() = default;
 
-Result<void> LocalFile::learn_facts() {
+// What no other program can change.
+Result<void> LocalFile::learn_identity() {
   struct stat facts;
   if (::fstat(fd_.get(), &facts) < 0)
     return std::unexpected(Error::from_errno(fmt::format("{}: fstat", path_)));
@@ -102,6 +90,22 @@ Result<void> LocalFile::learn_facts() {
   if (!block_device_ && !S_ISREG(facts.st_mode))
     return fail(ErrorKind::kInvalidConfig, "{}: is {}, not a regular file or block device", path_,
                 kind_of_file(facts.st_mode));
+  if (block_device_)
+    identity_ = {.device = facts.st_rdev, .inode = 0};
+  else
+    identity_ = {.device = facts.st_dev, .inode = facts.st_ino};
+  return {};
+}
+
+Result<void> LocalFile::take_lock(const LockRequest& request) {
+  const LockOutcome outcome = TRY(lock_image_patiently(fd_.get(), path_, request));
+  if (outcome == LockOutcome::kUnsupported && request.write)
+    LOG_WARN("{}: its file system has no locks: nothing keeps other programs from changing it",
+             path_);
+  return {};
+}
+
+Result<void> LocalFile::learn_facts() {
   // Also clears O_NONBLOCK, with which io_uring would report EAGAIN instead of waiting.
   const bool direct = is_direct_mode(cache_);
   if (::fcntl(fd_.get(), F_SETFL, direct ? O_DIRECT : 0) < 0) {
@@ -114,10 +118,8 @@ Result<void> LocalFile::learn_facts() {
         ::ioctl(fd_.get(), BLKSSZGET, &block_bytes) < 0)
       return std::unexpected(Error::from_errno(fmt::format("{}: get size of device", path_)));
     zeroing_alignment_bytes_ = static_cast<uint32_t>(block_bytes);
-    identity_ = {.device = facts.st_rdev, .inode = 0};
   } else {
-    size_bytes_ = static_cast<uint64_t>(facts.st_size);
-    identity_ = {.device = facts.st_dev, .inode = facts.st_ino};
+    size_bytes_ = TRY(length_now());
   }
   return direct ? learn_alignment() : Result<void>();
 }
@@ -140,11 +142,23 @@ Result<void> LocalFile::learn_alignment() {
   return {};
 }
 
+Result<uint64_t> LocalFile::length_now() const {
+  struct stat facts;
+  if (::fstat(fd_.get(), &facts) < 0)
+    return std::unexpected(Error::from_errno(fmt::format("{}: fstat", path_)));
+  return static_cast<uint64_t>(facts.st_size);
+}
+
 std::unexpected<Error> LocalFile::failure(std::string_view what, uint64_t offset,
                                           int64_t result) const {
   std::string where = fmt::format("{}: {} at {:#x}", path_, what, offset);
   if (result == -EINVAL && is_direct()) where += " with O_DIRECT";
   return std::unexpected(Error::from_errno(where, static_cast<int>(-result)));
+}
+
+RangeLock::Range LocalFile::blocks_of(uint64_t offset, uint64_t length) const {
+  return {align_down<uint64_t>(offset, alignment_bytes_),
+          align_up<uint64_t>(offset + length, alignment_bytes_) - 1};
 }
 
 void LocalFile::grow_to(uint64_t end_bytes) { size_bytes_ = std::max(size_bytes_, end_bytes); }
@@ -196,9 +210,13 @@ Task<Result<void>> LocalFile::read_rest(uint64_t offset, std::span<const iovec> 
 Task<Result<void>> LocalFile::write(uint64_t offset, std::span<const iovec> buffers) {
   const uint64_t total = total_bytes(buffers);
   CO_TRY_VOID(check_writable(offset, total));
-  if (is_direct() && needs_bounce(offset, total, buffers))
-    co_return co_await write_bounced(offset, buffers);
   if (total == 0) co_return {};
+  std::optional<RangeLock::Hold> hold;
+  if (is_direct()) {
+    hold.emplace(changing_, blocks_of(offset, total));
+    while (WaitList* before = hold->before()) co_await before->wait();
+    if (needs_bounce(offset, total, buffers)) co_return co_await write_bounced(offset, buffers);
+  }
   const CountWhileAlive beyond(writes_beyond_, offset + total > size_bytes_);
   if (buffers.size() > IOV_MAX) co_return co_await write_rest(offset, buffers, 0);
   const int64_t put = co_await engine_.writev(fd_.get(), buffers, offset);
@@ -249,9 +267,8 @@ Task<Result<uint64_t>> LocalFile::copy_from(const File& source, uint64_t source_
 
 // A failed write may have stored a part, and that may lie past the end we know of.
 std::unexpected<Error> LocalFile::write_failure(uint64_t offset, int64_t result) {
-  struct stat facts;
-  if (!block_device_ && ::fstat(fd_.get(), &facts) == 0)
-    grow_to(static_cast<uint64_t>(facts.st_size));
+  if (!block_device_)
+    if (const auto length = length_now()) grow_to(*length);
   return failure("write", offset, result);
 }
 
@@ -267,13 +284,27 @@ Task<Result<void>> LocalFile::flush() {
       fmt::format("{}: flush (earlier writes may be lost)", path_), flush_error_));
 }
 
-Result<void> LocalFile::set_size(uint64_t size_bytes) {
-  if (auto writable = check_writable(0, size_bytes); !writable) return writable;
-  if (block_device_ && size_bytes != size_bytes_)
+Result<void> LocalFile::extend_to(uint64_t size_bytes) {
+  TRY(check_writable(0, size_bytes));
+  if (block_device_ || size_bytes <= size_bytes_) return {};
+  // ftruncate() would cut a file that is longer than we know.
+  grow_to(TRY(length_now()));
+  if (size_bytes <= size_bytes_) return {};
+  return set_size(size_bytes);
+}
+
+Result<void> LocalFile::cut_to(uint64_t size_bytes) {
+  TRY(check_writable(0, std::min(size_bytes, size_bytes_)));
+  if (size_bytes >= size_bytes_) return {};
+  if (block_device_)
     return fail(ErrorKind::kUnsupported, "{}: the size of a device is fixed", path_);
+  return set_size(size_bytes);
+}
+
+Result<void> LocalFile::set_size(uint64_t size_bytes) {
   int result;
   do {
-    result = block_device_ ? 0 : ::ftruncate(fd_.get(), static_cast<off_t>(size_bytes));
+    result = ::ftruncate(fd_.get(), static_cast<off_t>(size_bytes));
   } while (result < 0 && errno == EINTR);
   if (result < 0)
     return std::unexpected(

@@ -1,20 +1,26 @@
 // File over a descriptor of the host: a regular file or a block device, nothing else.
 //
+// Nothing that it says of the file is older than its lock: it is opened, locked as the options say,
+// and only then looked at.
+//
 // With O_DIRECT (kNone, kDirectsync) a misaligned request goes through a bounce buffer; a
-// misaligned write also reads the blocks at its ends, one such write at a time, so that two
-// neighbours in one block do not lose each other's bytes. O_DIRECT that the file system refuses is
-// an error, never a silent change to the page cache.
+// misaligned write also reads the blocks at its ends. All that changes a block then has it for
+// itself, so that neighbours in one block do not lose each other's bytes or zeros. O_DIRECT that
+// the file system refuses is an error, never a silent change to the page cache.
 #pragma once
 
 #include <sys/stat.h>
 
+#include <functional>
 #include <memory>
+#include <optional>
 
 #include "base/unique_fd.h"
-#include "blockcore/async/async_mutex.h"
+#include "blockcore/async/range_lock.h"
 #include "blockcore/engine/bounce_pool.h"
 #include "blockcore/engine/io_engine.h"
 #include "blockcore/file/file.h"
+#include "blockcore/file/image_lock.h"
 
 namespace hull::blockcore {
 
@@ -29,11 +35,18 @@ struct LocalFileOptions {
   CacheMode cache = CacheMode::kWriteback;
   bool read_only = false;
   bool create = false;  // a new regular file, mode 0644 less the umask; it must not exist
+  // Held until the file is closed. Absent: none, for files that nobody else knows.
+  std::optional<LockRequest> lock = std::nullopt;
+  // Asked which file it is before its lock is waited for, so that whoever would wait for himself
+  // can say so. Absent: any.
+  std::function<Result<void>(const FileIdentity&)> admit = {};
 };
 
 class LocalFile final : public File {
  public:
-  // kInvalidConfig: neither a regular file nor a block device, or O_DIRECT is refused.
+  // kInvalidConfig: neither a regular file nor a block device, or O_DIRECT is refused. kBusy: the
+  // lock was waited for in vain (image_lock.h). Where the file system has no locks, writing without
+  // them gives a warning.
   static Result<std::unique_ptr<LocalFile>> open(IoEngine& engine, const std::string& path,
                                                  const LocalFileOptions& options);
   // The same over a descriptor that was opened accordingly; `path` is for messages.
@@ -42,7 +55,7 @@ class LocalFile final : public File {
                                                   const LocalFileOptions& options);
   ~LocalFile() override;
 
-  int fd() const { return fd_.get(); }  // a borrow, for locks
+  int fd() const { return fd_.get(); }  // a borrow
   FileIdentity identity() const { return identity_; }
 
   const std::string& path() const override { return path_; }
@@ -58,7 +71,8 @@ class LocalFile final : public File {
   Task<Result<void>> allocate(uint64_t offset, uint64_t length) override;
   Task<Result<uint64_t>> copy_from(const File& source, uint64_t source_offset, uint64_t offset,
                                    uint64_t length) override;
-  Result<void> set_size(uint64_t size_bytes) override;
+  Result<void> extend_to(uint64_t size_bytes) override;
+  Result<void> cut_to(uint64_t size_bytes) override;
   Result<FileRange> range_at(uint64_t offset) const override;
   int copy_source_fd() const override { return is_direct() ? -1 : fd_.get(); }
 
@@ -67,15 +81,36 @@ class LocalFile final : public File {
                                  AtEnd at_end) override;
 
  private:
+  // While a write past the end is in flight, nobody may cut the file.
+  class CountWhileAlive {
+   public:
+    CountWhileAlive(unsigned& counter, bool counts) : counter_(counts ? &counter : nullptr) {
+      if (counts) ++counter;
+    }
+    ~CountWhileAlive() {
+      if (counter_ != nullptr) --*counter_;
+    }
+    CountWhileAlive(const CountWhileAlive&) = delete;
+    CountWhileAlive& operator=(const CountWhileAlive&) = delete;
+
+   private:
+    unsigned* counter_;
+  };
+
   LocalFile(IoEngine& engine, UniqueFd fd, std::string path, const LocalFileOptions& options);
+  Result<void> learn_identity();
+  Result<void> take_lock(const LockRequest& request);
   Result<void> learn_facts();
   Result<void> learn_alignment();
 
   bool is_direct() const { return alignment_bytes_ > 1; }
   bool needs_bounce(uint64_t offset, uint64_t length, std::span<const iovec> buffers) const;
   Result<void> check_writable(uint64_t offset, uint64_t length) const;
+  Result<void> set_size(uint64_t size_bytes);
   std::unexpected<Error> failure(std::string_view what, uint64_t offset, int64_t result) const;
+  Result<uint64_t> length_now() const;
   void grow_to(uint64_t end_bytes);
+  RangeLock::Range blocks_of(uint64_t offset, uint64_t length) const;
 
   Task<Result<void>> read_rest(uint64_t offset, std::span<const iovec> buffers, uint64_t done,
                                AtEnd at_end);
@@ -104,9 +139,9 @@ class LocalFile final : public File {
 
   bool can_punch_ = true;
   bool can_zero_range_ = true;
-  int flush_error_ = 0;         // errno of the first failed flush
-  unsigned writes_beyond_ = 0;  // in flight, past size_bytes_ when they began
-  AsyncMutex misaligned_write_;
+  int flush_error_ = 0;                 // errno of the first failed flush
+  unsigned writes_beyond_ = 0;          // in flight, past size_bytes_ when they began
+  RangeLock changing_;                  // bytes of whole blocks, with O_DIRECT
   std::unique_ptr<BouncePool> bounce_;  // with O_DIRECT
 };
 

@@ -2,7 +2,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <optional>
 
 #include "base/checked.h"
 #include "blockcore/file/local_file.h"
@@ -40,12 +39,9 @@ Task<Result<void>> LocalFile::read_bounced(uint64_t offset, std::span<const iove
   co_return {};
 }
 
+// The caller holds all the blocks.
 Task<Result<void>> LocalFile::write_bounced(uint64_t offset, std::span<const iovec> buffers) {
   const uint64_t total = total_bytes(buffers);
-  std::optional<AsyncMutex::Guard> guard;
-  // Only whole blocks can be written next to each other without a lock.
-  if (((offset | total) & (alignment_bytes_ - 1)) != 0)
-    guard.emplace(co_await misaligned_write_.lock());
   const BouncePool::Buffer buffer = co_await bounce_->take();
   for (uint64_t done = 0; done < total;) {
     const uint64_t skip = (offset + done) & (alignment_bytes_ - 1);
@@ -84,9 +80,12 @@ Task<Result<void>> LocalFile::write_blocks(uint64_t start, uint64_t data_end,
   const uint64_t padded_end = start + blocks.size();
   const uint64_t wanted_size = std::max(size_bytes_, data_end);
   const iovec whole{blocks.data(), blocks.size()};
-  CO_TRY_VOID(co_await write(start, {&whole, 1}));
+  {
+    const CountWhileAlive beyond(writes_beyond_, padded_end > size_bytes_);
+    CO_TRY_VOID(co_await write_rest(start, {&whole, 1}, 0));
+  }
   if (wanted_size < padded_end && size_bytes_ == padded_end && writes_beyond_ == 0)
-    co_return set_size(wanted_size);
+    co_return cut_to(wanted_size);
   co_return {};
 }
 

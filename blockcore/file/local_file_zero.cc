@@ -22,6 +22,8 @@ constexpr size_t kZeroPieces = 16;
 Task<int64_t> LocalFile::try_fallocate(int mode, uint64_t offset, uint64_t length,
                                        bool* supported) {
   if (!*supported) co_return -EOPNOTSUPP;
+  const RangeLock::Hold hold(changing_, blocks_of(offset, length));
+  while (WaitList* before = hold.before()) co_await before->wait();
   const int64_t result = co_await engine_.fallocate(fd_.get(), mode, offset, length);
   if (result != -EOPNOTSUPP && result != -ENOSYS) co_return result;
   *supported = false;
@@ -104,6 +106,7 @@ Result<FileRange> LocalFile::range_at(uint64_t offset) const {
 Task<Result<void>> LocalFile::allocate(uint64_t offset, uint64_t length) {
   CO_TRY_VOID(check_writable(offset, length));
   if (length == 0 || block_device_) co_return {};
+  const CountWhileAlive beyond(writes_beyond_, offset + length > size_bytes_);
   const int64_t result = co_await engine_.fallocate(fd_.get(), 0, offset, length);
   if (result == -EOPNOTSUPP || result == -ENOSYS)
     co_return fail(ErrorKind::kUnsupported, "{}: the file system cannot reserve space", path_);

@@ -2,7 +2,6 @@
 
 #include <sys/stat.h>
 
-#include "blockcore/file/image_lock.h"
 #include "blockcore/file/local_file.h"
 #include "blockcore/image/info.h"
 #include "blockcore/qcow2/check/check.h"
@@ -91,9 +90,9 @@ Task<Result<CompactReport>> compact_file(std::unique_ptr<File> file, CompactOpti
 }
 
 Task<Result<CompactReport>> compact_image(IoEngine& engine, CompactOptions options) {
+  const LockRequest lock{.write = true, .resize = true};
   CO_TRY(std::unique_ptr<LocalFile> file,
-         LocalFile::open(engine, options.path, {.cache = options.cache}));
-  CO_TRY_VOID(lock_image(file->fd(), options.path, {.write = true, .resize = true}));
+         LocalFile::open(engine, options.path, {.cache = options.cache, .lock = lock}));
   DiskFormat format = options.format.value_or(DiskFormat::kRaw);
   if (!options.format) {
     CO_TRY(format, co_await probe_format(*file));

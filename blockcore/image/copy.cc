@@ -175,8 +175,8 @@ class Copier {
 
   uint64_t turn_ = 0;  // number of the chunk that may be written
   uint64_t running_ = 0;
-  qcow2::WaitList turns_;
-  qcow2::WaitList finished_;
+  WaitList turns_;
+  WaitList finished_;
   Result<void> result_;
 };
 

@@ -7,7 +7,6 @@
 #include "base/checked.h"
 #include "base/unique_fd.h"
 #include "blockcore/backing_name.h"
-#include "blockcore/file/image_lock.h"
 #include "blockcore/file/local_file.h"
 
 namespace hull::blockcore {
@@ -38,6 +37,8 @@ Task<Result<uint64_t>> find_size(IoEngine& engine, const CreateImageOptions& opt
   co_return align_up(*size, uint64_t{512});
 }
 
+constexpr LockRequest kTargetLock{.write = true, .resize = true};
+
 struct Target {
   UniqueFd fd;
   bool is_new;
@@ -59,8 +60,8 @@ Task<Result<void>> fill_raw(File& file, uint64_t size_bytes, Preallocation preal
                      file.size_bytes());
     co_return {};
   }
-  CO_TRY_VOID(file.set_size(0));
-  CO_TRY_VOID(file.set_size(size_bytes));
+  CO_TRY_VOID(file.cut_to(0));
+  CO_TRY_VOID(file.extend_to(size_bytes));
   if (size_bytes == 0) co_return {};
   if (preallocation == Preallocation::kFalloc) co_return co_await file.allocate(0, size_bytes);
   if (preallocation == Preallocation::kFull)
@@ -74,19 +75,18 @@ Result<std::unique_ptr<LocalFile>> open_data_file(IoEngine& engine,
                                                   const LocalFile& image) {
   const std::string path = TRY(resolve_data_file_name(options.path, options.qcow2.data_file_name));
   Target target = TRY(open_target(path));
-  auto file = TRY(LocalFile::adopt(engine, std::move(target.fd), path, {}));
-  if (file->identity() == image.identity())
+  LocalFileOptions how{.lock = kTargetLock};
+  how.admit = [&](const FileIdentity& identity) -> Result<void> {
+    if (identity != image.identity()) return {};
     return fail(ErrorKind::kInvalidConfig, "{}: cannot be its own data file", path);
-  if (auto locked = lock_image(file->fd(), path, {.write = true, .resize = true}); !locked)
-    return std::unexpected(std::move(locked).error());
-  return file;
+  };
+  return LocalFile::adopt(engine, std::move(target.fd), path, how);
 }
 
 Task<Result<void>> fill(IoEngine& engine, UniqueFd fd, CreateImageOptions options,
                         uint64_t size_bytes) {
   CO_TRY(const std::unique_ptr<LocalFile> file,
-         LocalFile::adopt(engine, std::move(fd), options.path, {}));
-  CO_TRY_VOID(lock_image(file->fd(), options.path, {.write = true, .resize = true}));
+         LocalFile::adopt(engine, std::move(fd), options.path, {.lock = kTargetLock}));
   if (options.format == DiskFormat::kRaw)
     co_return co_await fill_raw(*file, size_bytes, options.qcow2.preallocation);
   options.qcow2.size_bytes = size_bytes;

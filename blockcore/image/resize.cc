@@ -1,7 +1,6 @@
 #include "blockcore/image/resize.h"
 
 #include "base/checked.h"
-#include "blockcore/file/image_lock.h"
 #include "blockcore/file/local_file.h"
 #include "blockcore/image/backing_chain.h"
 #include "blockcore/image/info.h"
@@ -21,10 +20,10 @@ Task<Result<void>> extend_raw(File& file, uint64_t old_size, uint64_t size,
     case Preallocation::kFalloc: co_return co_await file.allocate(old_size, size - old_size);
     case Preallocation::kFull:
       // Inside the file, where zeros take their space.
-      CO_TRY_VOID(file.set_size(size));
+      CO_TRY_VOID(file.extend_to(size));
       co_return co_await file.write_zeroes(old_size, size - old_size, false);
   }
-  co_return file.set_size(size);
+  co_return file.extend_to(size);
 }
 
 Task<Result<uint64_t>> resize_raw(LocalFile& file, const ResizeImageOptions& options) {
@@ -35,7 +34,7 @@ Task<Result<uint64_t>> resize_raw(LocalFile& file, const ResizeImageOptions& opt
   if (size > old_size) {
     CO_TRY_VOID(co_await extend_raw(file, old_size, size, options.preallocation));
   } else {
-    CO_TRY_VOID(file.set_size(size));
+    CO_TRY_VOID(file.cut_to(size));
   }
   CO_TRY_VOID(co_await file.flush());
   co_return size;
@@ -48,6 +47,12 @@ Task<Result<uint64_t>> resize_qcow2(IoEngine& engine, const ResizeImageOptions& 
                             .key = key_of_level(options.keys, 0)};
   CO_TRY(const std::unique_ptr<Qcow2Disk> disk,
          co_await open_single_qcow2(engine, std::move(single)));
+  // What looks like an image may be a raw disk, on which its guest has written the name of a file.
+  if (disk->header().has_data_file() && !options.format)
+    co_return fail(ErrorKind::kInvalidConfig,
+                   "{}: looks like a qcow2 image with an external data file, which would change "
+                   "with it: say -f qcow2 if it is one",
+                   options.path);
   CO_TRY(const uint64_t size, options.new_size(disk->size_bytes()));
   if (size % 512 != 0)
     co_return fail(ErrorKind::kInvalidConfig, "The new size must be a multiple of 512");
@@ -67,16 +72,14 @@ Task<Result<uint64_t>> resize_qcow2(IoEngine& engine, const ResizeImageOptions& 
 
 Task<Result<uint64_t>> resize_image(IoEngine& engine, ResizeImageOptions options) {
   {
+    const LockRequest lock{.write = true, .resize = true};
     CO_TRY(const std::unique_ptr<LocalFile> file,
-           LocalFile::open(engine, options.path, {.cache = options.cache}));
+           LocalFile::open(engine, options.path, {.cache = options.cache, .lock = lock}));
     DiskFormat format = options.format.value_or(DiskFormat::kRaw);
     if (!options.format) {
       CO_TRY(format, co_await probe_format(*file));
     }
-    if (format == DiskFormat::kRaw) {
-      CO_TRY_VOID(lock_image(file->fd(), options.path, {.write = true, .resize = true}));
-      co_return co_await resize_raw(*file, options);
-    }
+    if (format == DiskFormat::kRaw) co_return co_await resize_raw(*file, options);
   }
   co_return co_await resize_qcow2(engine, options);
 }

@@ -1,18 +1,16 @@
 #include "blockcore/image/single_image.h"
 
 #include "blockcore/backing_name.h"
-#include "blockcore/file/image_lock.h"
 #include "blockcore/file/local_file.h"
 #include "blockcore/image/info.h"
 
 namespace hull::blockcore {
 namespace {
 
-Result<void> lock(const LocalFile& file, const SingleImageOptions& options) {
-  if (!options.lock) return {};
-  const LockRequest request{.write = !options.read_only, .resize = !options.read_only};
-  (void)TRY(lock_image(file.fd(), file.path(), request));
-  return {};
+LocalFileOptions options_of_file(const SingleImageOptions& options) {
+  LocalFileOptions how{.cache = options.cache, .read_only = options.read_only};
+  if (options.lock) how.lock = {.write = !options.read_only, .resize = !options.read_only};
+  return how;
 }
 
 Result<std::unique_ptr<LocalFile>> open_data_file(IoEngine& engine, const Qcow2Disk& image,
@@ -20,13 +18,12 @@ Result<std::unique_ptr<LocalFile>> open_data_file(IoEngine& engine, const Qcow2D
                                                   const SingleImageOptions& options) {
   const std::string path =
       TRY(resolve_data_file_name(options.path, image.header().data_file_name()));
-  auto file =
-      TRY(LocalFile::open(engine, path, {.cache = options.cache, .read_only = options.read_only})
-              .with_context(options.path + ": data file"));
-  if (file->identity() == image_identity)
-    return fail(ErrorKind::kInvalidConfig, "{}: is its own data file", options.path);
-  TRY(lock(*file, options));
-  return file;
+  LocalFileOptions how = options_of_file(options);
+  how.admit = [&](const FileIdentity& identity) -> Result<void> {
+    if (identity != image_identity) return {};
+    return fail(ErrorKind::kInvalidConfig, "is its own data file");
+  };
+  return LocalFile::open(engine, path, how).with_context(options.path + ": data file");
 }
 
 }  // namespace
@@ -34,9 +31,7 @@ Result<std::unique_ptr<LocalFile>> open_data_file(IoEngine& engine, const Qcow2D
 Task<Result<std::unique_ptr<Qcow2Disk>>> open_single_qcow2(IoEngine& engine,
                                                            SingleImageOptions options) {
   CO_TRY(std::unique_ptr<LocalFile> file,
-         LocalFile::open(engine, options.path,
-                         {.cache = options.cache, .read_only = options.read_only}));
-  CO_TRY_VOID(lock(*file, options));
+         LocalFile::open(engine, options.path, options_of_file(options)));
   const FileIdentity identity = file->identity();
   DiskFormat format = options.format.value_or(DiskFormat::kRaw);
   if (!options.format) {

@@ -5,7 +5,6 @@
 #include <memory>
 
 #include "blockcore/async/async_mutex.h"
-#include "blockcore/async/claims.h"
 #include "blockcore/async/gate.h"
 #include "blockcore/disk.h"
 #include "blockcore/file/file.h"
@@ -14,6 +13,7 @@
 #include "blockcore/qcow2/format/encryption.h"
 #include "blockcore/qcow2/format/image_header.h"
 #include "blockcore/qcow2/mapping/cluster_map.h"
+#include "blockcore/qcow2/mapping/granules.h"
 
 namespace hull::blockcore {
 
@@ -67,7 +67,7 @@ struct Image {
   OverlapGuard guard;
   Refcounts refcounts;
   ClusterMap map;
-  Claims claims;
+  RangeLock claims;  // of granules (granules.h)
   std::unique_ptr<Disk> backing;
   Qcow2Disk* backing_image = nullptr;        // the same, if it is a qcow2 image
   std::unique_ptr<EncryptedFile> encrypted;  // of an image that is

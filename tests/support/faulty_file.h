@@ -22,10 +22,10 @@
 namespace hull::testing {
 
 struct FaultPlan {
-  enum class Kind : uint8_t { kWrite, kZeroes, kDiscard, kAllocate, kSetSize, kFlush };
+  enum class Kind : uint8_t { kWrite, kZeroes, kDiscard, kAllocate, kExtend, kCut, kFlush };
   struct Entry {
     Kind kind;
-    uint64_t offset = 0;  // kSetSize: the new size
+    uint64_t offset = 0;  // kExtend, kCut: the new size
     uint64_t length = 0;
     std::vector<uint8_t> data = {};
     unsigned file = 0;
@@ -108,10 +108,9 @@ struct FaultPlan {
   }
   static void apply(std::vector<uint8_t>& image, const Entry& entry) {
     const uint64_t end = entry.offset + entry.length;
-    if (entry.kind == Kind::kSetSize) {
-      image.resize(entry.offset);
-      return;
-    }
+    if (entry.kind == Kind::kExtend) image.resize(std::max(image.size(), entry.offset));
+    if (entry.kind == Kind::kCut) image.resize(std::min(image.size(), entry.offset));
+    if (entry.kind == Kind::kExtend || entry.kind == Kind::kCut) return;
     if (entry.kind == Kind::kFlush) return;
     if (entry.kind != Kind::kDiscard && image.size() < end) image.resize(end);
     const auto first = image.begin() + static_cast<ptrdiff_t>(entry.offset);
@@ -133,6 +132,7 @@ class FaultyFile : public blockcore::File {
   bool read_only() const override { return inner_->read_only(); }
   uint64_t size_bytes() const override { return inner_->size_bytes(); }
   bool is_block_device() const override { return inner_->is_block_device(); }
+  bool unwritten_reads_as_zeros() const override { return inner_->unwritten_reads_as_zeros(); }
   uint32_t alignment_bytes() const override { return inner_->alignment_bytes(); }
   uint64_t max_size_bytes() const override {
     if (file_ == 0 && plan_.full_at != 0 && --plan_.full_at == 0) plan_.full = true;
@@ -186,10 +186,19 @@ class FaultyFile : public blockcore::File {
     record(FaultPlan::Kind::kAllocate, offset, length);
     co_return {};
   }
-  Result<void> set_size(uint64_t size) override {
-    if (change_fails()) return injected("set_size");
-    if (auto set = inner_->set_size(size); !set) return set;
-    record(FaultPlan::Kind::kSetSize, size, 0);
+  // What changes nothing is no operation: nothing is recorded, and nothing can fail.
+  Result<void> extend_to(uint64_t size) override {
+    if (size <= inner_->size_bytes()) return {};
+    if (change_fails()) return injected("extend");
+    TRY(inner_->extend_to(size));
+    record(FaultPlan::Kind::kExtend, size, 0);
+    return {};
+  }
+  Result<void> cut_to(uint64_t size) override {
+    if (size >= inner_->size_bytes()) return {};
+    if (change_fails()) return injected("cut");
+    TRY(inner_->cut_to(size));
+    record(FaultPlan::Kind::kCut, size, 0);
     return {};
   }
 

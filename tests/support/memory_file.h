@@ -51,10 +51,10 @@ class MemoryFile : public blockcore::File {
   blockcore::Task<Result<void>> allocate(uint64_t offset, uint64_t length) override {
     co_return make_room(offset, length);
   }
-  Result<void> set_size(uint64_t size) override {
+  Result<void> extend_to(uint64_t size) override { return make_room(0, size); }
+  Result<void> cut_to(uint64_t size) override {
     if (read_only_) return fail(ErrorKind::kIo, "{}: read-only", path_);
-    if (size > limit_) return fail(ErrorKind::kNoSpace, "{}: no space left", path_);
-    bytes_.resize(size);
+    if (size < bytes_.size()) bytes_.resize(size);
     return {};
   }
 

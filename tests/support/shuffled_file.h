@@ -47,6 +47,7 @@ class ShuffledFile : public blockcore::File {
   uint64_t size_bytes() const override { return inner_->size_bytes(); }
   bool is_block_device() const override { return inner_->is_block_device(); }
   uint64_t max_size_bytes() const override { return inner_->max_size_bytes(); }
+  bool unwritten_reads_as_zeros() const override { return inner_->unwritten_reads_as_zeros(); }
   uint32_t alignment_bytes() const override { return inner_->alignment_bytes(); }
 
   // The transfer happens before or after the wait, as the queue's length has it: a test with
@@ -75,7 +76,8 @@ class ShuffledFile : public blockcore::File {
     co_await queue_.wait();
     co_return co_await inner_->allocate(offset, length);
   }
-  Result<void> set_size(uint64_t size) override { return inner_->set_size(size); }
+  Result<void> extend_to(uint64_t size) override { return inner_->extend_to(size); }
+  Result<void> cut_to(uint64_t size) override { return inner_->cut_to(size); }
 
   Result<blockcore::FileRange> range_at(uint64_t offset) const override {
     return inner_->range_at(offset);

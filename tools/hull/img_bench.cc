@@ -156,7 +156,7 @@ class Bench {
   uint64_t flushed_at_ = 0;
   uint64_t running_ = 0;
   bool draining_ = false;
-  blockcore::qcow2::WaitList done_;
+  blockcore::WaitList done_;
   Result<void> result_;
 };
 

@@ -2,7 +2,6 @@
 #include <nlohmann/json.hpp>
 
 #include "blockcore/backing_name.h"
-#include "blockcore/file/image_lock.h"
 #include "blockcore/image/check.h"
 #include "blockcore/nbd/url.h"
 #include "tools/hull/command_line.h"
@@ -137,9 +136,9 @@ Result<std::optional<Level>> find_below(blockcore::IoEngine& engine, LocalFile& 
 Result<Outcome> check_level(const CheckCommand& command, blockcore::IoEngine& engine,
                             const Level& level) {
   const bool repair = command.repair_wanted() != Repair::kNone;
-  const auto file = TRY(LocalFile::open(engine, level.path, {.read_only = !repair}));
-  if (!command.force_share || repair)
-    (void)TRY(blockcore::lock_image(file->fd(), level.path, {.write = repair, .resize = repair}));
+  blockcore::LocalFileOptions how{.read_only = !repair};
+  if (!command.force_share || repair) how.lock = {.write = repair, .resize = repair};
+  const auto file = TRY(LocalFile::open(engine, level.path, how));
   const DiskFormat format = level.format.empty()
                                 ? TRY(engine.run_until_done(blockcore::probe_format(*file)))
                                 : TRY(parse_img_format(level.path, level.format));

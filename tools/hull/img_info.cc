@@ -1,7 +1,6 @@
 // hull img info [-f FMT] [--output=human|json] [--backing-chain] [--contents] FILE
 
 #include "blockcore/contents/contents.h"
-#include "blockcore/file/image_lock.h"
 #include "blockcore/nbd/url.h"
 #include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
@@ -36,8 +35,9 @@ struct Opened {
 
 Result<Opened> read_one(blockcore::IoEngine& engine, const std::string& path,
                         std::optional<DiskFormat> wanted, bool force_share) {
-  const auto file = TRY(LocalFile::open(engine, path, {.read_only = true}));
-  if (!force_share) (void)TRY(blockcore::lock_image(file->fd(), path, {}));
+  blockcore::LocalFileOptions how{.read_only = true};
+  if (!force_share) how.lock.emplace();
+  const auto file = TRY(LocalFile::open(engine, path, how));
   const DiskFormat format =
       wanted ? *wanted : TRY(engine.run_until_done(blockcore::probe_format(*file)));
   ImageInfo info = TRY(engine.run_until_done(blockcore::read_image_info(*file, format)));

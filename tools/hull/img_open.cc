@@ -10,9 +10,12 @@ namespace {
 
 using namespace blockcore;
 
-Result<DiskFormat> look_at_format(IoEngine& engine, const std::string& path, bool writable) {
+Result<DiskFormat> look_at_format(IoEngine& engine, const std::string& path, bool writable,
+                                  bool lock) {
   if (nbd::is_url(path)) return DiskFormat::kRaw;
-  const auto file = TRY(LocalFile::open(engine, path, {.read_only = true}));
+  LocalFileOptions how{.read_only = true};
+  if (lock) how.lock.emplace();
+  const auto file = TRY(LocalFile::open(engine, path, how));
   const DiskFormat format = TRY(engine.run_until_done(probe_format(*file)));
   if (writable && format == DiskFormat::kRaw)
     LOG_WARN("{}: no format was given and it looks like raw: say -f raw if that is so", path);
@@ -26,13 +29,15 @@ Result<ImgDisk> open_img(IoEngine& engine, const ImgCommon& common, const ImgNam
   const bool writable = how.writable && !name.read_only.value_or(false);
   ImgDisk image;
   image.path = name.path;
-  image.format = name.format ? *name.format : TRY(look_at_format(engine, name.path, writable));
+  const bool lock = writable || !common.force_share;
+  image.format =
+      name.format ? *name.format : TRY(look_at_format(engine, name.path, writable, lock));
   OpenOptions options{.path = name.path,
                       .format = image.format,
                       .cache = name.cache.value_or(how.cache),
                       .read_only = !writable,
                       .unmap = writable,
-                      .lock = writable || !common.force_share,
+                      .lock = lock,
                       .snapshot = how.snapshot,
                       .workers = how.workers};
   if (how.snapshot && image.format == DiskFormat::kRaw)

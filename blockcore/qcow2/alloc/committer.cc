@@ -119,9 +119,10 @@ Task<Result<void>> Committer::write_refcounts(Changes& changes) {
 
 Task<Result<void>> Committer::free_unlinked(std::vector<HostRun> unlinked) {
   if (unlinked.empty()) co_return {};
-  reader_.forget_compressed();
   image_.in_use.begin_drain();
   while (!image_.in_use.drained()) co_await image_.in_use.wait();
+  // After it: reads that were in flight have kept what they decompressed.
+  reader_.forget_compressed();
   // What cannot be freed leaks; everything that was asked for is durable all the same.
   (void)co_await image_.refcounts.release(std::move(unlinked), true);
   co_return {};

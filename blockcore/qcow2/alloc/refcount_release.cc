@@ -70,7 +70,7 @@ Task<Result<void>> Refcounts::drop_reserve() {
   CO_TRY_VOID(co_await release(std::move(runs), false));
   // Nobody has written behind it.
   if (unused.first >= fresh_from_ && file_.size_bytes() == end)
-    (void)file_.set_size(geometry().offset_of(unused.first));
+    (void)file_.cut_to(geometry().offset_of(unused.first));
   co_return {};
 }
 

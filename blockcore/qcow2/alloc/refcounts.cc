@@ -23,8 +23,8 @@ Refcounts::Refcounts(File& file, ImageHeader& header, OverlapGuard& guard, InUse
       commit_lock_(commit_lock),
       cache_(file, in_use, header->geometry.slice_bytes(), cache_bytes),
       // What a block device holds past the image's end is unknown.
-      fresh_from_(file.is_block_device() ? ~uint64_t{0}
-                                         : header->geometry.clusters_for(file.size_bytes())) {}
+      fresh_from_(file.unwritten_reads_as_zeros() ? header->geometry.clusters_for(file.size_bytes())
+                                                  : ~uint64_t{0}) {}
 
 const Geometry& Refcounts::geometry() const { return header_->geometry; }
 
@@ -77,7 +77,11 @@ Task<Result<Refcounts::Allocation>> Refcounts::take_clusters(uint64_t wanted) {
       if (guard_.find(offset, bytes, Structure::kGuestData))
         CO_TRY_VOID(co_await guard_.check(offset, bytes, Structure::kGuestData));
       const Allocation allocation = with_reserve(run, reserved);
-      if (allocation.fresh) reserve_behind(*slice);
+      if (auto reached = reach_over(allocation, *slice); !reached) {
+        std::vector<HostRun> unused{allocation.run};
+        (void)co_await release(std::move(unused), false);
+        co_return std::unexpected(std::move(reached).error());
+      }
       co_return allocation;
     } else {
       CO_TRY_VOID(co_await load_slice(hint_));
@@ -108,16 +112,22 @@ Refcounts::Allocation Refcounts::with_reserve(HostRun run, uint64_t reserved) {
   return {run, fresh};
 }
 
-// The file grows with it: a mapping that reaches the disk before the data may then point at zeros,
-// never past the end.
+// What is given out lies inside the file: a mapping that reaches the disk before the data, or a
+// table of which only a part is ever written, may then point at zeros, never past the end.
+Result<void> Refcounts::reach_over(const Allocation& allocation, Slice& slice) {
+  if (!allocation.fresh) return {};
+  reserve_behind(slice);
+  return file_.extend_to(geometry().offset_of(allocation.run.first + allocation.run.count));
+}
+
+// The file grows with it, once for all of it.
 void Refcounts::reserve_behind(Slice& slice) {
   if (reserve_.count != 0 || (hint_ & (geometry().refcounts_per_slice() - 1)) == 0) return;
   const uint64_t wanted =
       std::clamp<uint64_t>(kMaxReserveBytes >> geometry().cluster_bits, 1, kMaxReserveClusters);
   const uint64_t end = std::min(hint_ + wanted, cluster_limit());
   if (end <= hint_) return;
-  if (file_.size_bytes() < geometry().offset_of(end) && !file_.set_size(geometry().offset_of(end)))
-    return;
+  if (!file_.extend_to(geometry().offset_of(end))) return;
   reserve_ = take_free(slice, end - hint_);
 }
 
@@ -210,6 +220,7 @@ Task<Result<void>> Refcounts::add_block(uint64_t block) {
   if (cluster < fresh_from_)
     CO_TRY_VOID(co_await file_.write_zeroes(geometry().offset_of(cluster),
                                             geometry().cluster_bytes(), false));
+  CO_TRY_VOID(file_.extend_to(geometry().offset_of(cluster + 1)));
   Slice& slice = cache_.insert_zeros(cluster >> geometry().refcounts_per_slice_bits());
   set_refcount(slice.bytes(), geometry().refcount_order, 0, 1);
   cache_.mark_dirty(slice);

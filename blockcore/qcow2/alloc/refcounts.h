@@ -33,7 +33,8 @@ class Refcounts {
 
   struct Allocation {
     HostRun run;
-    // The run lies past everything that was ever written to the file: it reads as zeros.
+    // The run lies past everything that was ever written to the file, and inside it by now: it
+    // reads as zeros there.
     bool fresh;
   };
   // The first free clusters in a row, at least one and at most `wanted`, now with a count of one.
@@ -78,6 +79,7 @@ class Refcounts {
   Task<Result<bool>> share_packed();
   HostRun take_free(Slice& slice, uint64_t wanted);
   std::optional<Allocation> take_reserved(uint64_t wanted);
+  Result<void> reach_over(const Allocation& allocation, Slice& slice);
   void reserve_behind(Slice& slice);
   Allocation with_reserve(HostRun run, uint64_t reserved);
   Task<Result<void>> add_block(uint64_t block);

@@ -156,7 +156,7 @@ Task<Result<uint64_t>> pack_refcounts(File& file, ImageHeader& header) {
   }
   const uint64_t end = std::max(used_end, structures.back() + 1);
   if (!file.is_block_device() && geometry.offset_of(end) < file.size_bytes()) {
-    CO_TRY_VOID(file.set_size(geometry.offset_of(end)));
+    CO_TRY_VOID(file.cut_to(geometry.offset_of(end)));
     CO_TRY_VOID(co_await file.flush());
   }
   co_return co_await give_back_holes(file, references, structures, end, geometry);

@@ -23,7 +23,7 @@ Task<Result<void>> Packer::write(std::span<const CompressedCluster> clusters) {
   const uint64_t length = clusters.back().offset - first + 1;
   const GranuleRange range = granules_of_clusters(image_.geometry, first, length);
   while (WaitList* busy = image_.claims.find(range)) co_await busy->wait();
-  const Claims::Claim claim(image_.claims, range);
+  const RangeLock::Hold claim(image_.claims, range);
   std::vector<Placed> placed;
   placed.reserve(clusters.size());
   auto written = co_await place(clusters, placed);

@@ -104,7 +104,7 @@ Task<Result<uint64_t>> Writer::write_new(uint64_t offset, const Extent& extent,
     co_return 0;
   }
   // From here on nobody else changes what these granules map to.
-  const Claims::Claim claim(image_.claims, range);
+  const RangeLock::Hold claim(image_.claims, range);
   placement.old_zero = reads_as_zero(extent, offset);
   CO_TRY_VOID(co_await place(placement, extent));
   const IovecPart part(buffers, done, placement.length);
@@ -149,7 +149,7 @@ Task<Result<void>> Writer::place(Placement& placement, const Extent& extent) {
     CO_TRY_VOID(co_await image_.map.make_ready(placement.first_cluster));
   CO_TRY(const Refcounts::Allocation allocation, co_await image_.refcounts.allocate(clusters));
   placement.host = allocation.run;
-  placement.fresh = allocation.fresh;
+  placement.fresh = allocation.fresh && image_.data().unwritten_reads_as_zeros();
   placement.length =
       std::min(placement.length, geometry.offset_of(allocation.run.count) - in_cluster);
   co_return {};
@@ -190,8 +190,7 @@ Task<Result<void>> Writer::fill(const Placement& placement, std::span<const iove
   const uint64_t host_offset = geometry.offset_of(placement.host.first) + placement.begin -
                                geometry.offset_of(placement.first_cluster);
   const uint64_t head_bytes = placement.offset - placement.begin;
-  // Zeros that are not written are no zeros once they are decrypted.
-  if (placement.fresh && placement.old_zero && image_.encrypted == nullptr)
+  if (placement.fresh && placement.old_zero)
     co_return co_await image_.data().write(host_offset + head_bytes, data);
 
   const uint64_t tail_bytes = placement.end - (placement.offset + placement.length);

@@ -26,7 +26,7 @@ class Writer {
     uint64_t length = 0;
     uint64_t first_cluster = 0;  // guest
     HostRun host;
-    bool fresh = false;     // the host clusters read as zeros
+    bool fresh = false;     // what is not written in the host clusters reads as zeros
     bool kept = false;      // they were the guest clusters' own, but not their data
     bool old_zero = false;  // what [begin, end) held before is zeros
     // Guest bytes that have data in the host clusters afterwards: what is written and, around it,

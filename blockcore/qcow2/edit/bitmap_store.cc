@@ -9,7 +9,8 @@
 namespace hull::blockcore::qcow2 {
 namespace {
 
-constexpr uint64_t kMaxBitsBytes = 256 << 20;
+// What other programs read: QEMU has no bitmap that is larger.
+constexpr uint64_t kMaxBitsBytes = 512 << 20;
 // Bitmap table entries: without an offset, whether the cluster is all ones; bits 9-55: offset.
 constexpr uint64_t kAllOnes = 1;
 constexpr uint64_t kReservedBits = 0xff000000000001fe;

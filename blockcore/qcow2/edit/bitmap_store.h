@@ -21,7 +21,7 @@ void set_bits(BitmapBits& bits, uint32_t granularity_bits, uint64_t offset, uint
 void merge_bits(BitmapBits& bits, uint32_t granularity_bits, const BitmapBits& from,
                 uint32_t from_granularity_bits, uint64_t disk_bytes);
 
-// kCorrupt if the bitmap is in use or does not fit the disk, kOutOfRange above 256 MiB.
+// kCorrupt if the bitmap is in use or does not fit the disk, kOutOfRange above 512 MiB.
 Task<Result<BitmapBits>> load_bits(File& file, const Header& header, const Bitmap& bitmap);
 
 struct StoredBitmap {
@@ -36,7 +36,7 @@ struct StoredBitmap {
 Task<Result<void>> save_bitmaps(Parts& parts, std::vector<StoredBitmap> bitmaps,
                                 std::optional<uint64_t> disk_bytes = std::nullopt);
 // All that the image has, as they will be when the disk has another size: bits for what is new are
-// clear. kCorrupt if one is in use, kOutOfRange if together they have more than 256 MiB.
+// clear. kCorrupt if one is in use, kOutOfRange if together they have more than 512 MiB.
 Task<Result<std::vector<StoredBitmap>>> load_resized(const Image& image, uint64_t disk_bytes);
 
 }  // namespace hull::blockcore::qcow2

@@ -11,6 +11,7 @@ Task<Result<bool>> BitmapTracker::begin_tracking() {
   CO_TRY(BitmapDirectory directory, co_await read_bitmap_directory(file, header));
   std::vector<Tracked> tracked;
   std::vector<StoredBitmap> stored;
+  bool changes = false;
   for (Bitmap& bitmap : directory.bitmaps) {
     if (bitmap.enabled && !bitmap.in_use) {
       auto bits = co_await load_bits(file, header, bitmap);
@@ -18,11 +19,13 @@ Task<Result<bool>> BitmapTracker::begin_tracking() {
         tracked.push_back({bitmap.name, bitmap.granularity_bits, *std::move(bits)});
       else
         LOG_WARN("{}: {}", file.path(), bits.error().message());
+      // Also one that is given up: the file must say so.
       bitmap.in_use = true;
+      changes = true;
     }
     stored.push_back({std::move(bitmap)});
   }
-  if (!tracked.empty()) CO_TRY_VOID(co_await save_bitmaps(parts_, std::move(stored)));
+  if (changes) CO_TRY_VOID(co_await save_bitmaps(parts_, std::move(stored)));
   tracked_ = std::move(tracked);
   co_return !directory.bitmaps.empty();
 }

@@ -219,15 +219,35 @@ Header make_header(const Qcow2CreateOptions& options, const Layout& layout) {
   return header;
 }
 
+Result<void> check_room(const File& device, uint64_t bytes) {
+  if (bytes <= device.size_bytes()) return {};
+  return fail(ErrorKind::kOutOfRange, "{}: the device has only {} bytes, and {} are needed",
+              device.path(), device.size_bytes(), bytes);
+}
+
+// What a device holds already shows where tables are not written to their ends, and in clusters
+// that are mapped and not written.
+Task<Result<void>> clear_device(File& device, const Layout& layout, uint64_t l1_end,
+                                Preallocation preallocation) {
+  const Geometry& geometry = layout.geometry;
+  if (preallocation == Preallocation::kOff)
+    co_return co_await device.write_zeroes(0, l1_end, /*may_unmap=*/true);
+  const uint64_t first_data = geometry.offset_of(layout.first_data());
+  CO_TRY_VOID(co_await device.write_zeroes(0, first_data, /*may_unmap=*/true));
+  // kFull writes them.
+  const uint64_t data_bytes = geometry.offset_of(layout.end()) - first_data;
+  if (preallocation == Preallocation::kFull || data_bytes == 0) co_return {};
+  co_return co_await device.write_zeroes(first_data, data_bytes,
+                                         preallocation == Preallocation::kMetadata);
+}
+
 Task<Result<void>> clear_data_file(File& file, uint64_t size_bytes) {
   if (file.is_block_device()) {
-    if (file.size_bytes() < size_bytes)
-      co_return fail(ErrorKind::kOutOfRange, "{}: the device has only {} bytes", file.path(),
-                     file.size_bytes());
+    CO_TRY_VOID(check_room(file, size_bytes));
     co_return co_await file.write_zeroes(0, size_bytes, true);
   }
-  CO_TRY_VOID(file.set_size(0));
-  co_return file.set_size(size_bytes);
+  CO_TRY_VOID(file.cut_to(0));
+  co_return file.extend_to(size_bytes);
 }
 
 }  // namespace
@@ -249,10 +269,12 @@ Task<Result<void>> create_qcow2(File& file, Qcow2CreateOptions options, File* da
   const bool ends_with_l1 = layout.l2_tables + layout.luks_clusters == 0;
   const uint64_t end = ends_with_l1 ? l1_end : layout.geometry.offset_of(layout.end());
   if (file.is_block_device()) {
-    CO_TRY_VOID(co_await file.write_zeroes(0, align_up(l1_end, uint64_t{512}), true));
+    CO_TRY_VOID(check_room(file, end));
+    CO_TRY_VOID(co_await clear_device(file, layout, align_up(l1_end, uint64_t{512}),
+                                      options.preallocation));
   } else {
-    CO_TRY_VOID(file.set_size(0));
-    CO_TRY_VOID(file.set_size(end));
+    CO_TRY_VOID(file.cut_to(0));
+    CO_TRY_VOID(file.extend_to(end));
   }
   CO_TRY_VOID(co_await write_exactly(file, 0, header));
   CO_TRY_VOID(co_await write_refcounts(file, layout));

@@ -97,7 +97,7 @@ Task<Result<void>> fill_run(Parts& parts, const Refcounts::Allocation& allocatio
   const uint64_t bytes = geometry.offset_of(allocation.run.count);
   // Past the end of the file zeros would take no space.
   if (!file.is_block_device() && file.size_bytes() < offset + bytes)
-    CO_TRY_VOID(file.set_size(offset + bytes));
+    CO_TRY_VOID(file.extend_to(offset + bytes));
   if (!allocation.fresh || preallocation == Preallocation::kFull)
     co_return co_await file.write_zeroes(offset, bytes, /*may_unmap=*/false);
   if (preallocation == Preallocation::kFalloc) co_return co_await file.allocate(offset, bytes);
@@ -105,32 +105,38 @@ Task<Result<void>> fill_run(Parts& parts, const Refcounts::Allocation& allocatio
 }
 
 // What an external data file has between the two sizes becomes zeros: the mapping will name it.
+// What it has behind them stays, it is not the disk's.
 Task<Result<void>> extend_data_file(File& file, uint64_t old_size, uint64_t new_size,
                                     Preallocation preallocation) {
+  const bool holds_something = file.size_bytes() > old_size;
   if (file.is_block_device()) {
     if (file.size_bytes() < new_size)
       co_return fail(ErrorKind::kOutOfRange, "{}: the device has only {} bytes", file.path(),
                      file.size_bytes());
   } else {
-    CO_TRY_VOID(file.set_size(old_size));
-    CO_TRY_VOID(file.set_size(new_size));
+    CO_TRY_VOID(file.extend_to(new_size));
   }
   const uint64_t length = new_size - old_size;
   const bool full = preallocation == Preallocation::kFull;
-  if (full || file.is_block_device())
+  if (full || holds_something)
     CO_TRY_VOID(co_await file.write_zeroes(old_size, length, /*may_unmap=*/!full));
   if (preallocation == Preallocation::kFalloc)
     CO_TRY_VOID(co_await file.allocate(old_size, length));
   co_return co_await file.flush();
 }
 
-// As long as the disk, as QEMU has it.
-Task<Result<void>> fit_data_file(Image& image) {
-  if (image.data_file == nullptr) co_return {};
-  File& file = *image.data_file;
-  if (file.is_block_device() || file.size_bytes() == image.size_bytes()) co_return {};
-  CO_TRY_VOID(file.set_size(image.size_bytes()));
-  co_return co_await file.flush();
+// As long as the disk: growth makes a file longer and never shorter, whatever else is in it.
+Task<Result<void>> extend_data_file_to_disk(Image& image) {
+  if (image.data_file == nullptr || image.data_file->is_block_device()) co_return {};
+  CO_TRY_VOID(image.data_file->extend_to(image.size_bytes()));
+  co_return co_await image.data_file->flush();
+}
+
+// As QEMU has it when the disk shrinks.
+Task<Result<void>> cut_data_file_to_disk(Image& image) {
+  if (image.data_file == nullptr || image.data_file->is_block_device()) co_return {};
+  CO_TRY_VOID(image.data_file->cut_to(image.size_bytes()));
+  co_return co_await image.data_file->flush();
 }
 
 Task<Result<void>> preallocate(Parts& parts, uint64_t old_size, uint64_t new_size,
@@ -194,7 +200,7 @@ Task<Result<void>> grow(Parts& parts, ResizeOptions options, std::vector<StoredB
     CO_TRY_VOID(co_await preallocate(parts, old_size, options.size_bytes, options.preallocation));
   CO_TRY_VOID(co_await parts.committer.commit_all());
   CO_TRY_VOID(co_await publish_size(parts, options.size_bytes, std::move(bitmaps)));
-  co_return co_await fit_data_file(image);
+  co_return co_await extend_data_file_to_disk(image);
 }
 
 Task<Result<void>> shrink(Parts& parts, uint64_t size_bytes, std::vector<StoredBitmap> bitmaps) {
@@ -203,7 +209,7 @@ Task<Result<void>> shrink(Parts& parts, uint64_t size_bytes, std::vector<StoredB
   CO_TRY_VOID(co_await publish_size(parts, size_bytes, std::move(bitmaps)));
   CO_TRY_VOID(co_await image.map.reload(image.geometry.l1_entries_for(size_bytes)));
   CO_TRY_VOID(co_await cut_tail(parts));
-  co_return co_await fit_data_file(image);
+  co_return co_await cut_data_file_to_disk(image);
 }
 
 }  // namespace

@@ -50,7 +50,7 @@ Task<Result<void>> cut_tail(Parts& parts) {
     if (count != 0) break;
   }
   if (geometry.offset_of(end) >= file.size_bytes()) co_return {};
-  CO_TRY_VOID(file.set_size(geometry.offset_of(end)));
+  CO_TRY_VOID(file.cut_to(geometry.offset_of(end)));
   co_return co_await file.flush();
 }
 

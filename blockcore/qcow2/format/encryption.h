@@ -6,7 +6,7 @@
 #include <memory>
 #include <optional>
 
-#include "blockcore/async/async_mutex.h"
+#include "blockcore/async/range_lock.h"
 #include "blockcore/crypto/luks.h"
 #include "blockcore/crypto/sector_cipher.h"
 #include "blockcore/engine/bounce_pool.h"
@@ -56,6 +56,8 @@ class EncryptedFile final : public File {
   uint64_t size_bytes() const override { return inner_.size_bytes(); }
   bool is_block_device() const override { return inner_.is_block_device(); }
   uint64_t max_size_bytes() const override { return inner_.max_size_bytes(); }
+  // A hole decrypts to noise.
+  bool unwritten_reads_as_zeros() const override { return false; }
   uint32_t alignment_bytes() const override { return inner_.alignment_bytes(); }
   Task<Result<void>> write(uint64_t offset, std::span<const iovec> buffers) override;
   Task<Result<void>> flush() override { return inner_.flush(); }
@@ -66,7 +68,8 @@ class EncryptedFile final : public File {
   Task<Result<void>> allocate(uint64_t offset, uint64_t length) override {
     return inner_.allocate(offset, length);
   }
-  Result<void> set_size(uint64_t size_bytes) override { return inner_.set_size(size_bytes); }
+  Result<void> extend_to(uint64_t size_bytes) override { return inner_.extend_to(size_bytes); }
+  Result<void> cut_to(uint64_t size_bytes) override { return inner_.cut_to(size_bytes); }
   // Holes do not read as zeros here.
   Result<FileRange> range_at(uint64_t offset) const override { return File::range_at(offset); }
 
@@ -83,7 +86,7 @@ class EncryptedFile final : public File {
   File& inner_;
   const std::optional<crypto::SectorCipher> cipher_;
   BouncePool pool_;
-  AsyncMutex partial_writes_;  // of sectors that keep some of their bytes
+  RangeLock writing_;  // bytes of whole sectors
 };
 
 }  // namespace hull::blockcore::qcow2

@@ -36,7 +36,8 @@ Task<Result<void>> ClusterMap::add_table(uint64_t cluster) {
     }
   }
   l1_.set(geometry_.l1_index(cluster), offset | kCopiedFlag);
-  cache_.insert_zeros(slice_key(cluster));
+  // Dirty: written with the first commit, whether or not somebody puts an entry there.
+  cache_.mark_dirty(cache_.insert_zeros(slice_key(cluster)));
   co_return {};
 }
 

@@ -52,7 +52,9 @@ class BlockDevice : public ::testing::TestWithParam<CacheMode> {
 TEST_P(BlockDevice, FactsAreThoseOfTheDevice) {
   EXPECT_TRUE(file_->is_block_device());
   EXPECT_EQ(file_->size_bytes(), kDeviceBytes);
-  EXPECT_FALSE(file_->set_size(4096));
+  EXPECT_FALSE(file_->cut_to(4096));
+  EXPECT_FALSE(file_->extend_to(file_->size_bytes() + 1));
+  EXPECT_TRUE(file_->extend_to(4096));
 }
 
 TEST_P(BlockDevice, MisalignedZeroesWritesAndDiscardsArrive) {

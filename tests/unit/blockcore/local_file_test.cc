@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <climits>
 #include <random>
+#include <thread>
 
 #include "tests/support/faulty_engine.h"
 #include "tests/support/memory_file.h"
@@ -185,6 +186,95 @@ TEST_P(LocalFileTest, MisalignedNeighboursInFlightTogetherAllArrive) {
   };
   engine_->run_until_done(all());
   EXPECT_EQ(contents(path_), data);
+}
+
+// The same with zeros beside them: neither may bring back what the other has replaced.
+TEST_P(LocalFileTest, ZeroesBesideMisalignedWritesAllArrive) {
+  constexpr size_t kPiece = 100;
+  constexpr size_t kPieces = 200;
+  for (const bool may_unmap : {false, true}) {
+    std::vector<uint8_t> model = pattern(kPiece * kPieces, 17);
+    open(std::vector<uint8_t>(model.size(), 0xff));
+    if (IsSkipped()) return;
+    size_t finished = 0;
+    auto one = [&](size_t piece) -> Task<void> {
+      const size_t at = piece * kPiece;
+      const iovec buffer{model.data() + at, kPiece};
+      // Not one co_await in each arm of a conditional: g++ 12 destroys the chosen result twice.
+      auto change = piece % 2 == 0 ? file_->write(at, {&buffer, 1})
+                                   : file_->write_zeroes(at, kPiece, may_unmap);
+      const auto changed = co_await std::move(change);
+      EXPECT_TRUE(changed);
+      ++finished;
+    };
+    auto all = [&]() -> Task<void> {
+      for (size_t piece = 0; piece < kPieces; ++piece) start_detached(one(piece));
+      while (finished < kPieces) co_await engine_->data_sync(file_->fd());
+    };
+    engine_->run_until_done(all());
+    for (size_t piece = 1; piece < kPieces; piece += 2)
+      std::fill_n(model.begin() + static_cast<ptrdiff_t>(piece * kPiece), kPiece, uint8_t{0});
+    EXPECT_EQ(contents(path_), model);
+  }
+}
+
+// Another program has made the file longer since it was looked at.
+TEST_P(LocalFileTest, ExtendingKeepsWhatSomebodyElseHasAdded) {
+  open(pattern(4096, 18));
+  if (IsSkipped()) return;
+  const std::vector<uint8_t> longer = pattern(300000, 19);
+  create_file(path_, longer);
+  ASSERT_TRUE(file_->extend_to(100000));
+  EXPECT_EQ(contents(path_), longer);
+  EXPECT_EQ(file_->size_bytes(), longer.size());
+  ASSERT_TRUE(file_->extend_to(400000));
+  EXPECT_EQ(file_->size_bytes(), 400000U);
+  ASSERT_TRUE(file_->cut_to(500000));
+  EXPECT_EQ(file_->size_bytes(), 400000U);
+  ASSERT_TRUE(file_->cut_to(1000));
+  EXPECT_EQ(contents(path_), std::vector<uint8_t>(longer.begin(), longer.begin() + 1000));
+}
+
+// Whoever waits for a lock sees the file as its holder leaves it.
+TEST_P(LocalFileTest, FactsAreNotOlderThanTheLock) {
+  const std::vector<uint8_t> left = pattern(200000, 20);
+  for (const bool write : {false, true}) {
+    create_file(path_, pattern(4096, 21));
+    UniqueFd holder = open_file(path_, O_RDWR).value();
+    ASSERT_TRUE(lock_image(holder.get(), path_, {.write = true, .resize = true}));
+    std::thread other([&] {
+      std::this_thread::sleep_for(kLockPatience / 5);
+      EXPECT_TRUE(write_all(holder.get(), std::as_bytes(std::span(left))));
+      holder.reset();
+    });
+    const LockRequest lock{.write = write, .resize = write};
+    const auto opened = LocalFile::open(
+        *engine_, path_, {.cache = GetParam().cache, .read_only = !write, .lock = lock});
+    other.join();
+    if (!opened && opened.error().kind() == ErrorKind::kInvalidConfig)
+      GTEST_SKIP() << opened.error().message();
+    ASSERT_TRUE(opened) << opened.error().message();
+    EXPECT_EQ((*opened)->size_bytes(), left.size());
+    if (!write) continue;
+    ASSERT_TRUE((*opened)->extend_to(100000));
+    EXPECT_EQ(contents(path_), left);
+  }
+}
+
+TEST_P(LocalFileTest, LockOfAnotherIsWaitedForAndThenNamed) {
+  create_file(path_, pattern(4096, 22));
+  const UniqueFd holder = open_file(path_, O_RDWR).value();
+  ASSERT_TRUE(lock_image(holder.get(), path_, {.write = true}));
+  bool admitted = false;
+  LocalFileOptions options{.lock = LockRequest{}};
+  options.admit = [&](const FileIdentity&) -> Result<void> {
+    admitted = true;
+    return {};
+  };
+  const auto opened = LocalFile::open(*engine_, path_, options);
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().kind(), ErrorKind::kBusy);
+  EXPECT_TRUE(admitted) << "who it is shows before the wait";
 }
 
 TEST_P(LocalFileTest, RandomOperationsMatchAModel) {
@@ -374,7 +464,8 @@ TEST_F(LocalFileFaults, ReadOnlyFileRefusesWrites) {
   std::vector<uint8_t> data{2};
   const iovec buffer = whole(data);
   EXPECT_FALSE(engine_->run_until_done(file_->write(0, {&buffer, 1})));
-  EXPECT_FALSE(file_->set_size(0));
+  EXPECT_FALSE(file_->cut_to(0));
+  EXPECT_FALSE(file_->extend_to(1 << 20));
   EXPECT_EQ(contents(path_), std::vector<uint8_t>{1});
 }
 

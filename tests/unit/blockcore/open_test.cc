@@ -260,6 +260,107 @@ TEST_F(OpenChainTest, QcowImageIsNotSharedForWriting) {
             ErrorKind::kInvalidConfig);
 }
 
+// One waits for the image that another is about to close, and uses it then: what the first has
+// written is there, and stays.
+class LockWaitTest : public OpenChainTest, public ::testing::WithParamInterface<const char*> {
+ protected:
+  static constexpr uint64_t kBytes = 64 << 20;
+  static constexpr size_t kPiece = 1 << 20;
+
+  // What the first one writes to, and what the second one opens.
+  void create() {
+    const std::string kind = GetParam();
+    Qcow2CreateOptions options{.size_bytes = kBytes};
+    written_ = read_ = directory_ / "image";
+    if (kind == "raw") {
+      create_image(written_, 0);
+      ASSERT_EQ(::truncate(written_.c_str(), kBytes), 0);
+      return;
+    }
+    format_ = DiskFormat::kQcow2;
+    std::unique_ptr<LocalFile> data_file;
+    if (kind == "data_file") {
+      options.data_file_name = "data";
+      data_file = LocalFile::open(*engine_, directory_ / "data", {.create = true}).value();
+    }
+    const auto file = LocalFile::open(*engine_, written_, {.create = true}).value();
+    ASSERT_TRUE(engine_->run_until_done(create_qcow2(*file, options, data_file.get())));
+    if (kind != "backing") return;
+    read_ = directory_ / "top";
+    const auto top = LocalFile::open(*engine_, read_, {.create = true}).value();
+    options.backing_name = "image";
+    options.backing_format = "qcow2";
+    ASSERT_TRUE(engine_->run_until_done(create_qcow2(*top, options)));
+  }
+  static std::vector<uint8_t> piece(size_t index) {
+    return std::vector<uint8_t>(kPiece, static_cast<uint8_t>(index + 1));
+  }
+  // Opens while the other writes its pieces; gives what it sees of them.
+  void meet(bool read_only);
+
+  DiskFormat format_ = DiskFormat::kRaw;
+  std::string written_;
+  std::string read_;
+};
+
+void LockWaitTest::meet(bool read_only) {
+  auto first = open({.path = written_, .format = format_}).value();
+  std::promise<void> waits;
+  auto opened = std::async(std::launch::async, [&] {
+    const auto engine = IoEngine::create().value();
+    waits.set_value();
+    auto disk = engine->run_until_done(
+        open_disk(*engine, {.path = read_, .format = format_, .read_only = read_only}));
+    ASSERT_TRUE(disk) << disk.error().message();
+    std::vector<uint8_t> data(kPiece);
+    const iovec buffer{data.data(), data.size()};
+    if (!read_only) {
+      const std::vector<uint8_t> last = piece(60);
+      std::ranges::copy(last, data.begin());
+      ASSERT_TRUE(engine->run_until_done((*disk)->write(60 * kPiece, {&buffer, 1})));
+      ASSERT_TRUE(engine->run_until_done((*disk)->flush()));
+    }
+    for (size_t i = 0; i < 8; ++i) {
+      ASSERT_TRUE(engine->run_until_done((*disk)->read(i * kPiece, {&buffer, 1})));
+      EXPECT_TRUE(data == piece(i)) << "piece " << i << " is lost";
+      const auto status = engine->run_until_done((*disk)->block_status(i * kPiece, kPiece));
+      ASSERT_TRUE(status);
+      EXPECT_FALSE(status->zero) << "piece " << i << " counts as zeros";
+    }
+    ASSERT_TRUE(engine->run_until_done((*disk)->close()));
+  });
+  waits.get_future().wait();
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  for (size_t i = 0; i < 8; ++i) ASSERT_TRUE(write(*first, i * kPiece, piece(i)));
+  ASSERT_TRUE(engine_->run_until_done(first->close()));
+  first.reset();
+  opened.get();
+  const auto again = open({.path = read_, .format = format_, .read_only = true}).value();
+  for (size_t i = 0; i < 8; ++i)
+    EXPECT_TRUE(read(*again, i * kPiece, kPiece) == piece(i)) << "piece " << i << " is gone";
+}
+
+TEST_P(LockWaitTest, ReaderSeesWhatTheWriterHasLeft) {
+  create();
+  meet(true);
+}
+
+TEST_P(LockWaitTest, WriterKeepsWhatTheWriterHasLeft) {
+  create();
+  meet(false);
+}
+
+INSTANTIATE_TEST_SUITE_P(Files, LockWaitTest,
+                         ::testing::Values("raw", "qcow2", "data_file", "backing"),
+                         [](const auto& test) { return std::string(test.param); });
+
+TEST_F(OpenChainTest, ImageThatIsItsOwnBackingFileIsNamedAtOnce) {
+  const std::string top = overlay("top", "top", "qcow2");
+  const auto disk = open({.path = top, .format = DiskFormat::kQcow2});
+  ASSERT_FALSE(disk);
+  EXPECT_NE(disk.error().message().find("leads back"), std::string::npos) << disk.error().message();
+}
+
 TEST(EphemeralFile, LeavesNothingInTheDirectory) {
   const testing::TemporaryDirectory directory;
   const UniqueFd fd = create_ephemeral_file(directory.path()).value();

@@ -186,6 +186,53 @@ TEST(Qcow2Bitmaps, RecordGrowsOverSessions) {
   }
 }
 
+// The only one there is, and it cannot be read: the file says so before the guest writes.
+TEST(Qcow2Bitmaps, OneThatIsGivenUpIsMarkedInTheFile) {
+  for (const bool damaged : {false, true}) {
+    SCOPED_TRACE(damaged);
+    FaultPlan plan;
+    Bytes image = make_qcow2({.size_bytes = kSize});
+    {
+      const Opened opened = open_memory(std::move(image));
+      std::vector<StoredBitmap> bitmaps;
+      bitmaps.push_back(new_bitmap("only", 12, true));
+      (*bitmaps[0].bits)[0] = std::byte{1};
+      ASSERT_TRUE(run_now(save_bitmaps(opened.disk->parts(), std::move(bitmaps))));
+      ASSERT_TRUE(run_now(opened.disk->close()));
+      image = opened.memory->bytes();
+      if (damaged) image[bitmaps_of(*opened.memory)[0].table_offset + 7] |= 0x10;
+    }
+    const Opened opened = open_memory(std::move(image), &plan);
+    // The fourth read from now: header and directory are known, the table or the bits are next.
+    if (!damaged) plan.fail_read_at = 3;
+    ASSERT_TRUE(write_disk(*opened.disk, 0, Bytes(65536, 0x5a)));
+    EXPECT_EQ(plan.fail_read_at, 0U);
+    for (int closed = 0; closed < 2; ++closed) {
+      const auto header = run_now(ImageHeader::read(*opened.memory)).value();
+      if ((header->autoclear & kAutoclearBitmaps) != 0) {
+        EXPECT_TRUE(bitmaps_of(*opened.memory)[0].in_use);
+      }
+      ASSERT_TRUE(run_now(opened.disk->close()));
+    }
+  }
+}
+
+// As large as QEMU makes them.
+TEST(Qcow2Bitmaps, SizeIsLimitedAsElsewhere) {
+  constexpr uint64_t kDisk = uint64_t{2} << 40;  // 512 MiB of bits for its sectors
+  MemoryFile file(make_qcow2({.size_bytes = kDisk}));
+  const auto header = run_now(ImageHeader::read(file)).value();
+  Bitmap bitmap{.name = "large", .granularity_bits = 9};
+  bitmap.table_entries = static_cast<uint32_t>(bitmap_table_entries(*header, bitmap));
+  bitmap.table_offset = 65536;
+  file.bytes().resize(file.size_bytes() + (1 << 20));
+  const uint64_t table = file.size_bytes() - (1 << 20);
+  bitmap.table_offset = table;
+  EXPECT_TRUE(run_now(load_bits(file, *header, bitmap)));
+  bitmap.granularity_bits = 8;
+  EXPECT_FALSE(run_now(load_bits(file, *header, bitmap)));
+}
+
 TEST(Qcow2Bitmaps, ReadingChangesNothing) {
   const Bytes image = image_with_bitmaps();
   const Opened opened = open_memory(image);

@@ -30,6 +30,7 @@ struct CrashCase {
   uint32_t refcount_order;
   bool backing;
   bool extended_l2 = false;
+  bool encrypted = false;
 };
 void PrintTo(const CrashCase& one, std::ostream* out) { *out << one.name; }
 
@@ -51,6 +52,11 @@ class Qcow2Crash : public ::testing::TestWithParam<CrashCase> {
                                .refcount_order = GetParam().refcount_order,
                                .extended_l2 = GetParam().extended_l2};
     model_.assign(kSize, 0);
+    if (GetParam().encrypted) {
+      secret_ = std::make_shared<const Secret>(Secret::zeros(8).value());
+      options.encryption =
+          Qcow2Encryption{.luks = {.iteration_milliseconds = 1}, .secret = secret_};
+    }
     if (GetParam().backing) {
       options.backing_name = "base";
       options.backing_format = "raw";
@@ -63,10 +69,10 @@ class Qcow2Crash : public ::testing::TestWithParam<CrashCase> {
 
   std::unique_ptr<Qcow2Disk> open(std::unique_ptr<File> file) {
     std::optional<Result<std::unique_ptr<Qcow2Disk>>> disk;
-    start_detached([](std::unique_ptr<File> opened, auto& out) -> Task<void> {
-      out.emplace(co_await Qcow2Disk::open(std::move(opened),
-                                           {.l2_cache_bytes = 8192, .refcount_cache_bytes = 4096}));
-    }(std::move(file), disk));
+    Qcow2Options how{.l2_cache_bytes = 8192, .refcount_cache_bytes = 4096, .secret = secret_};
+    start_detached([](std::unique_ptr<File> opened, Qcow2Options options, auto& out) -> Task<void> {
+      out.emplace(co_await Qcow2Disk::open(std::move(opened), std::move(options)));
+    }(std::move(file), std::move(how), disk));
     while (!queue_.empty()) queue_.resume(0);
     if (!disk || !*disk) return nullptr;
     if (GetParam().backing) {
@@ -89,6 +95,7 @@ class Qcow2Crash : public ::testing::TestWithParam<CrashCase> {
 
   std::mt19937 random_{1};
   ShuffleQueue queue_;
+  std::shared_ptr<const Secret> secret_;
   Bytes image_;
   Bytes backing_;
   Bytes model_;
@@ -201,16 +208,46 @@ TEST_P(Qcow2Crash, AnyFailingOperationLeavesValidImage) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Images, Qcow2Crash,
-                         ::testing::Values(CrashCase{"v3_512", 3, 9, 4, false},
-                                           CrashCase{"v3_512_64bit_backing", 3, 9, 6, true},
-                                           CrashCase{"v3_4k_backing", 3, 12, 4, true},
-                                           CrashCase{"v3_64k", 3, 16, 4, false},
-                                           CrashCase{"v3_64k_backing", 3, 16, 4, true},
-                                           CrashCase{"v2_4k_backing", 2, 12, 4, true},
-                                           CrashCase{"v3_16k_extended", 3, 14, 4, false, true},
-                                           CrashCase{"v3_64k_extended_backing", 3, 16, 4, true,
-                                                     true}));
+INSTANTIATE_TEST_SUITE_P(
+    Images, Qcow2Crash,
+    ::testing::Values(
+        CrashCase{"v3_512", 3, 9, 4, false}, CrashCase{"v3_512_64bit_backing", 3, 9, 6, true},
+        CrashCase{"v3_4k_backing", 3, 12, 4, true}, CrashCase{"v3_64k", 3, 16, 4, false},
+        CrashCase{"v3_64k_backing", 3, 16, 4, true}, CrashCase{"v2_4k_backing", 2, 12, 4, true},
+        CrashCase{"v3_16k_extended", 3, 14, 4, false, true},
+        CrashCase{"v3_64k_extended_backing", 3, 16, 4, true, true},
+        CrashCase{"luks_4k", 3, 12, 4, false, false, true},
+        CrashCase{"luks_64k", 3, 16, 4, false, false, true},
+        CrashCase{"luks_16k_extended_backing", 3, 14, 4, true, true, true}));
+
+// What a power failure may leave when only the write of the L2 table has arrived.
+TEST(Qcow2EncryptedCrash, SectorsThatNobodyWroteReadAsZeros) {
+  const auto secret = std::make_shared<const Secret>(Secret::zeros(8).value());
+  Qcow2CreateOptions options{.size_bytes = 8 << 20};
+  options.encryption = Qcow2Encryption{.luks = {.iteration_milliseconds = 1}, .secret = secret};
+  const Bytes image = testing::make_qcow2(options);
+  FaultPlan plan;
+  auto disk = testing::open_qcow2(
+      std::make_unique<FaultyFile>(std::make_unique<MemoryFile>(image), plan), {.secret = secret});
+  ASSERT_TRUE(disk) << disk.error().message();
+  for (const uint64_t offset : {uint64_t{0}, uint64_t{65536}}) {
+    ASSERT_TRUE(testing::write_disk(**disk, offset, Bytes(4096, 0x5a)));
+    ASSERT_TRUE(run_now((*disk)->flush()));
+  }
+  for (size_t crash = 0; crash <= plan.log.size(); ++crash)
+    for (size_t lost = 0; lost < crash; ++lost) {
+      if (plan.log[lost].kind == FaultPlan::Kind::kFlush) continue;
+      SCOPED_TRACE(fmt::format("{} of {} operations, without {}", crash, plan.log.size(), lost));
+      const auto left = testing::open_qcow2(
+          plan.replay_reordered(image, crash, [&](size_t i) { return i != lost; }),
+          {.read_only = true, .secret = secret});
+      ASSERT_TRUE(left) << left.error().message();
+      const auto data = testing::read_disk(**left, 65536, 65536);
+      ASSERT_TRUE(data) << data.error().message();
+      const Bytes rest(data->begin() + 4096, data->end());
+      ASSERT_EQ(rest, Bytes(rest.size()));
+    }
+}
 
 }  // namespace
 }  // namespace hull::blockcore

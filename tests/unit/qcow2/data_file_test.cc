@@ -150,6 +150,23 @@ TEST_P(Qcow2DataFile, WhatTheDataFileHasPastTheEndOfTheDiskDoesNotShow) {
   }
 }
 
+// Growing makes the data file longer if need be, and never shorter.
+TEST_P(Qcow2DataFile, GrowingKeepsWhatTheDataFileHasBehindTheDisk) {
+  const Bytes image = image_;
+  for (const auto preallocation : {Preallocation::kOff, Preallocation::kMetadata}) {
+    image_ = image;
+    data_.resize(3 * kSize);
+    std::fill(data_.begin() + 2 * kSize, data_.end(), uint8_t{0xee});
+    open();
+    const qcow2::ResizeOptions options{.size_bytes = 2 * kSize, .preallocation = preallocation};
+    const auto resized = testing::run_queue(queue_, qcow2::resize(disk_->parts(), options));
+    ASSERT_TRUE(resized) << resized.error().message();
+    close();
+    ASSERT_EQ(data_.size(), 3 * kSize);
+    EXPECT_TRUE(Bytes(data_.begin() + 2 * kSize, data_.end()) == Bytes(kSize, 0xee));
+  }
+}
+
 TEST_P(Qcow2DataFile, TheRawBitSurvivesWrites) {
   open();
   testing::DiskTrace trace(*disk_, model_, queue_, random_);

@@ -128,23 +128,50 @@ TEST_P(Qcow2FullDisk, ChangesLeaveTheOldOrTheNew) {
 
 INSTANTIATE_TEST_SUITE_P(
     Geometries, Qcow2FullDisk,
-    ::testing::Values(SubjectGeometry{.name = "512", .cluster_bits = 9, .size_bytes = 30 << 10},
-                      SubjectGeometry{.name = "1k 64 bit on qcow2",
-                                      .cluster_bits = 10,
-                                      .refcount_order = 6,
-                                      .size_bytes = 50 << 10,
-                                      .backing = Backing::kQcow2},
-                      SubjectGeometry{.name = "4k on raw",
-                                      .cluster_bits = 12,
-                                      .size_bytes = 200 << 10,
-                                      .backing = Backing::kRaw,
-                                      .lazy_refcounts = true},
-                      SubjectGeometry{.name = "v2 64k", .version = 2, .size_bytes = 600 << 10},
-                      SubjectGeometry{.name = "extended 16k on qcow2",
-                                      .cluster_bits = 14,
-                                      .size_bytes = 300 << 10,
-                                      .backing = Backing::kQcow2,
-                                      .extended_l2 = true}));
+    ::testing::Values(
+        SubjectGeometry{.name = "512", .cluster_bits = 9, .size_bytes = 30 << 10},
+        SubjectGeometry{.name = "512, several tables", .cluster_bits = 9, .size_bytes = 150 << 10},
+        SubjectGeometry{.name = "1k 64 bit on qcow2",
+                        .cluster_bits = 10,
+                        .refcount_order = 6,
+                        .size_bytes = 50 << 10,
+                        .backing = Backing::kQcow2},
+        SubjectGeometry{.name = "4k on raw",
+                        .cluster_bits = 12,
+                        .size_bytes = 200 << 10,
+                        .backing = Backing::kRaw,
+                        .lazy_refcounts = true},
+        SubjectGeometry{.name = "v2 64k", .version = 2, .size_bytes = 600 << 10},
+        SubjectGeometry{.name = "extended 16k on qcow2",
+                        .cluster_bits = 14,
+                        .size_bytes = 300 << 10,
+                        .backing = Backing::kQcow2,
+                        .extended_l2 = true}));
+
+// A table for which there is room, and no room for the data that it is to map.
+TEST(Qcow2FullDisk, SecondTableWithoutRoomForItsDataLiesInsideTheFile) {
+  constexpr uint64_t kCluster = 65536;
+  FaultPlan plan;
+  auto memory =
+      std::make_unique<MemoryFile>(testing::make_qcow2({.size_bytes = uint64_t{2} << 30}));
+  MemoryFile& file = *memory;
+  auto disk = testing::open_qcow2(std::make_unique<FaultyFile>(std::move(memory), plan));
+  ASSERT_TRUE(disk) << disk.error().message();
+  const testing::Bytes data(kCluster, 0x5a);
+  ASSERT_TRUE(testing::write_disk(**disk, 0, data));
+  ASSERT_TRUE(testing::write_disk(**disk, kCluster, data));
+  ASSERT_TRUE(testing::run_now((*disk)->flush()));
+  ASSERT_TRUE(testing::run_now((*disk)->discard(kCluster, kCluster)));
+  ASSERT_TRUE(testing::run_now((*disk)->flush()));
+  ASSERT_TRUE(testing::write_disk(**disk, 0, data));
+  plan.room_bytes = kCluster;
+  EXPECT_FALSE(testing::write_disk(**disk, uint64_t{512} << 20, data));
+  plan.room_bytes = 0;
+  ASSERT_TRUE(testing::run_now((*disk)->flush()));
+  EXPECT_EQ(testing::trouble_in_image(file.bytes(), true), "");
+  ASSERT_TRUE(testing::run_now((*disk)->close()));
+  EXPECT_EQ(testing::trouble_in_image(file.bytes(), true), "");
+}
 
 // All that the device has is used, to the last cluster.
 TEST(Qcow2FullDevice, HoldsWhatItCanAndSaysThatItIsFull) {

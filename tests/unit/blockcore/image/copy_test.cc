@@ -34,7 +34,7 @@ class OffloadedCopy : public ::testing::Test {
   Result<void> copy(CopyOptions options = {}) {
     auto source_file = LocalFile::open(*engine_, directory_ / "source", {.read_only = true});
     auto target_file = LocalFile::open(*engine_, directory_ / "target", {});
-    EXPECT_TRUE((*target_file)->set_size(bytes_.size()));
+    EXPECT_TRUE((*target_file)->extend_to(bytes_.size()));
     RawDisk source(*std::move(source_file));
     RawDisk target(*std::move(target_file));
     options.length = source.size_bytes();
