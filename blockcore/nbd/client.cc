@@ -1,6 +1,8 @@
 #include "blockcore/nbd/client.h"
 
 #include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
 
 #include <cerrno>
 
@@ -26,19 +28,30 @@ int to_errno(uint32_t error) {
 
 }  // namespace
 
-std::shared_ptr<Client> Client::create(IoEngine& engine, ClientConnection connection,
-                                       std::string name) {
-  return std::shared_ptr<Client>(new Client(engine, std::move(connection), std::move(name)));
+Result<std::shared_ptr<Client>> Client::create(IoEngine& engine, ClientConnection connection,
+                                               std::string name,
+                                               std::chrono::milliseconds patience) {
+  UniqueFd timer(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  if (!timer.valid()) return std::unexpected(Error::from_errno("timerfd_create"));
+  const std::shared_ptr<Client> client(
+      new Client(engine, std::move(connection), std::move(name), std::move(timer), patience));
+  TRY(engine.watch(client->timer_.get(), [raw = client.get()] { raw->look_for_silence(); }));
+  return client;
 }
 
-Client::Client(IoEngine& engine, ClientConnection connection, std::string name)
-    : name_(std::move(name)),
+Client::Client(IoEngine& engine, ClientConnection connection, std::string name, UniqueFd timer,
+               std::chrono::milliseconds patience)
+    : engine_(engine),
+      name_(std::move(name)),
       facts_(connection.facts),
       socket_(std::move(connection.socket)),
-      stream_(engine, socket_.get()) {}
+      stream_(engine, socket_.get()),
+      timer_(std::move(timer)),
+      patience_(patience) {}
 
 Client::~Client() {
   CHECK(pending_.empty() && !receiving_);
+  engine_.unwatch(timer_.get());
   if (lost_) return;
   const RequestHeader goodbye{
       kRequestMagic, uint16_t{0}, static_cast<uint16_t>(Command::kDisconnect),
@@ -80,6 +93,7 @@ Task<Result<void>> Client::run(PendingRequest& request, uint16_t flags,
   if (lost_) co_return std::unexpected(*lost_);
   const uint64_t cookie = pending_.enter(request);
   if (!receiving_) start_detached(receive_replies(shared_from_this()));
+  if (!timing_) watch_server();
   const RequestHeader header{kRequestMagic, flags,          static_cast<uint16_t>(request.command),
                              cookie,        request.offset, request.length};
   const Result<void> sent = co_await send(header, payload);
@@ -110,6 +124,34 @@ Result<void> Client::outcome(const PendingRequest& request) const {
   if (lost_) return std::unexpected(*lost_);
   return std::unexpected(
       Error::from_errno(fmt::format("{}: the server says", name_), to_errno(request.error)));
+}
+
+void Client::watch_server() {
+  timing_ = true;
+  was_waiting_ = false;
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(patience_);
+  itimerspec when{};
+  when.it_value.tv_sec = static_cast<time_t>(seconds.count());
+  when.it_value.tv_nsec = static_cast<long>(std::chrono::nanoseconds(patience_ - seconds).count());
+  ::timerfd_settime(timer_.get(), 0, &when, nullptr);
+}
+
+// Something in flight from one end of the timer to the next, and no byte between.
+void Client::look_for_silence() {
+  uint64_t expirations;
+  [[maybe_unused]] const ssize_t got = ::read(timer_.get(), &expirations, sizeof expirations);
+  timing_ = false;
+  if (pending_.empty() || lost_) return;
+  const bool silent = was_waiting_ && stream_.received_bytes() == received_before_;
+  if (silent) {
+    fail_all(Error(ErrorKind::kTimeout,
+                   fmt::format("the server has sent nothing for {} seconds",
+                               std::chrono::ceil<std::chrono::seconds>(patience_).count())));
+    return;
+  }
+  watch_server();
+  was_waiting_ = true;
+  received_before_ = stream_.received_bytes();
 }
 
 void Client::fail_all(const Error& error) {

@@ -2,9 +2,11 @@
 //
 // Replies are received only while requests are in flight, so that the engine is idle between them.
 // Whatever the server sends is checked against what it was asked; a lie, like a lost connection, is
-// an error of every request in flight and of all that come later: there is no reconnection.
+// an error of every request in flight and of all that come later: there is no reconnection. So is
+// silence: a server that is asked and sends nothing at all for so long is given up.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -20,9 +22,11 @@ namespace hull::blockcore::nbd {
 class Client : public std::enable_shared_from_this<Client> {
  public:
   // `name` is for messages. Shared, because whoever gets the last reply may let go of the client
-  // while it still looks whether there are others.
-  static std::shared_ptr<Client> create(IoEngine& engine, ClientConnection connection,
-                                        std::string name);
+  // while it still looks whether there are others. Silence of `patience`, or up to twice as long,
+  // is the end. On the engine's thread, or while it is idle, as is the end of the client.
+  static Result<std::shared_ptr<Client>> create(IoEngine& engine, ClientConnection connection,
+                                                std::string name,
+                                                std::chrono::milliseconds patience);
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
   ~Client();  // says goodbye; no request may be in flight
@@ -40,7 +44,8 @@ class Client : public std::enable_shared_from_this<Client> {
   Task<Result<std::vector<ExtentDescriptor>>> block_status(uint64_t offset, uint32_t length);
 
  private:
-  Client(IoEngine& engine, ClientConnection connection, std::string name);
+  Client(IoEngine& engine, ClientConnection connection, std::string name, UniqueFd timer,
+         std::chrono::milliseconds patience);
 
   Task<Result<void>> run(PendingRequest& request, uint16_t flags, std::span<const iovec> payload);
   Task<Result<void>> send(const RequestHeader& header, std::span<const iovec> payload);
@@ -48,7 +53,10 @@ class Client : public std::enable_shared_from_this<Client> {
 
   static Task<void> receive_replies(std::shared_ptr<Client> client);
   void fail_all(const Error& error);
+  void watch_server();
+  void look_for_silence();
 
+  IoEngine& engine_;
   const std::string name_;
   const ExportFacts facts_;
   const UniqueFd socket_;
@@ -57,6 +65,11 @@ class Client : public std::enable_shared_from_this<Client> {
   ReplyReceiver replies_{stream_, facts_, pending_};
   AsyncMutex sending_;
   bool receiving_ = false;
+  const UniqueFd timer_;
+  const std::chrono::milliseconds patience_;
+  bool timing_ = false;           // the timer runs
+  bool was_waiting_ = false;      // when it ended the last time
+  uint64_t received_before_ = 0;  // the same
   std::optional<Error> lost_;
 };
 

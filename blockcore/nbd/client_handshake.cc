@@ -6,10 +6,12 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <limits>
 #include <span>
 
+#include "base/checked.h"
 #include "blockcore/nbd/stream.h"
 
 namespace hull::blockcore::nbd {
@@ -18,7 +20,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr unsigned kMaxReplies = 1024;  // to one option
+constexpr unsigned kMaxReplies = 1024;           // to one option
+constexpr uint32_t kMaxMinimumBytes = 64 << 10;  // of a block, as the protocol has it
 
 // Whole transfers over a socket, until the deadline.
 class Wire {
@@ -174,18 +177,27 @@ class ClientHandshake {
 
   Result<void> go() {
     std::string request = name_message();
-    append_bytes(request, Be16(uint16_t{0}));
+    // Servers tell only those who ask.
+    append_bytes(request, Be16(uint16_t{1}));
+    append_bytes(request, Be16(kInfoBlockSize));
     TRY(ask(Option::kGo, request));
     bool described = false;
     for (unsigned count = 0; count < kMaxReplies; ++count) {
       const OptionAnswer reply = TRY(answer(Option::kGo));
       if (is_error(reply)) return refusal(reply);
-      if (reply.type == OptionReply::kAck && described) return {};
+      if (reply.type == OptionReply::kAck && described) return check_size();
       if (reply.type != OptionReply::kInfo)
         return fail(ErrorKind::kInvalidFormat, "the server does not describe its export");
       described |= TRY(read_info(reply.data));
     }
     return fail(ErrorKind::kInvalidFormat, "the server's answer has no end");
+  }
+
+  Result<void> check_size() const {
+    if (facts_.size_bytes % facts_.min_bytes == 0) return {};
+    return fail(ErrorKind::kUnsupported,
+                "the export has {} bytes, and the server takes only requests for multiples of {}",
+                facts_.size_bytes, facts_.min_bytes);
   }
 
   std::unexpected<Error> refusal(const OptionAnswer& reply) const {
@@ -213,11 +225,11 @@ class ClientHandshake {
     if (kind == kInfoBlockSize) {
       BlockSizeInfo sizes;
       if (!whole.read(sizes) || !whole.rest().empty() || sizes.maximum < 4096) return malformed();
-      if (sizes.minimum > 1)
-        return fail(ErrorKind::kUnsupported,
-                    "the server takes only requests that are multiples of {} bytes",
-                    sizes.minimum.get());
-      facts_.max_bytes = std::min(sizes.maximum.get(), kMaxDataBytes);
+      const uint32_t minimum = sizes.minimum;
+      if (!std::has_single_bit(minimum) || minimum > kMaxMinimumBytes || sizes.maximum < minimum)
+        return malformed();
+      facts_.min_bytes = minimum;
+      facts_.max_bytes = align_down(std::min(sizes.maximum.get(), kMaxDataBytes), minimum);
     }
     if (kind != kInfoExport) return false;
     ExportInfo info;

@@ -13,8 +13,9 @@ namespace hull::blockcore::nbd {
 
 struct ExportFacts {
   uint64_t size_bytes = 0;
-  uint16_t flags = 0;                  // transmission flags
-  uint32_t max_bytes = kMaxDataBytes;  // of one read or write
+  uint16_t flags = 0;      // transmission flags
+  uint32_t min_bytes = 1;  // offset and length of all requests: a multiple of this power of two
+  uint32_t max_bytes = kMaxDataBytes;  // of one read or write; a multiple of min_bytes
   bool structured_replies = false;
   std::optional<uint32_t> allocation_context;  // its id
 };

@@ -1,10 +1,14 @@
 #include "blockcore/nbd/listener.h"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
+#include <cstdlib>
 #include <cstring>
+#include <optional>
 
 namespace hull::blockcore::nbd {
 
@@ -56,6 +60,45 @@ UnixListener::~UnixListener() {
   struct stat status;
   if (path_.empty() || ::lstat(path_.c_str(), &status) < 0) return;
   if (status.st_dev == device_ && status.st_ino == inode_) ::unlink(path_.c_str());
+}
+
+namespace {
+
+constexpr int kFirstActivated = 3;
+
+std::optional<int> number_of(const char* name) {
+  const char* const text = std::getenv(name);
+  if (text == nullptr) return std::nullopt;
+  int number = 0;
+  const char* const end = text + std::strlen(text);
+  const auto [rest, error] = std::from_chars(text, end, number);
+  if (error != std::errc() || rest != end) return std::nullopt;
+  return number;
+}
+
+}  // namespace
+
+bool has_activated_socket() {
+  return number_of("LISTEN_PID") == ::getpid() && number_of("LISTEN_FDS").has_value();
+}
+
+Result<UniqueFd> take_activated_socket() {
+  const int count = number_of("LISTEN_FDS").value_or(0);
+  for (const char* const name : {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"}) ::unsetenv(name);
+  if (count != 1)
+    return fail(ErrorKind::kInvalidConfig, "LISTEN_FDS: {} sockets were handed over, not one",
+                count);
+  UniqueFd socket(kFirstActivated);
+  int listens = 0;
+  socklen_t size = sizeof listens;
+  if (::getsockopt(socket.get(), SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0 || listens == 0)
+    return fail(ErrorKind::kInvalidConfig,
+                "LISTEN_FDS: descriptor {} is no socket that somebody listens on", kFirstActivated);
+  const int flags = ::fcntl(socket.get(), F_GETFL);
+  if (flags < 0 || ::fcntl(socket.get(), F_SETFL, flags | O_NONBLOCK) < 0 ||
+      ::fcntl(socket.get(), F_SETFD, FD_CLOEXEC) < 0)
+    return std::unexpected(Error::from_errno("LISTEN_FDS: fcntl"));
+  return socket;
 }
 
 Result<TcpListener> listen_tcp(const SocketAddress& address) {

@@ -44,4 +44,10 @@ struct TcpListener {
 // Port 0: the kernel chooses.
 Result<TcpListener> listen_tcp(const SocketAddress& address);
 
+// Whether whoever started this process has given it sockets to listen on ($LISTEN_PID and
+// $LISTEN_FDS of systemd's protocol, as nbdcopy and libnbd speak it, too).
+bool has_activated_socket();
+// The one socket, listening and non-blocking, which nobody else gets: the variables are gone then.
+Result<UniqueFd> take_activated_socket();
+
 }  // namespace hull::blockcore::nbd

@@ -1,9 +1,13 @@
-// An export of an NBD server as a Disk: byte n of the disk is byte n of the export.
+// An export of an NBD server as a Disk: byte n of the disk is byte n of the export. Where the
+// server takes only whole blocks, others are made of them here.
 #pragma once
 
+#include <algorithm>
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "blockcore/async/range_lock.h"
 #include "blockcore/disk.h"
 #include "blockcore/nbd/client.h"
 
@@ -13,6 +17,8 @@ struct NbdDiskOptions {
   bool read_only = false;
   bool ignore_flushes = false;                                    // cache mode unsafe
   std::chrono::milliseconds patience = std::chrono::seconds(10);  // for the handshake
+  // Of a server that does not answer at all.
+  std::chrono::milliseconds silence = std::chrono::seconds(30);
 };
 
 class NbdDisk final : public Disk {
@@ -24,9 +30,11 @@ class NbdDisk final : public Disk {
 
   uint64_t size_bytes() const override { return client_->facts().size_bytes; }
   bool read_only() const override { return options_.read_only; }
-  uint32_t alignment_bytes() const override { return 1; }
+  uint32_t alignment_bytes() const override { return client_->facts().min_bytes; }
   bool can_discard() const override { return !read_only() && client_->has(kSendTrim); }
-  uint32_t discard_granularity_bytes() const override { return 4096; }
+  uint32_t discard_granularity_bytes() const override {
+    return std::max<uint32_t>(4096, client_->facts().min_bytes);
+  }
 
   Task<Result<void>> read(uint64_t offset, std::span<const iovec> buffers) override;
   Task<Result<void>> write(uint64_t offset, std::span<const iovec> buffers) override;
@@ -39,6 +47,13 @@ class NbdDisk final : public Disk {
  private:
   NbdDisk(std::shared_ptr<Client> client, const NbdDiskOptions& options)
       : client_(std::move(client)), options_(options) {}
+  bool is_whole(uint64_t offset, uint64_t length) const;
+  RangeLock::Range blocks_of(uint64_t offset, uint64_t length) const;
+  Task<Result<void>> read_around(uint64_t offset, std::span<const iovec> buffers);
+  Task<Result<void>> write_whole(uint64_t offset, std::span<const iovec> buffers);
+  Task<Result<void>> write_around(uint64_t offset, std::span<const iovec> buffers);
+  Task<Result<void>> write_part(uint64_t offset, std::span<const iovec> buffers, uint64_t done,
+                                uint64_t count, std::span<std::byte> blocks);
   Task<Result<void>> command_on(Command command, uint16_t flags, uint64_t offset, uint64_t length);
   Task<Result<void>> write_zero_bytes(uint64_t offset, uint64_t length);
   void forget_status();
@@ -48,6 +63,7 @@ class NbdDisk final : public Disk {
   const std::shared_ptr<Client> client_;
   const NbdDiskOptions options_;
   std::optional<Error> flush_error_;
+  RangeLock changing_;  // bytes of whole blocks, where the server takes no others
 
   // The last answer about block status, until something is changed.
   uint64_t status_offset_ = 0;

@@ -15,7 +15,7 @@ Task<Result<void>> Stream::receive(std::span<std::byte> data) {
     if (got == 0) co_return fail(ErrorKind::kIo, "the other end has closed the connection");
     if (got < 0) co_return std::unexpected(Error::from_errno("receive", static_cast<int>(-got)));
     data = data.subspan(static_cast<size_t>(got));
-    moved_bytes_ += static_cast<uint64_t>(got);
+    received_bytes_ += static_cast<uint64_t>(got);
   }
   co_return {};
 }
@@ -24,7 +24,7 @@ Task<Result<size_t>> Stream::receive_some(std::span<std::byte> data) {
   const iovec buffer{data.data(), data.size()};
   const int64_t got = co_await engine_.receive(socket_, {&buffer, 1}, false);
   if (got < 0) co_return std::unexpected(Error::from_errno("receive", static_cast<int>(-got)));
-  moved_bytes_ += static_cast<uint64_t>(got);
+  received_bytes_ += static_cast<uint64_t>(got);
   co_return static_cast<size_t>(got);
 }
 
@@ -36,7 +36,7 @@ Task<Result<void>> Stream::send(std::span<const iovec> buffers) {
     const int64_t sent = co_await engine_.send(socket_, rest.buffers());
     if (sent < 0) co_return std::unexpected(Error::from_errno("send", static_cast<int>(-sent)));
     done += static_cast<uint64_t>(sent);
-    moved_bytes_ += static_cast<uint64_t>(sent);
+    sent_bytes_ += static_cast<uint64_t>(sent);
   }
   co_return {};
 }

@@ -20,8 +20,9 @@ class Stream {
   Stream(IoEngine& engine, int socket) : engine_(engine), socket_(socket) {}
 
   int socket() const { return socket_; }
-  // Both ways, so far: whether the other end does anything shows here.
-  uint64_t moved_bytes() const { return moved_bytes_; }
+  // So far: whether the other end does anything shows here.
+  uint64_t received_bytes() const { return received_bytes_; }
+  uint64_t moved_bytes() const { return received_bytes_ + sent_bytes_; }
 
   // All of `data`. The end of the stream is an error.
   Task<Result<void>> receive(std::span<std::byte> data);
@@ -39,7 +40,8 @@ class Stream {
  private:
   IoEngine& engine_;
   const int socket_;
-  uint64_t moved_bytes_ = 0;
+  uint64_t received_bytes_ = 0;
+  uint64_t sent_bytes_ = 0;
 };
 
 // What is received in larger pieces than it is wanted: one call brings many short messages. Borrows

@@ -48,6 +48,32 @@ class NbdTest(HullTest):
             return client.connect_ex(str(self.socket)) == 0
 
 
+class Activation(NbdTest):
+    """The socket is made by whoever starts the server."""
+
+    def test_nbdcopy_starts_it_for_one_copy(self):
+        disk = self.raw()
+        out = self.directory / "out"
+        tool("nbdcopy", "--", "[", HULL, "nbd", "-f", "raw", disk.path, "]", out)
+        self.assertEqual(sha256(out), sha256(disk.path))
+
+    def test_a_socket_of_our_own_excludes_it(self):
+        environment = {**os.environ, "LISTEN_FDS": "1"}
+        command = f'LISTEN_PID=$$ exec "{HULL}" nbd -f raw -k {self.socket} {self.raw().path}'
+        result = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=LIMIT, check=False,
+                                env=environment)
+        self.assertEqual(result.returncode, USAGE, result)
+        self.assertIn("LISTEN_FDS", result.stderr)
+
+    def test_what_is_no_socket_is_refused(self):
+        environment = {**os.environ, "LISTEN_FDS": "1"}
+        command = f'LISTEN_PID=$$ exec "{HULL}" nbd -f raw {self.raw().path} 3</dev/null'
+        result = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=LIMIT, check=False,
+                                env=environment)
+        self.assertNotEqual(result.returncode, OK)
+        self.assertIn("LISTEN_FDS", result.stderr)
+
+
 class Tools(NbdTest):
     def test_nbdinfo_sees_size_and_features(self):
         self.serve(self.raw(), "-e", "4", "-D", "a disk", "--discard=unmap")

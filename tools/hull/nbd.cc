@@ -48,6 +48,9 @@ struct Listener {
 };
 
 Result<Listener> make_listener(const NbdCommand& command) {
+  if (command.activated)
+    return Listener{TRY(blockcore::nbd::take_activated_socket()), std::nullopt,
+                    "a socket that was handed over"};
   if (!command.socket.empty()) {
     UnixListener name = TRY(UnixListener::create(command.socket));
     UniqueFd socket = name.take_socket();

@@ -1,5 +1,6 @@
 #include "tools/hull/nbd_options.h"
 
+#include "blockcore/nbd/listener.h"
 #include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
 #include "tools/hull/img_options.h"
@@ -127,7 +128,11 @@ Result<void> read_image_words(const Words& words, NbdCommand& command) {
 Result<void> read_address_words(const Words& words, NbdCommand& command) {
   if (!command.socket.empty() && (words.port || !command.bind.empty()))
     return fail(ErrorKind::kUsage, "nbd: --socket goes without --port and --bind");
-  if (command.socket.empty() && !words.port && command.bind.empty())
+  command.activated = blockcore::nbd::has_activated_socket();
+  if (command.activated && (!command.socket.empty() || words.port || !command.bind.empty()))
+    return fail(ErrorKind::kUsage,
+                "nbd: a socket was handed over (LISTEN_FDS): no --socket, --port or --bind then");
+  if (!command.activated && command.socket.empty() && !words.port && command.bind.empty())
     return fail(ErrorKind::kUsage, "nbd: where to listen: --socket PATH, or --port N");
   command.port = words.port.value_or(kDefaultPort);
   if (command.bind.empty()) command.bind = "127.0.0.1";

@@ -15,7 +15,8 @@ namespace hull::cli {
 struct NbdCommand {
   blockcore::OpenOptions image;
   blockcore::IoEngineKind engine = blockcore::IoEngineKind::kAutomatic;
-  std::string socket;  // empty: TCP
+  bool activated = false;  // the socket was handed over by whoever started us
+  std::string socket;      // empty: TCP
   std::string bind;
   uint16_t port = 0;
   std::string export_name;

@@ -243,7 +243,7 @@ TEST_P(LocalFileTest, FactsAreNotOlderThanTheLock) {
     UniqueFd holder = open_file(path_, O_RDWR).value();
     ASSERT_TRUE(lock_image(holder.get(), path_, {.write = true, .resize = true}));
     std::thread other([&] {
-      std::this_thread::sleep_for(kLockPatience / 5);
+      std::this_thread::sleep_for(kLockPatience / 20);
       EXPECT_TRUE(write_all(holder.get(), std::as_bytes(std::span(left))));
       holder.reset();
     });

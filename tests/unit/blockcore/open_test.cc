@@ -304,7 +304,7 @@ class LockWaitTest : public OpenChainTest, public ::testing::WithParamInterface<
 };
 
 void LockWaitTest::meet(bool read_only) {
-  auto first = open({.path = written_, .format = format_}).value();
+  auto first = open({.path = written_, .format = format_, .cache = CacheMode::kUnsafe}).value();
   std::promise<void> waits;
   auto opened = std::async(std::launch::async, [&] {
     const auto engine = IoEngine::create().value();

@@ -53,7 +53,7 @@ TEST_P(ImageLockWait, IsWaitedFor) {
   UniqueFd holder = open_file(path_, O_RDWR).value();
   ASSERT_TRUE(lock_image(holder.get(), path_, {.write = true, .resize = true}));
   std::thread other([&] {
-    std::this_thread::sleep_for(kLockPatience / 5);
+    std::this_thread::sleep_for(kLockPatience / 20);
     holder.reset();
   });
   const auto done = GetParam().run(*engine_, path_);
@@ -67,7 +67,7 @@ TEST_F(ImageFile, GrowingIsMeasuredUnderTheLock) {
   UniqueFd holder = open_file(path_, O_RDWR).value();
   ASSERT_TRUE(lock_image(holder.get(), path_, {.write = true, .resize = true}));
   std::thread other([&] {
-    std::this_thread::sleep_for(kLockPatience / 5);
+    std::this_thread::sleep_for(kLockPatience / 20);
     EXPECT_EQ(::ftruncate(holder.get(), 3 * kSize), 0);
     holder.reset();
   });

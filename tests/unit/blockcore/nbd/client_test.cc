@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <random>
+
 #include "blockcore/nbd/listener.h"
 #include "blockcore/nbd/nbd_disk.h"
 #include "blockcore/open.h"
@@ -371,6 +373,148 @@ TEST_F(NbdLiar, OddHandshakesAreRefused) {
     peer.send_message(OptionReplyHeader{kOptionReplyMagic, 8U, 0x80000001U, 0xffffffffU});
   }));
   EXPECT_TRUE(refused([&](NbdClient& peer) { NbdFakeServer::shake_hands(peer, 0); }));
+}
+
+TEST_F(NbdLiar, ServerThatFallsSilentIsGivenUp) {
+  NbdFakeServer server([](NbdClient& peer) {
+    NbdFakeServer::shake_hands(peer);
+    peer.wait_for_end();
+  });
+  const auto disk =
+      NbdDisk::open(*engine_, server.url(), {.silence = std::chrono::milliseconds(50)});
+  ASSERT_TRUE(disk) << disk.error().message();
+  std::string data(512, '?');
+  const iovec buffer{data.data(), data.size()};
+  for (int again = 0; again < 2; ++again) {
+    const auto got = engine_->run_until_done((*disk)->read(0, {&buffer, 1}));
+    ASSERT_FALSE(got);
+    EXPECT_NE(got.error().message().find("sent nothing"), std::string::npos)
+        << got.error().message();
+  }
+}
+
+// A server that takes whole blocks alone, and no more than so many at a time; tells only who asks.
+class NbdBlocks : public ::testing::Test {
+ protected:
+  static constexpr uint64_t kBytes = 1 << 20;
+  static constexpr uint32_t kBlock = 4096;
+  static constexpr uint32_t kMost = 64 << 10;
+
+  static bool greet(NbdClient& peer) {
+    peer.send_message(ServerHello{kInitMagic, kOptionMagic, uint16_t{kFixedNewstyle | kNoZeroes}});
+    (void)peer.receive(4);
+    while (const auto header = peer.receive_message<OptionHeader>()) {
+      const std::string asked = peer.receive(header->length);
+      if (static_cast<Option>(header->option.get()) != Option::kGo) {
+        NbdFakeServer::answer(peer, header->option, OptionReply::kErrUnsupported);
+        continue;
+      }
+      const bool asks = asked.find(std::string("\0\3", 2), 4) != std::string::npos;
+      std::string info;
+      append_bytes(info, BlockSizeInfo{kInfoBlockSize, kBlock, kBlock, kMost});
+      if (asks) NbdFakeServer::answer(peer, header->option, OptionReply::kInfo, info);
+      info.clear();
+      append_bytes(info,
+                   ExportInfo{kInfoExport, kBytes,
+                              uint16_t{kHasFlags | kSendFlush | kSendTrim | kSendWriteZeroes}});
+      NbdFakeServer::answer(peer, header->option, OptionReply::kInfo, info);
+      NbdFakeServer::answer(peer, header->option, OptionReply::kAck);
+      return true;
+    }
+    return false;
+  }
+  void serve(NbdClient& peer) {
+    if (!greet(peer)) return;
+    while (const auto header = peer.receive_message<RequestHeader>()) {
+      const auto command = static_cast<Command>(header->command.get());
+      if (command == Command::kDisconnect) return;
+      const uint64_t offset = header->offset;
+      const uint32_t length = header->length;
+      const bool moves = command == Command::kRead || command == Command::kWrite;
+      const bool refused = offset % kBlock != 0 || length % kBlock != 0 ||
+                           offset + length > kBytes || (moves && length > kMost);
+      if (refused) ++refused_;
+      if (command == Command::kWrite) {
+        const std::string data = peer.receive(length);
+        if (!refused) bytes_.replace(offset, length, data);
+      }
+      if (command == Command::kWriteZeroes && !refused)
+        bytes_.replace(offset, length, std::string(length, '\0'));
+      peer.send_message(SimpleReplyHeader{kSimpleReplyMagic, refused ? 22U : 0U, header->cookie});
+      if (command == Command::kRead && !refused) peer.send(bytes_.substr(offset, length));
+    }
+  }
+
+  std::string bytes_ = std::string(kBytes, 'o');  // the server's, until it has ended
+  unsigned refused_ = 0;
+  std::unique_ptr<IoEngine> engine_ = IoEngine::create(IoEngineKind::kThreads).value();
+};
+
+TEST_F(NbdBlocks, SizesOfTheServerAreKept) {
+  std::string model = bytes_;
+  {
+    NbdFakeServer server([this](NbdClient& peer) { serve(peer); });
+    const auto disk = NbdDisk::open(*engine_, server.url(), {});
+    ASSERT_TRUE(disk) << disk.error().message();
+    EXPECT_EQ((*disk)->alignment_bytes(), kBlock);
+    std::mt19937 random(3);
+    for (unsigned i = 0; i < 60; ++i) {
+      const uint64_t unit = i % 3 == 0 ? kBlock : 1;
+      const uint64_t offset = random() % (kBytes / unit) * unit;
+      const uint64_t length = std::min<uint64_t>(kBytes - offset, random() % 300'000 / unit * unit);
+      std::string data(length, static_cast<char>('A' + i));
+      const iovec buffer{data.data(), data.size()};
+      if (i % 4 == 1) {
+        ASSERT_TRUE(engine_->run_until_done((*disk)->write_zeroes(offset, length, true)));
+        data.assign(length, '\0');
+      } else if (i % 4 == 2) {
+        ASSERT_TRUE(engine_->run_until_done((*disk)->discard(offset, length)));
+        continue;
+      } else {
+        ASSERT_TRUE(engine_->run_until_done((*disk)->write(offset, {&buffer, 1})));
+      }
+      model.replace(offset, length, data);
+      data.assign(length, '?');
+      ASSERT_TRUE(engine_->run_until_done((*disk)->read(offset, {&buffer, 1})));
+      ASSERT_TRUE(data == model.substr(offset, length)) << i;
+    }
+  }
+  EXPECT_EQ(refused_, 0U);
+  EXPECT_TRUE(bytes_ == model);
+}
+
+// Neighbours in one block that are in flight together.
+TEST_F(NbdBlocks, NeighboursInOneBlockAllArrive) {
+  std::string model = bytes_;
+  {
+    NbdFakeServer server([this](NbdClient& peer) { serve(peer); });
+    const auto disk = NbdDisk::open(*engine_, server.url(), {});
+    ASSERT_TRUE(disk) << disk.error().message();
+    constexpr size_t kPiece = 100;
+    constexpr size_t kPieces = 150;
+    unsigned finished = 0;
+    std::string pieces;
+    for (size_t i = 0; i < kPieces; ++i) pieces.append(kPiece, static_cast<char>('a' + i % 26));
+    const auto one = [&](size_t i) -> Task<void> {
+      const iovec buffer{pieces.data() + i * kPiece, kPiece};
+      auto change = i % 3 == 0 ? (*disk)->write_zeroes(i * kPiece, kPiece, true)
+                               : (*disk)->write(i * kPiece, {&buffer, 1});
+      EXPECT_TRUE(co_await std::move(change));
+      ++finished;
+    };
+    const auto all = [&]() -> Task<void> {
+      for (size_t i = 0; i < kPieces; ++i) start_detached(one(i));
+      while (finished < kPieces) {
+        const auto flushed = co_await (*disk)->flush();
+        EXPECT_TRUE(flushed);
+      }
+    };
+    engine_->run_until_done(all());
+    for (size_t i = 0; i < kPieces; i += 3)
+      pieces.replace(i * kPiece, kPiece, std::string(kPiece, '\0'));
+    model.replace(0, pieces.size(), pieces);
+  }
+  EXPECT_TRUE(bytes_ == model);
 }
 
 TEST_F(NbdLiar, SilentServerIsATimeout) {

@@ -4,6 +4,8 @@
 
 #include <functional>
 
+#include "blockcore/engine/iovecs.h"
+#include "blockcore/nbd/server_request.h"
 #include "tests/support/nbd_server_fixture.h"
 
 namespace hull::blockcore::nbd {
