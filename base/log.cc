@@ -35,10 +35,18 @@ size_t sequence_length(std::string_view text) {
   return length;
 }
 
+// Those that end a line or turn the direction of writing around (U+2028, U+202E and the like)
+// count.
 bool is_control(std::string_view character) {
   const uint8_t first = byte_at(character, 0);
   if (character.size() == 1) return first < 0x20 || first == 0x7f;
-  return first == 0xc2 && byte_at(character, 1) < 0xa0;
+  if (first == 0xc2) return byte_at(character, 1) < 0xa0;
+  if (character == "\xd8\x9c") return true;  // U+061C
+  if (!character.starts_with("\xe2\x80") && !character.starts_with("\xe2\x81")) return false;
+  const unsigned code = (unsigned{byte_at(character, 1)} & 0x3f) << 6 |
+                        (unsigned{byte_at(character, 2)} & 0x3f) | 0x2000;
+  return code == 0x200e || code == 0x200f || (code >= 0x2028 && code <= 0x202e) ||
+         (code >= 0x2066 && code <= 0x2069);
 }
 
 }  // namespace

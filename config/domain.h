@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "base/limits.h"
+
 namespace hull::config {
 
 enum class DiskFormat : uint8_t { kRaw, kQcow2 };
@@ -34,11 +36,6 @@ struct BackingLevel {
   std::optional<EncryptionConfig> encryption = std::nullopt;
 };
 
-// The default maps 64 GiB in clusters of 64 KiB, and is allocated as it is used.
-inline constexpr uint64_t kDefaultMetadataCacheBytes = uint64_t{8} << 20;
-inline constexpr uint64_t kMinMetadataCacheBytes = uint64_t{64} << 10;
-inline constexpr uint64_t kMaxMetadataCacheBytes = uint64_t{4} << 30;
-
 struct DiskConfig {
   std::string target;  // "vda": unique; orders the disks
   std::string file;    // absolute path of a file or block device, or an NBD URL (network_source.h)
@@ -54,9 +51,7 @@ struct DiskConfig {
   bool read_only = false;
   bool shareable = false;
   bool transient = false;  // writes go to an overlay that leaves nothing behind
-  std::string serial;      // at most 20 bytes
-  std::optional<unsigned> boot_order;
-  unsigned queues = 1;
+  std::string serial;      // at most kMaxDiskSerialBytes
   unsigned queue_size = 256;
   uint32_t logical_block_size = 512;
   uint32_t physical_block_size = 512;
@@ -88,8 +83,8 @@ struct ConsoleConfig {
 
 enum class LifecycleAction : uint8_t { kDestroy, kRestart, kPreserve };
 
+// The bytes are the host kernel's (getrandom).
 struct RngConfig {
-  std::string source = "/dev/urandom";
   uint64_t rate_bytes = 0;  // 0: no limit
   uint32_t rate_period_ms = 1000;
 };

@@ -3,7 +3,6 @@
 // 'optional'.
 #pragma once
 
-#include <memory>
 #include <string_view>
 #include <vector>
 
@@ -20,9 +19,8 @@ struct DomainReading {
   std::vector<Finding> refusals;
 
   bool accepted() const { return refusals.empty(); }
-  // All refusals as one error of kind kInvalidConfig, one line each,
-  // each behind the domain's name if that is fit to be shown.
-  Error refusal() const;
+  // All refusals as one error of kind kInvalidConfig, one line each, with their places in `source`.
+  Error refusal(std::string_view source) const;
 };
 
 // Errors (kInvalidConfig): the text is not XML within our limits, or its root is not <domain>; then

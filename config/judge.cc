@@ -15,11 +15,7 @@ class Judge {
     if (std::ranges::find(skipped_, &node) != skipped_.end()) return;
     const std::string path = verdict_path(node, {});
     const VerdictRow* row = find_verdict(path, node.trimmed_text(), node);
-    if (row == nullptr) {
-      const bool refuse =
-          node.parent != nullptr && refuses_unknown_children(verdict_path(*node.parent, {}));
-      return findings_.report_unknown(node, {}, refuse);
-    }
+    if (row == nullptr) return findings_.report_unknown(node, {});
     findings_.report(*row, node, {});
     if (row->has(kSubtree)) return;
     for (const XmlAttribute& attribute : node.attributes) judge_attribute(path, node, attribute);
@@ -37,7 +33,7 @@ class Judge {
                                 ? find_verdict(path + "/@" + name, attribute.value, node)
                                 : nullptr;
     if (row == nullptr)
-      findings_.report_unknown(node, name, false);
+      findings_.report_unknown(node, name);
     else
       findings_.report(*row, node, name);
   }

@@ -18,6 +18,14 @@ ConsoleKind kind_of(std::string_view type) {
   return ConsoleKind::kNull;
 }
 
+// A guest that is told console=ttyS1 would say nothing on the port that there is.
+void check_target(const XmlElement& device, Findings& findings) {
+  const XmlElement* target = device.child("target");
+  if (target == nullptr || !device.name.plain("serial")) return;
+  const auto port = read_number(*target, "port", 0, UINT32_MAX, findings);
+  if (port.value_or(0) != 0) findings.report_computed(*target, "port", "~not the first");
+}
+
 void read_source(const XmlElement& device, ConsoleConfig& console, Findings& findings) {
   const XmlElement* source = device.child("source");
   if (source == nullptr) return;
@@ -25,7 +33,7 @@ void read_source(const XmlElement& device, ConsoleConfig& console, Findings& fin
   if (console.kind == ConsoleKind::kFile || console.kind == ConsoleKind::kUnix)
     console.path = source->value("path");
   console.append = source->value("append") == "on";
-  if (device.value("type") == "unix" && source->value("mode") == "connect") {
+  if (device.value("type") == "unix" && source->value("mode", "connect") == "connect") {
     findings.report_computed(*source, {}, "~connecting socket");
     console.kind = ConsoleKind::kNull;
     console.path.clear();
@@ -39,17 +47,16 @@ ConsoleChoice choose_console(const XmlElement* devices) {
   if (devices == nullptr) return choice;
   for (const std::string_view name : {"serial", "console"}) {
     bool first = true;
-    for (const auto& device : devices->children) {
-      if (!device->name.plain(name)) continue;
+    for (const XmlElement* device : devices->children_named(name)) {
       const std::string_view type = target_type(*device);
       const bool is_virtio = name == "console" && type != "serial" && !type.empty();
       if (choice.chosen == nullptr) {
-        choice.chosen = device.get();
+        choice.chosen = device;
         choice.virtio = is_virtio;
       } else if (name == "console" && first && !is_virtio) {
-        choice.mirrors.push_back(device.get());
+        choice.mirrors.push_back(device);
       } else {
-        choice.extra.push_back(device.get());
+        choice.extra.push_back(device);
       }
       first = false;
     }
@@ -62,6 +69,7 @@ void read_console(const ConsoleChoice& choice, DomainConfig& config, Findings& f
   if (choice.chosen == nullptr) return;
   const XmlElement& device = *choice.chosen;
   if (choice.virtio) findings.report_computed(device, {}, "~virtio console");
+  check_target(device, findings);
   ConsoleConfig console;
   console.kind = kind_of(device.value("type", "pty"));
   read_source(device, console, findings);

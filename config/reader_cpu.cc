@@ -2,6 +2,7 @@
 #include "base/checked.h"
 #include "config/reader_parts.h"
 #include "config/validate.h"
+#include "config/values.h"
 
 namespace hull::config {
 
@@ -27,8 +28,7 @@ bool is_feature_name(std::string_view name) {
 }
 
 void read_features(const XmlElement& cpu, DomainConfig& config, Findings& findings) {
-  for (const auto& feature : cpu.children) {
-    if (!feature->name.plain("feature")) continue;
+  for (const XmlElement* feature : cpu.children_named("feature")) {
     const std::string_view name = feature->value("name");
     if (!is_feature_name(name))
       findings.invalid(*feature, "name", "is not the name of a CPU feature");
@@ -65,15 +65,35 @@ std::optional<uint64_t> numa_memory(const XmlElement& root, Findings& findings) 
   const XmlElement* numa = numa_of(root);
   if (numa == nullptr) return std::nullopt;
   uint64_t total = 0;
-  size_t cells = 0;
-  for (const auto& cell : numa->children) {
-    if (!cell->name.plain("cell") || cell->attribute("memory") == nullptr) continue;
-    ++cells;
+  bool complete = true;
+  const auto cells = numa->children_named("cell");
+  for (const XmlElement* cell : cells) {
+    if (cell->attribute("memory") == nullptr) {
+      findings.invalid(*cell, {}, "has no memory");
+      complete = false;
+      continue;
+    }
     const auto bytes = read_memory_size(*cell, "memory", findings);
     total = checked_add(total, bytes.value_or(0)).value_or(UINT64_MAX);
   }
-  if (cells > 1) findings.report_computed(*numa, {}, "~more than one cell");
-  return cells == 0 ? std::nullopt : std::optional(total);
+  return cells.empty() || !complete ? std::nullopt : std::optional(total);
+}
+
+void check_numa(const XmlElement& root, unsigned vcpus, Findings& findings) {
+  const XmlElement* numa = numa_of(root);
+  if (numa == nullptr) return;
+  const auto cells = numa->children_named("cell");
+  if (cells.size() > 1) return findings.report_computed(*numa, {}, "~more than one cell");
+  for (const XmlElement* cell : cells) {
+    if (const auto id = read_number(*cell, "id", 0, UINT32_MAX, findings); id.value_or(0) != 0)
+      findings.invalid(*cell, "id", "the only cell has to be number 0");
+    const std::string* cpus = cell->attribute("cpus");
+    const auto highest = cpus == nullptr ? std::nullopt : highest_cpu(*cpus);
+    if (cpus != nullptr && !highest)
+      findings.invalid(*cell, "cpus", "is not a list of CPUs such as 0-3,^2");
+    else if (highest && *highest >= vcpus)
+      findings.invalid(*cell, "cpus", fmt::format("there are {} vCPUs only", vcpus));
+  }
 }
 
 void read_cpu(const XmlElement& root, DomainConfig& config, Findings& findings) {

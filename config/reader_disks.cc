@@ -2,6 +2,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <set>
+#include <span>
 #include <tuple>
 
 #include "config/network_source.h"
@@ -56,21 +58,26 @@ std::string nbd_source(const XmlElement& source, Findings& findings) {
 // What DiskConfig::file and BackingLevel::file hold.
 std::string source_image(const XmlElement* source, std::string_view type, Findings& findings) {
   if (type == "network" && is_nbd_source(source)) return nbd_source(*source, findings);
-  return std::string(source_path(source, type));
+  const std::string_view path = source_path(source, type);
+  if (is_nbd_url(path)) {  // a file is a file, whatever its name looks like
+    findings.invalid(*source, type == "block" ? "dev" : "file",
+                     "is not an absolute path (an NBD server needs type='network')");
+    return {};
+  }
+  return std::string(path);
 }
 
 // Kinds that hull cannot present have been refused; after --ignore they are left out.
 bool is_presentable(const XmlElement& disk, Findings& findings) {
   const std::string_view type = disk.value("type", "file");
   const std::string_view device = disk.value("device", "disk");
-  const bool empty = source_path(disk.child("source"), type).empty();
+  const XmlElement* source = disk.child("source");
+  const bool empty = type == "network" ? source == nullptr : source_path(source, type).empty();
   if (device == "floppy" && !empty) findings.report_computed(disk, "device", "~floppy with media");
-  if (type == "network") {
-    const bool nbd = is_nbd_source(disk.child("source"));
-    if (!nbd) findings.report_computed(disk, "type", "~not nbd");
-    return nbd && device == "disk";
-  }
-  if (type != "file" && type != "block") return false;
+  const bool nbd = type == "network" && is_nbd_source(source);
+  const bool empty_drive = empty && device != "disk";
+  if (type == "network" && !nbd && !empty_drive) findings.report_computed(disk, "type", "~not nbd");
+  if (type != "file" && type != "block" && !nbd) return false;
   return device == "disk" || (device == "cdrom" && !empty);
 }
 
@@ -96,12 +103,12 @@ void check_iothread(const XmlElement& root, const XmlElement& driver, Findings& 
   const XmlElement* iothreads = root.child("iothreads");
   const XmlElement* ids = root.child("iothreadids");
   const uint64_t count =
-      iothreads == nullptr ? 0 : parse_number(iothreads->trimmed_text()).value_or(0);
+      iothreads == nullptr ? 0 : parse_document_number(iothreads->trimmed_text()).value_or(0);
   const auto wanted = read_number(driver, "iothread", 1, UINT32_MAX, findings);
   if (!wanted || *wanted <= count) return;
   if (ids != nullptr)
-    for (const auto& known : ids->children)
-      if (parse_number(known->value("id")) == wanted) return;
+    for (const XmlElement* known : ids->children_named("iothread"))
+      if (parse_document_number(known->value("id")) == wanted) return;
   findings.invalid(driver, "iothread", fmt::format("there is no I/O thread {}", *wanted));
 }
 
@@ -115,7 +122,7 @@ void read_driver(const XmlElement& root, const XmlElement& disk, DiskConfig& con
   choose(*driver, "detect_zeroes", parse_detect_zeroes, config.detect_zeroes);
   if (read_number(*driver, "queues", 1, kMaxQueues, findings).value_or(1) > 1)
     findings.report_computed(*driver, "queues", "~several");
-  if (const auto size = read_number(*driver, "queue_size", 2, kMaxQueueSize, findings))
+  if (const auto size = read_number(*driver, "queue_size", kMinQueueSize, kMaxQueueSize, findings))
     config.queue_size = static_cast<unsigned>(*size);
   check_iothread(root, *driver, findings);
   const XmlElement* metadata_cache = driver->child("metadata_cache");
@@ -153,17 +160,23 @@ void read_backing_store(const XmlElement& disk, DiskConfig& config, Findings& fi
     if (next == nullptr) return;
     store = next;
   }
-  if (!store->children.empty()) findings.invalid(*store, {}, "has no type");
+  if (store->child("source") != nullptr || store->child("format") != nullptr)
+    findings.invalid(*store, {}, "has no type");
+}
+
+void read_serial(const XmlElement& serial, DiskConfig& config, Findings& findings) {
+  const std::string_view text = serial.trimmed_text();
+  config.serial = text.substr(0, kMaxDiskSerialBytes);
+  if (text.size() > kMaxDiskSerialBytes)
+    findings.report_computed(serial, {}, "~too long",
+                             fmt::format("the guest sees '{}'", config.serial));
 }
 
 void read_device(const XmlElement& disk, DiskConfig& config, Findings& findings) {
   config.read_only = disk.child("readonly") != nullptr || disk.value("device") == "cdrom";
   config.shareable = disk.child("shareable") != nullptr;
   config.transient = disk.child("transient") != nullptr;
-  if (const XmlElement* serial = disk.child("serial")) config.serial = serial->trimmed_text();
-  if (const XmlElement* boot = disk.child("boot"))
-    if (const auto order = read_number(*boot, "order", 1, UINT32_MAX, findings))
-      config.boot_order = static_cast<unsigned>(*order);
+  if (const XmlElement* serial = disk.child("serial")) read_serial(*serial, config, findings);
   const XmlElement* blockio = disk.child("blockio");
   if (blockio == nullptr) return;
   const auto size = [&](std::string_view name, uint32_t fallback) {
@@ -213,6 +226,16 @@ void order_disks(std::vector<DiskDraft>& drafts) {
   std::ranges::sort(drafts, {}, &DiskDraft::order);
 }
 
+// The kernel is started directly, so the order decides nothing; it may not contradict itself.
+void check_boot_orders(std::span<const XmlElement* const> disks, Findings& findings) {
+  std::set<uint64_t> orders;
+  for (const XmlElement* disk : disks)
+    for (const XmlElement* boot : disk->children_named("boot"))
+      if (const auto order = read_number(*boot, "order", 1, UINT32_MAX, findings))
+        if (!orders.insert(*order).second)
+          findings.invalid(*boot, "order", fmt::format("{} is used twice", *order));
+}
+
 std::string guest_device(size_t position) {
   std::string letters;
   for (size_t rest = position + 1; rest > 0; rest = (rest - 1) / 26)
@@ -238,16 +261,19 @@ void report_bus(const DiskDraft& draft, size_t position, Findings& findings) {
 
 }  // namespace
 
-void read_disks(const XmlElement& root, DomainConfig& config, Findings& findings) {
+void read_disks(const XmlElement& root, DomainConfig& config,
+                std::vector<const XmlElement*>& places, Findings& findings) {
   const XmlElement* devices = root.child("devices");
   if (devices == nullptr) return;
+  const auto elements = devices->children_named("disk");
+  check_boot_orders(elements, findings);
   std::vector<DiskDraft> drafts;
-  for (const auto& device : devices->children)
-    if (device->name.plain("disk"))
-      if (auto draft = read_disk(root, *device, findings)) drafts.push_back(*std::move(draft));
+  for (const XmlElement* element : elements)
+    if (auto draft = read_disk(root, *element, findings)) drafts.push_back(*std::move(draft));
   order_disks(drafts);
   for (size_t position = 0; position < drafts.size(); ++position) {
     report_bus(drafts[position], position, findings);
+    places.push_back(drafts[position].element);
     config.disks.push_back(std::move(drafts[position].config));
   }
 }

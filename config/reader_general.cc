@@ -8,8 +8,7 @@ namespace hull::config {
 
 namespace {
 
-constexpr uint64_t kKiB = 1024;
-constexpr uint64_t kHugePageBytes = 2 * 1024 * kKiB;
+constexpr uint64_t kHugePageBytes = uint64_t{2} << 20;
 
 void read_identity(const XmlElement& root, DomainConfig& config, Findings& findings) {
   if (root.attribute("type") == nullptr) findings.invalid(root, {}, "has no type (type='kvm')");
@@ -28,10 +27,8 @@ void read_current_memory(const XmlElement& root, uint64_t memory, Findings& find
   if (current == nullptr) return;
   const auto bytes = read_memory_size(*current, {}, findings);
   if (!bytes) return;
-  if (*bytes < memory)
-    findings.report_computed(*current, {}, "~less than memory");
-  else if (*bytes > memory)
-    findings.invalid(*current, {}, "is more than <memory>");
+  // More than there is means all of it, as in libvirt.
+  if (*bytes < memory) findings.report_computed(*current, {}, "~less than memory");
 }
 
 void read_memory(const XmlElement& root, DomainConfig& config, Findings& findings) {
@@ -41,7 +38,7 @@ void read_memory(const XmlElement& root, DomainConfig& config, Findings& finding
   const auto bytes = cells ? cells : read_memory_size(*memory, {}, findings);
   // A size that cannot be read has its finding; this one only keeps others from following.
   config.memory_bytes = kMinMemoryBytes;
-  if (bytes && *bytes <= kMaxMemoryBytes)
+  if (bytes && *bytes >= kMinMemoryBytes && *bytes <= kMaxMemoryBytes)
     config.memory_bytes = align_up(*bytes, kMemoryGranularity);
   else if (bytes)
     config.memory_bytes = *bytes;
@@ -63,14 +60,14 @@ void read_memory_backing(const XmlElement& root, DomainConfig& config, Findings&
   const XmlElement* hugepages = backing->child("hugepages");
   if (hugepages == nullptr) return;
   config.memory_hugepages = true;
-  for (const auto& page : hugepages->children) check_huge_page(*page, findings);
+  for (const XmlElement* page : hugepages->children_named("page")) check_huge_page(*page, findings);
 }
 
 void read_vcpus(const XmlElement& root, DomainConfig& config, Findings& findings) {
   const XmlElement* vcpu = root.child("vcpu");
   if (vcpu == nullptr) return;
   const std::string_view text = vcpu->trimmed_text();
-  const auto number = text.empty() ? std::optional<uint64_t>(1) : parse_number(text);
+  const auto number = text.empty() ? std::optional<uint64_t>(1) : parse_document_number(text);
   if (!number || *number < 1 || *number > kMaxVcpus)
     return findings.invalid(*vcpu, {},
                             fmt::format("is not a number of vCPUs in 1 to {}", kMaxVcpus));
@@ -87,18 +84,19 @@ void read_os(const XmlElement& root, DomainConfig& config, Findings& findings) {
   const XmlElement* os = root.child("os");
   if (os == nullptr) return;
   if (os->child("type") == nullptr) findings.invalid(*os, {}, "has no <type>hvm</type>");
-  if (const XmlElement* kernel = os->child("kernel")) set_kernel(config.boot, kernel->text);
-  if (const XmlElement* initrd = os->child("initrd")) config.boot.initrd = initrd->text;
+  if (const XmlElement* kernel = os->child("kernel"))
+    set_kernel(config.boot, kernel->trimmed_text());
+  if (const XmlElement* initrd = os->child("initrd")) config.boot.initrd = initrd->trimmed_text();
   if (const XmlElement* cmdline = os->child("cmdline")) config.boot.cmdline = cmdline->text;
   const XmlElement* firmware = os->child("firmware");
   if (firmware == nullptr) return;
-  for (const auto& feature : firmware->children)
-    if (feature->name.plain("feature") && enables_secure_boot(*feature))
+  for (const XmlElement* feature : firmware->children_named("feature"))
+    if (enables_secure_boot(*feature))
       findings.report_computed(*feature, {}, "~secure boot enabled");
 }
 
 bool configures_ignition(const XmlElement& sysinfo) {
-  for (const auto& entry : sysinfo.children) {
+  for (const XmlElement* entry : sysinfo.children_named("entry")) {
     const std::string_view name = entry->value("name");
     if (name.starts_with("opt/com.coreos") || name.starts_with("opt/ignition")) return true;
   }
@@ -115,12 +113,12 @@ void check_system_uuid(const XmlElement& entry, const DomainConfig& config, Find
 }
 
 void read_sysinfo(const XmlElement& root, const DomainConfig& config, Findings& findings) {
-  for (const auto& sysinfo : root.children) {
-    if (!sysinfo->name.plain("sysinfo")) continue;
+  for (const XmlElement* sysinfo : root.children_named("sysinfo")) {
     if (sysinfo->value("type") == "fwcfg" && configures_ignition(*sysinfo))
       findings.report_computed(*sysinfo, {}, "~firmware configuration for ignition");
     if (const XmlElement* system = sysinfo->child("system"))
-      for (const auto& entry : system->children) check_system_uuid(*entry, config, findings);
+      for (const XmlElement* entry : system->children_named("entry"))
+        check_system_uuid(*entry, config, findings);
   }
 }
 
@@ -130,7 +128,7 @@ void read_clock(const XmlElement& root, Findings& findings) {
   if (clock->value("offset") == "variable" &&
       (clock->value("adjustment", "0") != "0" || clock->value("basis", "utc") != "utc"))
     findings.report_computed(*clock, {}, "~adjusted");
-  for (const auto& timer : clock->children) {
+  for (const XmlElement* timer : clock->children_named("timer")) {
     if (timer->value("name") == "kvmclock" && timer->value("present") == "no")
       findings.report_computed(*timer, {}, "~kvmclock absent");
     if (timer->value("name") == "tsc" && timer->attribute("frequency") != nullptr)
@@ -140,46 +138,12 @@ void read_clock(const XmlElement& root, Findings& findings) {
 
 }  // namespace
 
-std::optional<uint64_t> read_size(const XmlElement& element, std::string_view attribute,
-                                  std::string_view default_unit, Findings& findings) {
-  const std::string_view digits =
-      attribute.empty() ? element.trimmed_text() : trim(element.value(attribute));
-  const auto number = parse_number(digits);
-  const auto unit = bytes_per_unit(element.value("unit", default_unit));
-  if (!unit) {
-    findings.invalid(element, "unit", "is not a unit such as KiB, MiB or GiB");
-    return std::nullopt;
-  }
-  const auto bytes = number ? checked_multiply(*number, *unit) : std::nullopt;
-  if (!bytes || *bytes > UINT64_MAX - kKiB) {
-    findings.invalid(element, attribute, "is not a size, or too large a one");
-    return std::nullopt;
-  }
-  return bytes;
-}
-
-std::optional<uint64_t> read_memory_size(const XmlElement& element, std::string_view attribute,
-                                         Findings& findings) {
-  const auto bytes = read_size(element, attribute, "KiB", findings);
-  return bytes ? std::optional(align_up(*bytes, kKiB)) : std::nullopt;
-}
-
-std::optional<uint64_t> read_number(const XmlElement& element, std::string_view attribute,
-                                    uint64_t minimum, uint64_t maximum, Findings& findings) {
-  const std::string* text = element.attribute(attribute);
-  if (text == nullptr) return std::nullopt;
-  const auto number = parse_number(*text);
-  if (number && *number >= minimum && *number <= maximum) return number;
-  findings.invalid(element, attribute,
-                   fmt::format("is not a number in {} to {}", minimum, maximum));
-  return std::nullopt;
-}
-
 void read_general(const XmlElement& root, DomainConfig& config, Findings& findings) {
   read_identity(root, config, findings);
   read_memory(root, config, findings);
   read_memory_backing(root, config, findings);
   read_vcpus(root, config, findings);
+  check_numa(root, config.vcpus, findings);
   read_os(root, config, findings);
   read_sysinfo(root, config, findings);
   read_clock(root, findings);

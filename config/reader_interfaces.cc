@@ -1,4 +1,6 @@
 // <interface>: in the order of the document.
+#include <algorithm>
+
 #include "config/reader_parts.h"
 #include "config/validate.h"
 #include "config/values.h"
@@ -6,9 +8,6 @@
 namespace hull::config {
 
 namespace {
-
-constexpr uint64_t kMinMtu = 68;
-constexpr uint64_t kMaxMtu = 65535;
 
 std::string_view value_of(const XmlElement& parent, std::string_view child,
                           std::string_view attribute) {
@@ -43,7 +42,6 @@ void read_target(const XmlElement& interface, NetworkConfig& network) {
 NetworkConfig read_interface(const XmlElement& interface, Findings& findings) {
   NetworkConfig network;
   network.kind = network_kind(interface.value("type"));
-  if (interface.attribute("type") == nullptr) findings.invalid(interface, {}, "has no type");
   read_mac(interface, network, findings);
   read_target(interface, network);
   network.bridge = value_of(interface, "source", "bridge");
@@ -63,9 +61,14 @@ NetworkConfig read_interface(const XmlElement& interface, Findings& findings) {
 }  // namespace
 
 void read_interfaces(const XmlElement& devices, DomainConfig& config, Findings& findings) {
-  for (const auto& device : devices.children)
-    if (device->name.plain("interface"))
-      config.networks.push_back(read_interface(*device, findings));
+  for (const XmlElement* device : devices.children_named("interface")) {
+    NetworkConfig network = read_interface(*device, findings);
+    const bool taken = network.mac != MacAddress{} &&
+                       std::ranges::find(config.networks, network.mac, &NetworkConfig::mac) !=
+                           config.networks.end();
+    if (taken) findings.report_computed(*device->child("mac"), "address", "~used twice");
+    config.networks.push_back(std::move(network));
+  }
 }
 
 }  // namespace hull::config

@@ -31,10 +31,13 @@ ConsoleChoice choose_console(const XmlElement* devices);
 void read_general(const XmlElement& root, DomainConfig& config, Findings& findings);
 void read_lifecycle(const XmlElement& root, DomainConfig& config, Findings& findings);
 void read_cpu(const XmlElement& root, DomainConfig& config, Findings& findings);
-void read_disks(const XmlElement& root, DomainConfig& config, Findings& findings);
+// `places` gets the elements of DomainConfig::disks, in its order.
+void read_disks(const XmlElement& root, DomainConfig& config,
+                std::vector<const XmlElement*>& places, Findings& findings);
 // `of_disk`: <encryption> beside `source`; both may be null. The format is for validate() to judge.
 std::optional<EncryptionConfig> read_encryption(const XmlElement* of_disk, const XmlElement* source,
                                                 Findings& findings);
+// DomainConfig::networks has one for each <interface>.
 void read_interfaces(const XmlElement& devices, DomainConfig& config, Findings& findings);
 void read_console(const ConsoleChoice& choice, DomainConfig& config, Findings& findings);
 void read_small_devices(const XmlElement& devices, DomainConfig& config, Findings& findings);
@@ -43,8 +46,10 @@ void read_small_devices(const XmlElement& devices, DomainConfig& config, Finding
 std::optional<uint64_t> read_number(const XmlElement& element, std::string_view attribute,
                                     uint64_t minimum, uint64_t maximum, Findings& findings);
 
-// The sum of the cells of <cpu><numa>, which may stand for <memory>; none if there are no cells.
+// The cells of <cpu><numa>, whose memory may stand for <memory>: the sum; none if there are none.
 std::optional<uint64_t> numa_memory(const XmlElement& root, Findings& findings);
+// `vcpus` is the number of the domain.
+void check_numa(const XmlElement& root, unsigned vcpus, Findings& findings);
 
 // A size in bytes from a number and a unit; otherwise a finding (about `attribute` if it is not
 // empty).

@@ -5,13 +5,20 @@ namespace hull::config {
 
 namespace {
 
+// Both names mean the generator that getrandom() reads; libvirt's default is one of them.
+void check_source(const XmlElement& backend, Findings& findings) {
+  const std::string_view path = backend.trimmed_text();
+  if (!path.empty() && path != "/dev/urandom" && path != "/dev/random")
+    findings.report_computed(backend, {}, "~another source", path);
+}
+
 RngConfig read_rng(const XmlElement& device, Findings& findings) {
   RngConfig rng;
   const XmlElement* backend = device.child("backend");
   if (backend == nullptr)
     findings.invalid(device, {}, "has no <backend>");
-  else if (backend->value("model") == "random" && !backend->trimmed_text().empty())
-    rng.source = backend->trimmed_text();
+  else if (backend->value("model") == "random")
+    check_source(*backend, findings);
   const XmlElement* rate = device.child("rate");
   if (rate == nullptr) return rng;
   rng.rate_bytes = read_number(*rate, "bytes", 0, UINT32_MAX, findings).value_or(0);
@@ -33,18 +40,15 @@ void report_channel(const XmlElement& channel, Findings& findings) {
 }  // namespace
 
 void read_small_devices(const XmlElement& devices, DomainConfig& config, Findings& findings) {
-  for (const auto& device : devices.children) {
-    if (device->name.plain("rng")) {
-      if (config.rng)
-        findings.report_computed(*device, {}, "~second");
-      else
-        config.rng = read_rng(*device, findings);
-    } else if (device->name.plain("panic")) {
-      config.panic_device = true;
-    } else if (device->name.plain("channel")) {
-      report_channel(*device, findings);
-    }
+  for (const XmlElement* rng : devices.children_named("rng")) {
+    if (config.rng)
+      findings.report_computed(*rng, {}, "~second");
+    else
+      config.rng = read_rng(*rng, findings);
   }
+  config.panic_device = devices.child("panic") != nullptr;
+  for (const XmlElement* channel : devices.children_named("channel"))
+    report_channel(*channel, findings);
 }
 
 }  // namespace hull::config

@@ -31,9 +31,11 @@ bool is_utf8(std::string_view text) {
 }
 
 void check_identity(const DomainConfig& config, Problems& problems) {
+  problems.about(Subject::kName);
   if (const auto named = check_domain_name(config.name); !named)
     problems.add("name: {}", named.error().message());
   if (config.uuid.empty()) return;
+  problems.about(Subject::kUuid);
   const auto uuid = parse_uuid(config.uuid);
   if (!uuid)
     problems.add("uuid: {}", uuid.error().message());
@@ -42,6 +44,7 @@ void check_identity(const DomainConfig& config, Problems& problems) {
 }
 
 void check_size(const DomainConfig& config, Problems& problems) {
+  problems.about(Subject::kMemory);
   if (config.memory_bytes == 0)
     problems.add("memory: no size given");
   else if (config.memory_bytes < kMinMemoryBytes)
@@ -53,34 +56,50 @@ void check_size(const DomainConfig& config, Problems& problems) {
   else if (!is_aligned(config.memory_bytes, kMemoryGranularity))
     problems.add("memory: {} bytes are not a multiple of {}", config.memory_bytes,
                  kMemoryGranularity);
+  problems.about(Subject::kVcpus);
   if (config.vcpus < 1 || config.vcpus > kMaxVcpus)
     problems.add("vcpu: {} is not in 1 to {}", config.vcpus, kMaxVcpus);
   else if (config.vcpus_online < 1 || config.vcpus_online > config.vcpus)
     problems.add("vcpu: {} online of {} at most", config.vcpus_online, config.vcpus);
+  problems.about(Subject::kCpu);
   if (config.disabled_cpu_features.size() > kMaxCpuFeatures)
     problems.add("cpu: more than {} features", kMaxCpuFeatures);
 }
 
 void check_boot(const BootConfig& boot, Problems& problems) {
+  problems.about(Subject::kKernel);
   if (boot.kind == BootKind::kKernel) {
     if (boot.kernel.empty())
       problems.add(
           "kernel: none given, and hull has no BIOS or UEFI that could find one on a disk: name "
-          "the guest's kernel (<os><kernel>, --kernel)");
+          "the guest's kernel (<os><kernel>, or --kernel FILE)");
     else
       check_path("kernel", boot.kernel, problems);
   }
+  problems.about(Subject::kInitrd);
   if (!boot.initrd.empty()) check_path("initrd", boot.initrd, problems);
+  problems.about(Subject::kCommandLine);
   if (boot.cmdline.size() > kMaxCommandLineBytes)
     problems.add("cmdline: longer than {} bytes", kMaxCommandLineBytes);
   if (boot.cmdline.find('\0') != std::string::npos) problems.add("cmdline: contains a NUL");
 }
 
 void check_lifecycle(const DomainConfig& config, Problems& problems) {
+  problems.about(Subject::kLifecycle);
   // A guest could never be stopped from inside; libvirt refuses the pair as well.
   if (config.on_poweroff == LifecycleAction::kRestart &&
       config.on_reboot == LifecycleAction::kDestroy)
     problems.add("on_poweroff: restart together with on_reboot destroy is contradictory");
+}
+
+void check_devices(const DomainConfig& config, Problems& problems) {
+  const size_t devices = config.disks.size() + config.networks.size() + (config.rng ? 1 : 0);
+  problems.about(Subject::kDomain);
+  if (devices > kMaxVirtioDevices)
+    return problems.add("{} disks, interfaces and random number devices are more than {}", devices,
+                        kMaxVirtioDevices);
+  check_disks(config.disks, problems);
+  check_networks(config.networks, problems);
 }
 
 }  // namespace
@@ -98,13 +117,12 @@ Result<void> check_domain_name(std::string_view name) {
   return {};
 }
 
-std::vector<std::string> validate(const DomainConfig& config) {
+std::vector<Problem> validate(const DomainConfig& config) {
   Problems problems;
   check_identity(config, problems);
   check_size(config, problems);
   check_boot(config.boot, problems);
-  check_disks(config.disks, problems);
-  check_networks(config.networks, problems);
+  check_devices(config, problems);
   if (config.console) check_console(*config.console, problems);
   if (config.rng) check_rng(*config.rng, problems);
   check_lifecycle(config, problems);

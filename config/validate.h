@@ -6,28 +6,38 @@
 #include <string_view>
 #include <vector>
 
+#include "base/limits.h"
 #include "base/result.h"
 #include "config/domain.h"
 
 namespace hull::config {
 
-inline constexpr size_t kMaxNameBytes = 200;
-inline constexpr uint64_t kMemoryGranularity = 4096;
-inline constexpr uint64_t kMinMemoryBytes = 2ULL << 20;
-inline constexpr uint64_t kMaxMemoryBytes = 1ULL << 46;  // what x86-64 hosts address at most
-inline constexpr unsigned kMaxVcpus = 1024;              // the host's limit may be lower
-inline constexpr size_t kMaxCommandLineBytes = 4095;
-inline constexpr size_t kMaxDisks = 64;
-inline constexpr size_t kMaxNetworks = 32;
-inline constexpr size_t kMaxBackingDepth = 64;
-inline constexpr size_t kMaxSerialBytes = 20;  // VIRTIO_BLK_ID_BYTES
-inline constexpr unsigned kMaxQueues = 64;
-inline constexpr unsigned kMaxQueueSize = 1024;
-inline constexpr size_t kMaxPathBytes = 4095;
-inline constexpr size_t kMaxCpuFeatures = 256;
+// What a problem is about, so that a document's reader can say where that stands.
+enum class Subject : uint8_t {
+  kDomain,
+  kName,
+  kUuid,
+  kMemory,
+  kVcpus,
+  kCpu,
+  kKernel,
+  kInitrd,
+  kCommandLine,
+  kDisk,     // number `index` of DomainConfig::disks
+  kNetwork,  // number `index` of DomainConfig::networks
+  kConsole,
+  kRng,
+  kLifecycle,
+};
 
-// All problems, one message each ("disk vda: …"); empty: the configuration may be used.
-std::vector<std::string> validate(const DomainConfig& config);
+struct Problem {
+  Subject subject = Subject::kDomain;
+  size_t index = 0;     // from 0
+  std::string message;  // "disk vda: …", understood without a document
+};
+
+// All problems; none: the configuration may be used. The limits are those of base/limits.h.
+std::vector<Problem> validate(const DomainConfig& config);
 
 // A name becomes file names: no '/', control characters, '.', '..' or leading '-'; at most
 // kMaxNameBytes bytes of UTF-8. kInvalidConfig otherwise.

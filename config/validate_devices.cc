@@ -14,10 +14,6 @@ namespace hull::config {
 namespace {
 
 constexpr size_t kMaxTargetBytes = 16;
-constexpr size_t kMaxInterfaceNameBytes = 15;  // IFNAMSIZ without its NUL
-constexpr uint16_t kMinMtu = 68;               // virtio 1.2, 5.1.4.1
-constexpr uint32_t kMaxBlockSize = 4096;
-constexpr uint32_t kMaxPhysicalBlockSize = 32768;
 
 bool is_printable(char c) { return c >= 0x20 && c < 0x7f; }
 
@@ -80,32 +76,28 @@ void check_disk_image(const DiskConfig& disk, Problems& problems) {
 }
 
 void check_disk_device(const DiskConfig& disk, Problems& problems) {
-  if (disk.serial.size() > kMaxSerialBytes)
-    problems.add("disk {}: serial is longer than {} bytes", disk.target, kMaxSerialBytes);
+  if (disk.serial.size() > kMaxDiskSerialBytes)
+    problems.add("disk {}: serial is longer than {} bytes", disk.target, kMaxDiskSerialBytes);
   if (!std::ranges::all_of(disk.serial, is_printable))
     problems.add("disk {}: serial contains characters other than printable ASCII", disk.target);
-  if (disk.queues < 1 || disk.queues > kMaxQueues)
-    problems.add("disk {}: {} queues are not in 1 to {}", disk.target, disk.queues, kMaxQueues);
-  if (!std::has_single_bit(disk.queue_size) || disk.queue_size < 2 ||
+  if (!std::has_single_bit(disk.queue_size) || disk.queue_size < kMinQueueSize ||
       disk.queue_size > kMaxQueueSize)
-    problems.add("disk {}: queue size {} is not a power of two in 2 to {}", disk.target,
-                 disk.queue_size, kMaxQueueSize);
-  if (!std::has_single_bit(disk.logical_block_size) || disk.logical_block_size < 512 ||
-      disk.logical_block_size > kMaxBlockSize)
-    problems.add("disk {}: logical block size {} is not a power of two in 512 to {}", disk.target,
-                 disk.logical_block_size, kMaxBlockSize);
+    problems.add("disk {}: queue size {} is not a power of two in {} to {}", disk.target,
+                 disk.queue_size, kMinQueueSize, kMaxQueueSize);
+  if (!std::has_single_bit(disk.logical_block_size) || disk.logical_block_size < kMinBlockBytes ||
+      disk.logical_block_size > kMaxLogicalBlockBytes)
+    problems.add("disk {}: logical block size {} is not a power of two in {} to {}", disk.target,
+                 disk.logical_block_size, kMinBlockBytes, kMaxLogicalBlockBytes);
   if (disk.metadata_cache_bytes < kMinMetadataCacheBytes ||
       disk.metadata_cache_bytes > kMaxMetadataCacheBytes)
     problems.add("disk {}: the metadata cache has {} bytes, not {} to {}", disk.target,
                  disk.metadata_cache_bytes, kMinMetadataCacheBytes, kMaxMetadataCacheBytes);
   if (!std::has_single_bit(disk.physical_block_size) ||
       disk.physical_block_size < disk.logical_block_size ||
-      disk.physical_block_size > kMaxPhysicalBlockSize)
+      disk.physical_block_size > kMaxPhysicalBlockBytes)
     problems.add(
         "disk {}: physical block size {} is not a power of two between the logical one and {}",
-        disk.target, disk.physical_block_size, kMaxPhysicalBlockSize);
-  if (disk.boot_order && *disk.boot_order == 0)
-    problems.add("disk {}: boot order starts at 1", disk.target);
+        disk.target, disk.physical_block_size, kMaxPhysicalBlockBytes);
 }
 
 // One image behind two disks is safe only if nobody writes or if sharing was asked for.
@@ -114,13 +106,21 @@ bool may_share(const DiskConfig& a, const DiskConfig& b) {
   return (harmless(a) && harmless(b)) || (a.shareable && b.shareable);
 }
 
-void check_disk_pair(const DiskConfig& a, const DiskConfig& b, Problems& problems) {
-  if (a.target == b.target) problems.add("disk {}: target is used twice", a.target);
-  if (!a.file.empty() && normal_path(a.file) == normal_path(b.file) && !may_share(a, b))
+bool clash(const DiskConfig& a, const DiskConfig& b) {
+  return !a.file.empty() && normal_path(a.file) == normal_path(b.file) && !may_share(a, b);
+}
+
+// The last of `disks` against those before it: one line for each rule, whatever their number.
+void check_against_others(std::span<const DiskConfig> disks, Problems& problems) {
+  const DiskConfig& last = disks.back();
+  const auto others = disks.first(disks.size() - 1);
+  if (std::ranges::find(others, last.target, &DiskConfig::target) != others.end())
+    problems.add("disk {}: target is used twice", last.target);
+  const auto other =
+      std::ranges::find_if(others, [&](const DiskConfig& disk) { return clash(disk, last); });
+  if (other != others.end())
     problems.add("disks {} and {}: '{}' would be written through one and used by the other",
-                 a.target, b.target, a.file);
-  if (a.boot_order && a.boot_order == b.boot_order)
-    problems.add("disks {} and {}: boot order {} is used twice", a.target, b.target, *a.boot_order);
+                 other->target, last.target, last.file);
 }
 
 bool is_interface_name(std::string_view name) {
@@ -145,8 +145,11 @@ void check_network(size_t index, const NetworkConfig& network, Problems& problem
 }  // namespace
 
 void Problems::add_message(std::string message) {
-  if (std::ranges::find(messages_, message) == messages_.end())
-    messages_.push_back(std::move(message));
+  const auto same = [&](const Problem& known) {
+    return known.subject == subject_ && known.index == index_ && known.message == message;
+  };
+  if (std::ranges::none_of(problems_, same))
+    problems_.push_back({.subject = subject_, .index = index_, .message = std::move(message)});
 }
 
 void check_path(std::string_view what, std::string_view path, Problems& problems) {
@@ -161,28 +164,25 @@ void check_path(std::string_view what, std::string_view path, Problems& problems
 }
 
 void check_disks(std::span<const DiskConfig> disks, Problems& problems) {
-  if (disks.size() > kMaxDisks) return problems.add("more than {} disks", kMaxDisks);
   for (size_t i = 0; i < disks.size(); ++i) {
+    problems.about(Subject::kDisk, i);
     if (const auto target = parse_target_name(disks[i].target); !target)
       problems.add("disk {}: {}", i + 1, target.error().message());
     check_disk_image(disks[i], problems);
     check_disk_device(disks[i], problems);
-    for (size_t j = 0; j < i; ++j) check_disk_pair(disks[j], disks[i], problems);
+    check_against_others(disks.first(i + 1), problems);
   }
 }
 
 void check_networks(std::span<const NetworkConfig> networks, Problems& problems) {
-  if (networks.size() > kMaxNetworks) return problems.add("more than {} interfaces", kMaxNetworks);
   for (size_t i = 0; i < networks.size(); ++i) {
+    problems.about(Subject::kNetwork, i);
     check_network(i + 1, networks[i], problems);
-    for (size_t j = 0; j < i; ++j)
-      if (networks[i].mac != MacAddress{} && networks[i].mac == networks[j].mac)
-        problems.add("interfaces {} and {}: MAC address {} is used twice", j + 1, i + 1,
-                     format_mac(networks[i].mac));
   }
 }
 
 void check_console(const ConsoleConfig& console, Problems& problems) {
+  problems.about(Subject::kConsole);
   if (console.kind == ConsoleKind::kFile || console.kind == ConsoleKind::kUnix)
     check_path("console", console.path, problems);
   if (console.kind == ConsoleKind::kUnix && console.path.size() >= sizeof(sockaddr_un::sun_path))
@@ -191,7 +191,7 @@ void check_console(const ConsoleConfig& console, Problems& problems) {
 }
 
 void check_rng(const RngConfig& rng, Problems& problems) {
-  check_path("rng", rng.source, problems);
+  problems.about(Subject::kRng);
   if (rng.rate_bytes != 0 && rng.rate_period_ms == 0) problems.add("rng: period of 0 ms");
 }
 

@@ -10,22 +10,30 @@
 #include <vector>
 
 #include "config/domain.h"
+#include "config/validate.h"
 
 namespace hull::config {
 
-// Messages in the order in which they were found, each once.
+// Problems in the order in which they were found, each once.
 class Problems {
  public:
+  // What the next ones are about.
+  void about(Subject subject, size_t index = 0) {
+    subject_ = subject;
+    index_ = index;
+  }
   template <class... Args>
   void add(fmt::format_string<Args...> format, Args&&... args) {
     add_message(fmt::format(format, std::forward<Args>(args)...));
   }
-  std::vector<std::string> take() && { return std::move(messages_); }
+  std::vector<Problem> take() && { return std::move(problems_); }
 
  private:
   void add_message(std::string message);
 
-  std::vector<std::string> messages_;
+  Subject subject_ = Subject::kDomain;
+  size_t index_ = 0;
+  std::vector<Problem> problems_;
 };
 
 // `what` names the path in the message.

@@ -1,5 +1,6 @@
 #include "config/values.h"
 
+#include <algorithm>
 #include <charconv>
 #include <span>
 #include <utility>
@@ -59,6 +60,13 @@ std::optional<uint64_t> parse_number(std::string_view text) {
   return number;
 }
 
+std::optional<uint64_t> parse_document_number(std::string_view text) {
+  const size_t first = text.find_first_not_of(" \t\r\n");
+  text.remove_prefix(std::min(first, text.size()));
+  if (text.starts_with('+')) text.remove_prefix(1);
+  return parse_number(text);
+}
+
 std::optional<uint64_t> bytes_per_unit(std::string_view unit) {
   if (unit.empty() || unit.size() > 5) return std::nullopt;
   const std::string word = lower(unit);
@@ -89,14 +97,38 @@ Result<uint64_t> parse_size(std::string_view text, uint64_t default_unit) {
   return *bytes;
 }
 
+std::optional<unsigned> highest_cpu(std::string_view list) {
+  constexpr uint64_t kMaxCpu = 16383;  // far beyond any host, and below what overflows
+  std::optional<unsigned> highest;
+  for (bool more = true; more;) {
+    const size_t comma = list.find(',');
+    std::string_view range = list.substr(0, comma);
+    more = comma != std::string_view::npos;
+    list.remove_prefix(more ? comma + 1 : list.size());
+    const bool excluded = range.starts_with('^');
+    if (excluded) range.remove_prefix(1);
+    const size_t dash = excluded ? std::string_view::npos : range.find('-');
+    const auto first = parse_document_number(range.substr(0, dash));
+    const auto last =
+        dash == std::string_view::npos ? first : parse_document_number(range.substr(dash + 1));
+    if (!first || !last || *first > *last || *last > kMaxCpu) return std::nullopt;
+    if (!excluded) highest = std::max(highest.value_or(0), static_cast<unsigned>(*last));
+  }
+  return highest;
+}
+
 Result<MacAddress> parse_mac(std::string_view text) {
   MacAddress mac{};
-  bool valid = text.size() == 17;
+  bool valid = true;
+  std::string_view rest = text;
   for (size_t i = 0; valid && i < mac.size(); ++i) {
-    const int high = hex_value(text[3 * i]);
-    const int low = hex_value(text[3 * i + 1]);
-    valid = high >= 0 && low >= 0 && (i == 5 || text[3 * i + 2] == ':' || text[3 * i + 2] == '-');
-    if (valid) mac[i] = static_cast<uint8_t>(high * 16 + low);
+    const size_t end = std::min(rest.find_first_of(":-"), rest.size());
+    unsigned octet = 0;
+    const auto [stop, error] = std::from_chars(rest.data(), rest.data() + end, octet, 16);
+    valid = (end == 1 || end == 2) && error == std::errc() && stop == rest.data() + end &&
+            (end == rest.size()) == (i + 1 == mac.size());
+    mac[i] = static_cast<uint8_t>(octet);
+    rest.remove_prefix(std::min(end + 1, rest.size()));
   }
   if (!valid)
     return fail(ErrorKind::kInvalidConfig, "'{}' is not a MAC address such as 52:54:00:12:34:56",

@@ -15,6 +15,9 @@ namespace hull::config {
 // Decimal digits only: no sign, no white space, no overflow.
 std::optional<uint64_t> parse_number(std::string_view text);
 
+// The same as documents have them: white space and one '+' in front, as strtoull takes them.
+std::optional<uint64_t> parse_document_number(std::string_view text);
+
 // Bytes in one of a unit, as libvirt spells units, any case: b, byte, bytes; K or KiB = 1024;
 // KB = 1000; … E.
 std::optional<uint64_t> bytes_per_unit(std::string_view unit);
@@ -23,10 +26,13 @@ std::optional<uint64_t> bytes_per_unit(std::string_view unit);
 // signs and anything past 2^64-1 are kInvalidConfig.
 Result<uint64_t> parse_size(std::string_view text, uint64_t default_unit = 1);
 
+// The highest number in a list of CPUs as libvirt writes it ("0-3,^2,8"); none if it is not one.
+std::optional<unsigned> highest_cpu(std::string_view list);
+
 using MacAddress = std::array<uint8_t, 6>;
 
-// Six pairs of hexadecimal digits with ':' or '-' between them; multicast and all-zero addresses
-// are refused.
+// Six numbers of one or two hexadecimal digits with ':' or '-' between them; multicast and all-zero
+// addresses are refused.
 Result<MacAddress> parse_mac(std::string_view text);
 std::string format_mac(const MacAddress& mac);
 

@@ -7,15 +7,19 @@ namespace {
 
 using enum Verdict;
 
+// libvirt's default type is user.
+constexpr std::string_view kUserMode =
+    "user-mode networking is not built in: use type='ethernet' or 'bridge'; skipping leaves the "
+    "interface unconnected";
+
 constexpr VerdictRow kRows[] = {
     {"/domain/devices/interface", "~no model", kWarn,
      "presented as virtio-net (libvirt's default model is rtl8139)"},
+    {"/domain/devices/interface", "@type=", kRefuse, kUserMode},
     {"/domain/devices/interface", "", kHonour},
     {"/domain/devices/interface/@type", "ethernet|bridge", kHonour},
     {"/domain/devices/interface/@type", "null", kHonour, "connected to nothing"},
-    {"/domain/devices/interface/@type", "user", kRefuse,
-     "user-mode networking is not built in: use type='ethernet' or 'bridge'; skipping leaves the "
-     "interface unconnected"},
+    {"/domain/devices/interface/@type", "user", kRefuse, kUserMode},
     {"/domain/devices/interface/@type", "network", kRefuse,
      "networks are not looked up: use type='bridge' with the network's bridge; skipping leaves the "
      "interface unconnected"},
@@ -24,6 +28,8 @@ constexpr VerdictRow kRows[] = {
     {"/domain/devices/interface/@managed", "", kSilent},
     {"/domain/devices/interface/@trustGuestRxFilters", "", kSilent},
     {"/domain/devices/interface/mac", "", kHonour, "", kUnique},
+    {"/domain/devices/interface/mac/@address", "~used twice", kWarn,
+     "another interface has the same address"},
     {"/domain/devices/interface/mac/@address", "", kHonour,
      "derived from the UUID or name if absent"},
     {"/domain/devices/interface/mac/@type", "", kSilent},
@@ -92,6 +98,7 @@ constexpr VerdictRow kRows[] = {
      kSubtree | kOnce},
     {"/domain/devices/interface/script", "", kWarn, "the script is not run", kSubtree},
     {"/domain/devices/interface/downscript", "", kWarn, "the script is not run", kSubtree},
+    {"/domain/devices/interface/backenddomain", "", kRefuse, "driver domains are Xen's", kSubtree},
     {"/domain/devices/interface/guest", "", kWarn, "ignored", kSubtree},
     {"/domain/devices/interface/teaming", "", kWarn, "ignored", kSubtree},
 };

@@ -68,7 +68,7 @@ std::string_view to_string(Verdict verdict) {
 
 std::string verdict_path(const XmlElement& element, std::string_view attribute) {
   std::string path = element.parent == nullptr ? "" : verdict_path(*element.parent, {});
-  std::string name = element.name.display();
+  std::string name = element.name.expanded();
   // One row serves <serial> and <console>: they are two descriptions of the same device.
   if (name == "console" && path == "/domain/devices") name = "serial";
   // And one set of rows <encryption>, wherever it may stand.

@@ -5,7 +5,10 @@
 #include <expat.h>
 #include <sys/random.h>
 
+#include <algorithm>
+
 #include "base/check.h"
+#include "base/log.h"
 
 namespace hull::config {
 
@@ -50,12 +53,23 @@ class TreeBuilder {
     std::string lower(std::string_view(encoding).substr(0, 16));
     for (char& c : lower)
       if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    if (lower != "utf-8") complain(fmt::format("encoding '{}': only UTF-8 is accepted", lower));
+    for (const std::string_view known : {"utf-8", "utf8", "us-ascii", "ascii"})
+      if (lower == known) return;
+    complain(fmt::format("encoding '{}': only UTF-8 is accepted", lower));
   }
 
-  void namespace_declared(const char* uri) {
+  void namespace_declared(const char* prefix, const char* uri) {
     if (uri != nullptr && std::string_view(uri).size() > kMaxXmlNamespaceBytes)
       complain(fmt::format("a namespace is longer than {} bytes", kMaxXmlNamespaceBytes));
+    declared_prefixes_.emplace_back(prefix == nullptr ? "" : prefix);
+  }
+  void namespace_ended() {
+    if (!declared_prefixes_.empty()) declared_prefixes_.pop_back();
+  }
+
+  bool is_declared(std::string_view prefix) const {
+    return prefix == "xml" || prefix == "xmlns" ||
+           std::ranges::find(declared_prefixes_, prefix) != declared_prefixes_.end();
   }
 
   void start(const char* expanded_name, const char** attributes) {
@@ -143,6 +157,7 @@ class TreeBuilder {
   size_t depth_ = 0;
   size_t elements_ = 0;
   size_t attributes_ = 0;
+  std::vector<std::string> declared_prefixes_;  // of the open elements; at most one per attribute
   std::string complaint_;
 };
 
@@ -154,9 +169,10 @@ void on_declaration(void* user, const char*, const char* encoding, int) {
 void on_doctype(void* user, const char*, const char*, const char*, int) {
   builder_of(user).complain("a DOCTYPE is not accepted");
 }
-void on_namespace(void* user, const char*, const char* uri) {
-  builder_of(user).namespace_declared(uri);
+void on_namespace(void* user, const char* prefix, const char* uri) {
+  builder_of(user).namespace_declared(prefix, uri);
 }
+void on_namespace_end(void* user, const char*) { builder_of(user).namespace_ended(); }
 void on_start(void* user, const char* name, const char** attributes) {
   builder_of(user).start(name, attributes);
 }
@@ -175,9 +191,46 @@ void guard(XML_Parser parser) {
   XML_SetBillionLaughsAttackProtectionActivationThreshold(parser, kMaxXmlBytes);
 }
 
-std::string describe_failure(XML_Parser parser, const TreeBuilder& builder) {
+// The first prefix in the tag at the beginning of `rest` that nobody declared; empty: none found.
+std::string_view undeclared_prefix(std::string_view rest, const TreeBuilder& builder) {
+  constexpr std::string_view kBetweenNames = "<>/= \t\r\n\"'";
+  rest = rest.substr(0, rest.find('>'));
+  const std::string_view tag = rest;  // expat has forgotten what an empty element declares itself
+  const auto declared = [&](std::string_view prefix) {
+    return builder.is_declared(prefix) ||
+           tag.find(fmt::format("xmlns:{}", prefix)) != std::string_view::npos;
+  };
+  while (!rest.empty()) {
+    const size_t end = std::min(rest.find_first_of(kBetweenNames), rest.size());
+    const size_t colon = rest.substr(0, end).find(':');
+    if (colon != std::string_view::npos && !declared(rest.substr(0, colon)))
+      return rest.substr(0, colon);
+    const bool quote = end < rest.size() && (rest[end] == '"' || rest[end] == '\'');
+    const size_t close = quote ? rest.find(rest[end], end + 1) : end;
+    rest.remove_prefix(std::min(close, rest.size() - 1) + 1);
+  }
+  return {};
+}
+
+bool same_name(const XmlElement& a, const XmlElement& b) {
+  return a.name.local == b.name.local && a.name.namespace_uri == b.name.namespace_uri;
+}
+
+std::string describe_unbound_prefix(std::string_view rest, const TreeBuilder& builder) {
+  const std::string_view prefix = undeclared_prefix(rest, builder);
+  if (prefix.empty() || prefix.size() > kMaxXmlNameBytes) return "a prefix is not declared";
+  return fmt::format("the prefix '{0}' is not declared (xmlns:{0}='{1}')", prefix,
+                     prefix == "qemu" ? kQemuNamespace : "…");
+}
+
+std::string describe_failure(XML_Parser parser, const TreeBuilder& builder,
+                             std::string_view document) {
   if (!builder.complaint().empty()) return builder.complaint();
   const XML_Error code = XML_GetErrorCode(parser);
+  const XML_Index place = XML_GetCurrentByteIndex(parser);
+  if (code == XML_ERROR_UNBOUND_PREFIX && place >= 0 &&
+      static_cast<size_t>(place) < document.size())
+    return describe_unbound_prefix(document.substr(static_cast<size_t>(place)), builder);
   if (code == XML_ERROR_JUNK_AFTER_DOC_ELEMENT) return "something follows the root element";
   return XML_ErrorString(code);
 }
@@ -199,9 +252,14 @@ std::string_view trim(std::string_view text) {
 }
 
 std::string XmlName::display() const {
+  const bool ours = namespace_uri.empty() || namespace_uri == kQemuNamespace;
+  return ours || prefix.empty() ? expanded() : fmt::format("{}:{}", prefix, local);
+}
+
+std::string XmlName::expanded() const {
   if (namespace_uri.empty()) return local;
   if (namespace_uri == kQemuNamespace) return "qemu:" + local;
-  return prefix.empty() ? local : prefix + ":" + local;
+  return fmt::format("{{{}}}{}", namespace_uri, local);
 }
 
 const std::string* XmlElement::attribute(std::string_view attribute_name) const {
@@ -216,6 +274,13 @@ const XmlElement* XmlElement::child(std::string_view child_name) const {
   return nullptr;
 }
 
+std::vector<const XmlElement*> XmlElement::children_named(std::string_view child_name) const {
+  std::vector<const XmlElement*> named;
+  for (const auto& candidate : children)
+    if (candidate->name.plain(child_name)) named.push_back(candidate.get());
+  return named;
+}
+
 std::string_view XmlElement::value(std::string_view attribute_name,
                                    std::string_view fallback) const {
   const std::string* found = attribute(attribute_name);
@@ -224,20 +289,24 @@ std::string_view XmlElement::value(std::string_view attribute_name,
 
 std::string_view XmlElement::trimmed_text() const { return trim(text); }
 
+size_t XmlElement::position() const {
+  if (parent == nullptr) return 1;
+  size_t position = 0;
+  for (const auto& sibling : parent->children) {
+    if (same_name(*sibling, *this)) ++position;
+    if (sibling.get() == this) break;
+  }
+  return position;
+}
+
 std::string XmlElement::xpath() const {
   const std::string shown = name.display();
   if (parent == nullptr) return "/" + shown;
-  size_t same = 0;
-  size_t position = 0;
-  for (const auto& sibling : parent->children) {
-    if (sibling->name.local != name.local || sibling->name.namespace_uri != name.namespace_uri)
-      continue;
-    ++same;
-    if (sibling.get() == this) position = same;
-  }
-  std::string path = parent->xpath() + "/" + shown;
-  if (same > 1) path += fmt::format("[{}]", position);
-  return path;
+  const bool alone = std::ranges::count_if(parent->children, [&](const auto& sibling) {
+                       return same_name(*sibling, *this);
+                     }) == 1;
+  return fmt::format("{}/{}{}", parent->xpath(), shown,
+                     alone ? "" : fmt::format("[{}]", position()));
 }
 
 Result<std::unique_ptr<XmlElement>> parse_xml(std::string_view document,
@@ -254,7 +323,7 @@ Result<std::unique_ptr<XmlElement>> parse_xml(std::string_view document,
   XML_SetReturnNSTriplet(parser.get(), 1);
   XML_SetXmlDeclHandler(parser.get(), on_declaration);
   XML_SetStartDoctypeDeclHandler(parser.get(), on_doctype);
-  XML_SetStartNamespaceDeclHandler(parser.get(), on_namespace);
+  XML_SetNamespaceDeclHandler(parser.get(), on_namespace, on_namespace_end);
   XML_SetElementHandler(parser.get(), on_start, on_end);
   XML_SetCharacterDataHandler(parser.get(), on_text);
   const XML_Status status =
@@ -263,7 +332,7 @@ Result<std::unique_ptr<XmlElement>> parse_xml(std::string_view document,
     return fail(ErrorKind::kInvalidConfig, "{}:{}:{}: {}", source_name,
                 XML_GetCurrentLineNumber(parser.get()),
                 XML_GetCurrentColumnNumber(parser.get()) + 1,
-                describe_failure(parser.get(), builder));
+                printable(describe_failure(parser.get(), builder, document)));
   return builder.take_root();
 }
 

@@ -32,8 +32,11 @@ struct XmlName {
   std::string prefix;         // as the document has it
 
   bool plain(std::string_view name) const { return namespace_uri.empty() && local == name; }
-  // As a user writes it: "disk", "qemu:commandline" (whatever prefix the document uses for it).
+  // As a user writes it: "disk", "qemu:commandline" (whatever prefix the document uses for it),
+  // "o:tpm", and "{urn:o}tpm" where the namespace has no prefix.
   std::string display() const;
+  // As tables have it: "disk", "qemu:commandline", "{urn:o}tpm". Equal only for equal names.
+  std::string expanded() const;
 };
 
 struct XmlAttribute {
@@ -55,10 +58,15 @@ struct XmlElement {
   // The plain (namespace-less) attribute or first plain child of that name; null if there is none.
   const std::string* attribute(std::string_view attribute_name) const;
   const XmlElement* child(std::string_view child_name) const;
+  // All plain children of that name: the way to loop over children, so that none of another name
+  // is taken for one of them.
+  std::vector<const XmlElement*> children_named(std::string_view child_name) const;
   // The attribute, or `fallback`.
   std::string_view value(std::string_view attribute_name, std::string_view fallback = {}) const;
   // `text` without white space at its ends.
   std::string_view trimmed_text() const;
+  // 1-based, among the siblings of the same name.
+  size_t position() const;
   // "/domain/devices/disk[2]/driver"; an index (1-based) only where siblings share the name.
   std::string xpath() const;
 };

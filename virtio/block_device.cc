@@ -5,6 +5,7 @@
 #include <semaphore>
 
 #include "base/endian.h"
+#include "base/limits.h"
 #include "virtio/block_session.h"
 
 namespace hull::virtio {
@@ -59,7 +60,7 @@ BlockDevice::BlockDevice(BlockOptions options, blockcore::Disk& disk, blockcore:
                 .discard_granularity = disk.discard_granularity_bytes()},
       disk_(disk),
       engine_(engine) {
-  CHECK(std::has_single_bit(options_.queue_size) && options_.queue_size >= 4);
+  CHECK(std::has_single_bit(options_.queue_size) && options_.queue_size >= kMinQueueSize);
   CHECK(std::has_single_bit(options_.logical_block_size) && options_.logical_block_size >= 512);
   CHECK(std::has_single_bit(options_.physical_block_size) &&
         options_.physical_block_size >= options_.logical_block_size);

@@ -1,8 +1,9 @@
 """Documents and command lines that must be refused: one clear line, the right exit code, nothing started."""
 
+import re
 import unittest
 
-from support import ERROR, REFUSED, USAGE, HullTest, domain_xml
+from support import REFUSED, USAGE, HullTest, domain_xml
 
 GOOD = domain_xml(cmdline="hull.do=facts")
 
@@ -95,6 +96,43 @@ class BadDocuments(HullTest):
         self.assertRegex(result.err, "(?m)^warning: .*graphics")
         self.expect_error(self.run_xml(document, "--strict"), REFUSED, "graphics")
 
+    def test_strict_and_ignore_go_together(self):
+        document = with_device("<graphics type='vnc'/><tpm model='tpm-crb'/>")
+        result = self.run_xml(document, "--strict", "--ignore=graphics", "--ignore=tpm")
+        self.expect_success(result)
+        self.assertRegex(result.err, "(?m)^warning: .*graphics")
+
+    def test_remedies_that_messages_name_work(self):
+        document = with_device("<graphics type='vnc'/><tpm model='tpm-crb'/><hostdev/>"
+                               "<memballoon model='virtio'/>").replace("<vcpu>", "<vcpu cpuset='0'>")
+        words = ["--strict"]
+        for _ in range(2):
+            result = self.run_xml(document, *words)
+            if result.code == REFUSED:
+                words += re.findall(r"\(skip with (--ignore=[^)]*)\)", result.err)
+        self.assertEqual(len(words), 6, words)
+        self.expect_success(result)
+
+    def test_kernel_may_be_named_beside_the_document(self):
+        document = re.sub("<kernel>.*</cmdline>", "<cmdline>hull.do=nothing</cmdline>", GOOD)
+        refused = self.run_xml(document)
+        self.expect_error(refused, REFUSED, "--kernel FILE")
+        self.expect_success(self.run_xml(document, "--kernel", "hull:guest", "--append", "hull.do=facts"))
+
+    def test_findings_have_file_line_and_column(self):
+        document = GOOD.replace("<devices>", "<devices>\n  <flux-capacitor/>\n <tpm/>")
+        result = self.run_xml(document)
+        first = GOOD[:GOOD.index("<devices>")].count("\n") + 1
+        self.assertRegex(result.err, rf"(?m)^warning: .*:{first + 1}:3: /domain/devices/flux-capacitor: ")
+        self.assertRegex(result.err, rf"(?m)^error: .*:{first + 2}:2: /domain/devices/tpm: ")
+
+    def test_unexpected_children_are_no_crash(self):
+        for elements in ("<memoryBacking><hugepages><pages size='1' unit='G'/></hugepages></memoryBacking>",
+                         "<clock offset='utc'><timers name='kvmclock' present='no'/></clock>"):
+            with self.subTest(elements):
+                result = self.run_xml(domain_xml(cmdline="hull.do=facts", elements=elements))
+                self.assertRegex(result.err, "(?m)^warning: .*unknown element, ignored")
+
     def test_unknown_element_warns(self):
         result = self.run_xml(with_device("<flux-capacitor/>"))
         self.expect_success(result)
@@ -108,7 +146,7 @@ class BadDocuments(HullTest):
 
     def test_document_beyond_the_limit_is_not_read(self):
         result = self.run_xml(GOOD.replace("</domain>", "<description>" + "x" * (2 << 20) + "</description></domain>"))
-        self.expect_error(result, ERROR, "larger than")
+        self.expect_error(result, REFUSED, "larger than")
 
     def test_directory_as_document(self):
         result = self.hull("run", self.directory)
@@ -127,7 +165,9 @@ class BadCommandLines(HullTest):
                 self.expect_error(self.hull(*words), USAGE)
 
     def test_document_and_options_do_not_mix(self):
-        self.expect_error(self.run_xml(GOOD, "--kernel", "hull:guest"), USAGE)
+        for words in (["--memory", "64M"], ["--disk", "x"], ["--net", "none"], ["--no-rng"], ["--name", "x"]):
+            with self.subTest(" ".join(words)):
+                self.expect_error(self.run_xml(GOOD, *words), USAGE)
 
     def test_impossible_sizes_are_refused(self):
         for words in (["--memory", "lots"], ["--memory", "0"], ["--memory", "16E"], ["--vcpus", "0"], ["--vcpus", "100000"], ["--name", "../x"]):

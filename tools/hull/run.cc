@@ -3,10 +3,9 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "base/unique_fd.h"
-#include "config/domain_reader.h"
 #include "config/generated.h"
 #include "config/validate.h"
+#include "tools/hull/domain_document.h"
 #include "tools/hull/exit_code.h"
 #include "tools/hull/run_domain.h"
 #include "tools/hull/run_options.h"
@@ -18,21 +17,14 @@ namespace hull::cli {
 
 namespace {
 
-constexpr size_t kMaxDocumentBytes = 1 << 20;
-
 Result<config::DomainConfig> domain_from_document(const RunCommand& command) {
-  const bool from_stdin = command.document == "-";
-  UniqueFd file;
-  if (!from_stdin) file = TRY(open_file(command.document, O_RDONLY));
-  const std::string text = TRY(read_whole(from_stdin ? STDIN_FILENO : file.get(), kMaxDocumentBytes)
-                                   .with_context(command.document));
-  const config::ReadOptions options{.strict = command.strict, .ignore = command.ignore};
-  config::DomainReading reading =
-      TRY(config::read_domain(text, from_stdin ? "standard input" : command.document, options));
-  const std::string& name = reading.config.name.empty() ? command.document : reading.config.name;
+  const config::ReadOptions options{
+      .strict = command.strict, .ignore = command.ignore, .boot = TRY(boot_words(command))};
+  config::DomainReading reading = TRY(read_domain_file(command.document, options));
+  const std::string source = source_of(command.document);
   for (const config::Finding& warning : reading.warnings)
-    log_line(LogLevel::kWarn, fmt::format("{}: {}", name, warning.text()));
-  if (!reading.accepted()) return std::unexpected(reading.refusal());
+    log_line(LogLevel::kWarn, warning.text_in(source));
+  if (!reading.accepted()) return std::unexpected(reading.refusal(source));
   return std::move(reading.config);
 }
 
@@ -40,15 +32,17 @@ Result<config::DomainConfig> describe_domain(const RunCommand& command) {
   if (command.document.empty()) return domain_from_options(command);
   if (command.describes_domain)
     return fail(ErrorKind::kUsage,
-                "run: {} describes the domain; --kernel, --disk and the like go without it",
+                "run: {} describes the domain; --disk, --net, --memory, --vcpus, --name and "
+                "--no-rng go without it",
                 command.document);
   return domain_from_document(command);
 }
 
 Result<void> require_valid(const config::DomainConfig& domain) {
   std::string problems;
-  for (const std::string& problem : config::validate(domain))
-    problems += fmt::format("{}{}: {}", problems.empty() ? "" : "\n", domain.name, problem);
+  for (const config::Problem& problem : config::validate(domain))
+    problems += fmt::format("{}{}: {}", problems.empty() ? "" : "\n", domain.name,
+                            printable(problem.message));
   if (!problems.empty()) return std::unexpected(Error(ErrorKind::kInvalidConfig, problems));
   return {};
 }

@@ -67,9 +67,10 @@ Result<std::optional<config::NetworkConfig>> parse_network(const std::string& te
       network.kind = config::NetworkKind::kBridge;
       network.bridge = option.value;
     } else if (option.key == "mtu") {
-      const uint64_t mtu = TRY(config::parse_size(option.value, 1));
-      if (mtu < 68 || mtu > 65535) return fail(ErrorKind::kUsage, "mtu is 68 to 65535");
-      network.mtu = static_cast<uint16_t>(mtu);
+      const auto mtu = config::parse_number(option.value);
+      if (!mtu || *mtu < kMinMtu || *mtu > kMaxMtu)
+        return fail(ErrorKind::kUsage, "mtu is {} to {}", kMinMtu, kMaxMtu);
+      network.mtu = static_cast<uint16_t>(*mtu);
     } else
       return fail(ErrorKind::kUsage,
                   "'{}{}{}' is not known (none, tap, null; ifname=, mac=, mtu=, bridge=)",
@@ -80,11 +81,12 @@ Result<std::optional<config::NetworkConfig>> parse_network(const std::string& te
 }
 
 void describe_options(CommandLine& app, RunCommand& command) {
+  app.add_option("FILE", command.document,
+                 "domain XML, '-' for standard input; without it options describe the domain");
   app.add_option(
-      "FILE", command.document,
-      "domain XML, '-' for standard input; without it --kernel and the like describe the domain");
-  app.add_option("--kernel hull:guest|FILE", command.kernel,
-                 "bzImage or ELF with a PVH note; hull:guest is hull's own small guest");
+      "--kernel hull:guest|FILE", command.kernel,
+      "bzImage or ELF with a PVH note; hull:guest is hull's own small guest; with FILE: instead "
+      "of the boot part of the document");
   app.add_option("--initrd FILE", command.initrd, "initial RAM disk");
   app.add_option("--append TEXT", command.append, "kernel command line, passed as it is");
   app.add_option(
@@ -131,6 +133,7 @@ Result<T> as_usage(Result<T> result) {
 }
 
 Result<std::string> kernel_path(const std::string& kernel) {
+  if (kernel.empty()) return fail(ErrorKind::kUsage, "--kernel: which file?");
   if (kernel == config::kBuiltinGuestKernel) return kernel;
   if (kernel.starts_with("hull:"))
     return fail(ErrorKind::kUsage, "--kernel {}: there is no such built-in guest; {} is the one",
@@ -145,11 +148,12 @@ Result<config::DomainConfig> read_options(const RunCommand& command) {
   domain.memory_bytes =
       TRY(config::parse_size(command.memory, 1024 * 1024).with_context("--memory"));
   domain.vcpus = domain.vcpus_online = command.vcpus;
-  if (command.kernel.empty())
+  const config::BootOverride boot = TRY(boot_words(command));
+  if (boot.kernel.value_or("").empty())
     return fail(ErrorKind::kUsage, "run: give a domain XML file or --kernel ('hull run --help')");
-  config::set_kernel(domain.boot, TRY(kernel_path(command.kernel)));
-  if (!command.initrd.empty()) domain.boot.initrd = TRY(absolute_path(command.initrd));
-  domain.boot.cmdline = command.append;
+  config::set_kernel(domain.boot, *boot.kernel);
+  domain.boot.initrd = boot.initrd.value_or("");
+  domain.boot.cmdline = boot.cmdline.value_or("");
   domain.panic_device = true;  // a job that panics ends at once, with an exit code of its own
   for (const std::string& disk : command.disks)
     domain.disks.push_back(
@@ -178,8 +182,7 @@ Result<RunCommand> parse_run_command(Arguments arguments) {
       "hull run");
   describe_options(app, command);
   command.help_shown = !TRY(app.parse(arguments).with_context("run"));
-  for (const char* option : {"--kernel", "--initrd", "--append", "--disk", "--net", "--memory",
-                             "--vcpus", "--name", "--no-rng"})
+  for (const char* option : {"--disk", "--net", "--memory", "--vcpus", "--name", "--no-rng"})
     command.describes_domain = command.describes_domain || app.count(option) != 0;
   return command;
 }
@@ -203,6 +206,13 @@ Result<config::ConsoleConfig> parse_console(const std::string& text) {
   console.kind = kind == "file" ? config::ConsoleKind::kFile : config::ConsoleKind::kUnix;
   console.path = TRY(absolute_path(path));
   return console;
+}
+
+Result<config::BootOverride> boot_words(const RunCommand& command) {
+  config::BootOverride boot{.kernel = {}, .initrd = {}, .cmdline = command.append};
+  if (command.kernel) boot.kernel = TRY(kernel_path(*command.kernel));
+  if (command.initrd) boot.initrd = TRY(absolute_path(*command.initrd));
+  return boot;
 }
 
 Result<config::DomainConfig> domain_from_options(const RunCommand& command) {

@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "config/domain.h"
+#include "config/findings.h"
 #include "tools/hull/verbs.h"
 
 namespace hull::cli {
@@ -18,7 +19,8 @@ inline constexpr std::string_view kMadeUpNamePrefix = "hull-";
 struct RunCommand {
   std::string document;  // FILE.xml or "-"; empty: the domain is described by options
   std::vector<std::string> disks, networks;
-  std::string kernel, initrd, append, name, memory = "512M", console;
+  std::string name, memory = "512M", console;
+  std::optional<std::string> kernel, initrd, append;  // with a document: instead of what it says
   unsigned vcpus = 1;
   std::vector<std::string> ignore;
   std::vector<std::string> secrets;  // as read_secrets() takes them (run_secrets.h)
@@ -32,6 +34,9 @@ struct RunCommand {
 
 // Parses the words behind "run". kUsage errors name the option.
 Result<RunCommand> parse_run_command(Arguments arguments);
+
+// --kernel, --initrd and --append; the files as absolute paths.
+Result<config::BootOverride> boot_words(const RunCommand& command);
 
 // The options that describe a domain, for a command without a document.
 Result<config::DomainConfig> domain_from_options(const RunCommand& command);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/guest_memory.h"
+#include "base/limits.h"
 
 namespace hull::vmm::x86 {
 
@@ -34,6 +35,7 @@ inline constexpr uint32_t kSciGsi = 9;
 inline constexpr uint32_t kVirtioGsis[] = {16, 17, 18, 19, 20, 21, 22, 23,
                                            5,  6,  7,  10, 11, 12, 14, 15};
 inline constexpr size_t kMaxVirtioDevices = sizeof kVirtioGsis / sizeof kVirtioGsis[0];
+static_assert(kMaxVirtioDevices == hull::kMaxVirtioDevices);
 
 // `size_bytes` is a multiple of 4096 and not zero.
 inline std::vector<GuestMemory::Range> ram_ranges(uint64_t size_bytes) {

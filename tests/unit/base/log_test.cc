@@ -45,6 +45,8 @@ TEST(Printable, BrokenUtf8IsEscapedByteByByte) {
                       "A"),
             "\\xc3A");
   EXPECT_EQ(printable("\xff\xfe"), "\\xff\\xfe");
+  EXPECT_EQ(printable("a\xe2\x80\xae"), "a\\xe2\\x80\\xae");  // U+202E
+  EXPECT_EQ(printable("\xe2\x81\xa6\xe2\x80\x94"), "\\xe2\\x81\\xa6\xe2\x80\x94");
   EXPECT_EQ(printable("\xc0\x9b"), "\\xc0\\x9b");
   EXPECT_EQ(printable(""), "");
   EXPECT_EQ(printable(std::string_view("\0", 1)), "\\x00");

@@ -59,14 +59,14 @@ TEST(ReadDomain, AllRefusalsAreCollectedInTheOrderOfTheDocument) {
             "/domain/devices/disk/@device='lun': refused: this kind of disk is not supported; "
             "skipping leaves it out (skip with --ignore=disk/@device)");
   EXPECT_FALSE(reading.accepted());
-  EXPECT_EQ(reading.refusal().kind(), ErrorKind::kInvalidConfig);
-  EXPECT_NE(reading.refusal().message().find("\na: /domain/devices/hostdev: "), std::string::npos);
+  EXPECT_EQ(reading.refusal("d.xml").kind(), ErrorKind::kInvalidConfig);
+  EXPECT_NE(reading.refusal("d.xml").message().find("\nd.xml:2:1: /domain/devices/hostdev: "),
+            std::string::npos);
 }
 
 TEST(ReadDomain, IgnoreTurnsARefusalIntoAWarning) {
   for (const char* named : {"tpm", "/domain/devices/tpm", "devices/tpm"}) {
-    const DomainReading reading =
-        read_document(domain_document("<tpm/>"), {.strict = false, .ignore = {named}});
+    const DomainReading reading = read_document(domain_document("<tpm/>"), {.ignore = {named}});
     EXPECT_TRUE(reading.accepted()) << named;
     EXPECT_EQ(lines(reading.warnings),
               "/domain/devices/tpm: ignored as --ignore says: guest may depend on it to unlock "
@@ -78,7 +78,7 @@ TEST(ReadDomain, IgnoreWithIndexMeansOneElement) {
   const std::string document = domain_document(
       "<disk device='lun'><source file='/x'/></disk><disk device='lun'><source file='/y'/></disk>");
   const auto refusals = [&](std::string named) {
-    return read_document(document, {.strict = false, .ignore = {std::move(named)}}).refusals.size();
+    return read_document(document, {.ignore = {std::move(named)}}).refusals.size();
   };
   EXPECT_EQ(refusals("/domain/devices/disk[2]"), 1U);
   EXPECT_EQ(refusals("disk[1]/@device"), 1U);
@@ -90,32 +90,62 @@ TEST(ReadDomain, IgnoreWithIndexMeansOneElement) {
 
 TEST(ReadDomain, IgnoringEverythingIsNotPossible) {
   for (const char* named : {"/domain", "/domain/devices", "devices", "/", ""})
-    EXPECT_FALSE(
-        read_document(domain_document("<tpm/>"), {.strict = false, .ignore = {named}}).accepted())
-        << named;
+    EXPECT_FALSE(read_document(domain_document("<tpm/>"), {.ignore = {named}}).accepted()) << named;
 }
 
 TEST(ReadDomain, UselessIgnoreIsMentioned) {
-  const DomainReading reading =
-      read_document(domain_document(""), {.strict = false, .ignore = {"tmp"}});
+  const DomainReading reading = read_document(domain_document(""), {.ignore = {"tmp"}});
   EXPECT_EQ(lines(reading.warnings), "--ignore=tmp: nothing by that name is refused");
 }
 
 TEST(ReadDomain, FinalRefusalCannotBeIgnored) {
   const DomainReading reading = read_document(
       domain_document("<disk><driver type='vmdk'/><source file='/x'/><target dev='vda'/></disk>"),
-      {.strict = false, .ignore = {"disk"}});
+      {.ignore = {"disk"}});
   EXPECT_EQ(lines(reading.refusals),
             "/domain/devices/disk/driver/@type='vmdk': refused: image format is not supported");
 }
 
 TEST(ReadDomain, StrictRefusesWhatWouldBeAWarning) {
-  const DomainReading reading = read_document(
-      domain_document("<graphics type='vnc' passwd='secret'/>"), {.strict = true, .ignore = {}});
+  const DomainReading reading =
+      read_document(domain_document("<graphics type='vnc' passwd='secret'/>"), {.strict = true});
   EXPECT_EQ(lines(reading.refusals),
             "/domain/devices/graphics: refused by --strict: graphics, video and input devices are "
-            "left out (headless: use the serial console)");
+            "left out (headless: use the serial console) (skip with --ignore=graphics)");
   EXPECT_EQ(lines(reading.warnings), "");
+}
+
+TEST(ReadDomain, StrictLeavesWhatIsIgnoredByName) {
+  const std::string document = domain_document("<graphics type='vnc'/><video/><sound/>\n<dsik/>");
+  EXPECT_EQ(
+      lines(read_document(document, {.strict = true, .ignore = {"graphics", "dsik"}}).refusals),
+      "/domain/devices/video: refused by --strict: graphics, video and input devices are left "
+      "out (headless: use the serial console) (skip with --ignore=video)");
+  const DomainReading reading =
+      read_document(document, {.strict = true, .ignore = {"graphics", "video", "dsik"}});
+  EXPECT_TRUE(reading.accepted()) << lines(reading.refusals);
+  EXPECT_EQ(reading.warnings.size(), 3U) << lines(reading.warnings);
+  EXPECT_NE(lines(read_document(document, {.strict = true, .ignore = {"grafics"}}).refusals)
+                .find("refused by --strict: --ignore=grafics: nothing by that name is refused"),
+            std::string::npos);
+}
+
+TEST(ReadDomain, RemediesOfRefusalsWork) {
+  const std::string document = domain_document(
+      "<tpm/><disk device='lun'><source file='/x'/><target dev='vda'/>"
+      "<readonly xmlns='http://x/y'/></disk><filesystem/><graphics type='vnc'/><dsik/>",
+      "<q:commandline xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'/>");
+  ReadOptions options{.strict = true};
+  const DomainReading first = read_document(document, options);
+  ASSERT_EQ(first.refusals.size(), 7U) << lines(first.refusals);
+  constexpr std::string_view kRemedy = "skip with --ignore=";
+  for (const Finding& refusal : first.refusals) {
+    ASSERT_TRUE(refusal.remedy.starts_with(kRemedy)) << refusal.text();
+    options.ignore.push_back(refusal.remedy.substr(kRemedy.size()));
+  }
+  const DomainReading second = read_document(document, options);
+  EXPECT_TRUE(second.accepted()) << lines(second.refusals);
+  EXPECT_EQ(second.warnings.size(), first.refusals.size());
 }
 
 TEST(ReadDomain, HeadlessIsSaidOnce) {
@@ -150,8 +180,7 @@ TEST(ReadDomain, QemuCommandlineIsFoundByItsNamespace) {
   EXPECT_EQ(lines(read_document(document).refusals),
             "/domain/qemu:commandline: refused: raw QEMU arguments mean nothing to hull "
             "(skip with --ignore=qemu:commandline)");
-  EXPECT_TRUE(
-      read_document(document, {.strict = false, .ignore = {"qemu:commandline"}}).accepted());
+  EXPECT_TRUE(read_document(document, {.ignore = {"qemu:commandline"}}).accepted());
 }
 
 TEST(ReadDomain, ForeignNamespaceIsNotMistakenForOurs) {
@@ -175,30 +204,75 @@ TEST(ReadDomain, HostileDocumentHasABoundedList) {
   for (int i = 0; i < 3000; ++i) devices += "<unknown/>";
   const DomainReading reading = read_document(domain_document(devices));
   EXPECT_EQ(reading.warnings.size(), Findings::kMaxFindings);
+  EXPECT_EQ(lines(reading.refusals),
+            "and 2000 more warnings: hull starts nothing that it cannot explain in 1000 lines");
+}
+
+TEST(ReadDomain, ManyFindingsHideNone) {
+  std::string devices;
+  for (int i = 0; i < 250; ++i) devices += "<unknown/>";
+  devices += "<disk><source file='/d'/><target dev='vda'/><iotune/></disk>";
+  const DomainReading reading = read_document(domain_document(devices));
+  EXPECT_EQ(reading.warnings.size(), 251U);
+  EXPECT_NE(lines(reading.warnings).find("I/O limits are not applied"), std::string::npos);
 }
 
 TEST(ReadDomain, ControlCharactersOfValuesAreNotEchoed) {
   const DomainReading reading = read_document(
       domain_document("<interface type='ethernet'><model type='e&#10;&#x7f;x'/></interface>"));
   EXPECT_EQ(lines(reading.warnings),
-            "/domain/devices/interface/model/@type='e??x': presented as virtio-net");
+            "/domain/devices/interface/model/@type='e\\x0a\\x7fx': presented as virtio-net");
+}
+
+TEST(ReadDomain, ForgedLinesStayInTheirLine) {
+  const DomainReading reading =
+      read_document(domain_document("<interface type='ethernet'><model type='virtio'/><mac "
+                                    "address='x&#10;error: forged&#x202e;'/>"
+                                    "</interface>"));
+  EXPECT_EQ(lines(reading.refusals).find('\n'), std::string::npos);
+  EXPECT_EQ(lines(reading.refusals).find("\xe2\x80\xae"), std::string::npos);
 }
 
 TEST(ReadDomain, BadNamesAreRefused) {
   const DomainReading reading = read_document(
       "<domain type='kvm'><name>../../etc/passwd</name><memory>262144</memory>"
       "<os><type>hvm</type><kernel>/k</kernel></os></domain>");
-  EXPECT_EQ(lines(reading.refusals), "name: '../../etc/passwd' cannot contain '/'");
+  EXPECT_EQ(lines(reading.refusals), "/domain/name: '../../etc/passwd' cannot contain '/'");
 }
 
 TEST(ReadDomain, MissingPartsAreNamed) {
   const DomainReading reading = read_document("<domain/>");
   EXPECT_EQ(lines(reading.refusals),
             "/domain: has no type (type='kvm')\n"
-            "name: a domain needs a name\n"
-            "memory: no size given\n"
-            "kernel: none given, and hull has no BIOS or UEFI that could find one on a disk: name "
-            "the guest's kernel (<os><kernel>, --kernel)");
+            "/domain: name: a domain needs a name\n"
+            "/domain: memory: no size given\n"
+            "/domain: kernel: none given, and hull has no BIOS or UEFI that could find one on a "
+            "disk: name the guest's kernel (<os><kernel>, or --kernel FILE)");
+}
+
+TEST(ReadDomain, ProblemsHaveTheirPlace) {
+  const DomainReading reading = read_document(
+      domain_document("\n<disk><source file='/d'/><target dev='vdb'/></disk>\n"
+                      "<disk><source file='e'/><target dev='vda'/></disk>\n<serial type='file'/>"));
+  ASSERT_EQ(reading.refusals.size(), 2U);
+  EXPECT_EQ(reading.refusals[0].text_in("d.xml"),
+            "d.xml:3:1: /domain/devices/disk[2]: disk vda: file: 'e' is not an absolute path");
+  EXPECT_EQ(reading.refusals[1].text_in("d.xml"),
+            "d.xml:4:1: /domain/devices/serial: console: no path given");
+}
+
+TEST(ReadDomain, BootPartMayBeReplaced) {
+  const std::string document =
+      "<domain type='kvm'><name>a</name><memory unit='MiB'>256</memory><os><type>hvm</type>"
+      "<kernel>\n  /k\n</kernel><initrd>/i</initrd><cmdline>c</cmdline></os></domain>";
+  const auto boot = [&](BootOverride wanted) {
+    const BootConfig read = read_document(document, {.boot = std::move(wanted)}).config.boot;
+    return fmt::format("{} {} {}", read.kernel, read.initrd, read.cmdline);
+  };
+  EXPECT_EQ(boot({}), "/k /i c");
+  EXPECT_EQ(boot({.kernel = "/n", .initrd = {}, .cmdline = {}}), "/n  ");
+  EXPECT_EQ(boot({.kernel = "/n", .initrd = "/j", .cmdline = "d"}), "/n /j d");
+  EXPECT_EQ(boot({.kernel = {}, .initrd = {}, .cmdline = "d"}), "/k /i d");
 }
 
 TEST(ReadDomain, SameNameAndDocumentKeepTheirMacAddresses) {

@@ -61,7 +61,6 @@ TEST(ReadDisks, FlagsSerialBootAndBlockSizesAreHonoured) {
   EXPECT_TRUE(disk.read_only);
   EXPECT_TRUE(disk.transient);
   EXPECT_EQ(disk.serial, "abc");
-  EXPECT_EQ(disk.boot_order, 2U);
   EXPECT_EQ(disk.logical_block_size, 4096U);
   EXPECT_EQ(disk.physical_block_size, 4096U);
 }
@@ -93,7 +92,7 @@ TEST(ReadDisks, SilentDataLossIsRefused) {
         "<driver queues='0'/>",
         "<driver queues='99999999999999999999'/>",
         "<driver queue_size='100'/>",
-        "<serial>123456789012345678901</serial>",
+        "<driver queue_size='2'/>",
         "<backingStore type='network'/>",
         "<target dev='vdb'/>",
         "<source file='/other'/>",
@@ -159,15 +158,15 @@ TEST(ReadDisks, FloppyWithMediaIsLeftOutAloud) {
 
 TEST(ReadDisks, DiskWithoutAnImageIsRefused) {
   EXPECT_EQ(lines(read_document(domain_document("<disk><target dev='vda'/></disk>")).refusals),
-            "disk vda: file: no path given");
+            "/domain/devices/disk: disk vda: file: no path given");
   EXPECT_EQ(lines(read_document(domain_document("<disk type='block'><source file='/d'/>"
                                                 "<target dev='vda'/></disk>"))
                       .refusals),
-            "disk vda: file: no path given");
+            "/domain/devices/disk: disk vda: file: no path given");
   EXPECT_EQ(
       lines(read_document(domain_document("<disk><source file='d'/><target dev='vda'/></disk>"))
                 .refusals),
-      "disk vda: file: 'd' is not an absolute path");
+      "/domain/devices/disk: disk vda: file: 'd' is not an absolute path");
   EXPECT_EQ(lines(read_document(domain_document("<disk><source file='/d'/></disk>")).refusals),
             "/domain/devices/disk: has no <target dev=…>");
 }

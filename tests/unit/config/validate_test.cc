@@ -10,16 +10,15 @@ DomainConfig valid_config() {
   config.name = "a";
   config.memory_bytes = 256ULL << 20;
   config.boot.kernel = "/k";
-  config.disks.push_back(
-      {.target = "vda", .file = "/d", .backing = {}, .serial = {}, .boot_order = {}});
+  config.disks.push_back({.target = "vda", .file = "/d", .backing = {}, .serial = {}});
   return config;
 }
 
 // The only message, or all of them joined.
 std::string problems_of(const DomainConfig& config) {
   std::string joined;
-  for (const std::string& problem : validate(config))
-    joined += (joined.empty() ? "" : "\n") + problem;
+  for (const Problem& problem : validate(config))
+    joined += (joined.empty() ? "" : "\n") + problem.message;
   return joined;
 }
 
@@ -71,19 +70,14 @@ TEST(Validate, MoreOnlineThanMaximumVcpusIsRefused) {
 
 TEST(Validate, DuplicateTargetIsRefused) {
   DomainConfig config = valid_config();
-  config.disks.push_back(
-      {.target = "vda", .file = "/e", .backing = {}, .serial = {}, .boot_order = {}});
+  config.disks.push_back({.target = "vda", .file = "/e", .backing = {}, .serial = {}});
   EXPECT_EQ(problems_of(config), "disk vda: target is used twice");
 }
 
 TEST(Validate, SameFileWritableTwiceIsRefused) {
   DomainConfig config = valid_config();
-  config.disks.push_back({.target = "vdb",
-                          .file = "//./d",
-                          .backing = {},
-                          .read_only = true,
-                          .serial = {},
-                          .boot_order = {}});
+  config.disks.push_back(
+      {.target = "vdb", .file = "//./d", .backing = {}, .read_only = true, .serial = {}});
   EXPECT_NE(problems_of(config).find("disks vda and vdb"), std::string::npos);
   config.disks[0].read_only = true;
   EXPECT_EQ(problems_of(config), "");
@@ -128,13 +122,47 @@ TEST(Validate, BackingChainRulesAreChecked) {
 TEST(Validate, DiskNumbersAreChecked) {
   DomainConfig config = valid_config();
   config.disks[0].serial = "123456789012345678901";
-  config.disks[0].queues = 0;
   config.disks[0].queue_size = 100;
   config.disks[0].logical_block_size = 520;
   config.disks[0].physical_block_size = 256;
-  config.disks[0].boot_order = 0;
   config.disks[0].metadata_cache_bytes = 1024;
-  EXPECT_EQ(validate(config).size(), 7U);
+  EXPECT_EQ(validate(config).size(), 5U);
+}
+
+TEST(Validate, QueueSizesAreThoseOfTheDevice) {
+  DomainConfig config = valid_config();
+  for (const unsigned size : {2U, 3U, kMaxQueueSize * 2}) {
+    config.disks[0].queue_size = size;
+    EXPECT_EQ(problems_of(config), fmt::format("disk vda: queue size {} is not a power of two in 4 "
+                                               "to 1024",
+                                               size));
+  }
+  for (const unsigned size : {kMinQueueSize, kMaxQueueSize}) {
+    config.disks[0].queue_size = size;
+    EXPECT_EQ(problems_of(config), "");
+  }
+}
+
+TEST(Validate, DevicesTogetherHaveALimit) {
+  DomainConfig config = valid_config();
+  config.networks.resize(kMaxVirtioDevices - 2);
+  config.rng.emplace();
+  EXPECT_EQ(problems_of(config), "");
+  config.networks.emplace_back();
+  EXPECT_EQ(problems_of(config), "17 disks, interfaces and random number devices are more than 16");
+}
+
+TEST(Validate, OneSlipIsNotSaidForEachPair) {
+  DomainConfig config = valid_config();
+  while (config.disks.size() < kMaxVirtioDevices) {
+    config.disks.push_back(config.disks[0]);
+    config.disks.back().target =
+        "vd" + std::string(1, static_cast<char>('a' + config.disks.size()));
+  }
+  const auto problems = validate(config);
+  EXPECT_EQ(problems.size(), kMaxVirtioDevices - 1);
+  EXPECT_EQ(problems.back().subject, Subject::kDisk);
+  EXPECT_EQ(problems.back().index, kMaxVirtioDevices - 1);
 }
 
 TEST(Validate, InterfaceRulesAreChecked) {
@@ -143,9 +171,7 @@ TEST(Validate, InterfaceRulesAreChecked) {
   config.networks[0].mac = {2, 0, 0, 0, 0, 1};
   config.networks[1].mac = {2, 0, 0, 0, 0, 1};
   config.networks[1].managed = false;
-  EXPECT_EQ(problems_of(config),
-            "interface 2: an existing tap (managed='no') must be named\n"
-            "interfaces 1 and 2: MAC address 02:00:00:00:00:01 is used twice");
+  EXPECT_EQ(problems_of(config), "interface 2: an existing tap (managed='no') must be named");
   config.networks[1].ifname = "a/../../b";
   config.networks[1].mac = {1, 0, 0, 0, 0, 1};
   EXPECT_EQ(problems_of(config),
