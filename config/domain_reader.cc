@@ -88,6 +88,7 @@ Result<DomainReading> read_domain(std::string_view text, std::string_view source
   Findings findings(options);
 
   judge(*root, both(console.mirrors, console.extra), findings);
+  check_values(*root, findings);
   read_general(*root, reading.config, findings);
   apply(options.boot, reading.config.boot);
   read_lifecycle(*root, reading.config, findings);

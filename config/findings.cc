@@ -32,6 +32,15 @@ std::string_view short_path(std::string_view path) {
   return path;
 }
 
+// What decides on a node: its own row, or that of an element above that speaks for all below it.
+bool is_honoured(const VerdictRow* row, const XmlElement& element) {
+  for (const XmlElement* node = &element; row == nullptr && node != nullptr; node = node->parent) {
+    const VerdictRow* above = find_verdict(verdict_path(*node, {}), node->trimmed_text(), *node);
+    if (above != nullptr && above->has(kSubtree)) row = above;
+  }
+  return row != nullptr && row->verdict == Verdict::kHonour;
+}
+
 // In the order of the document; what has no place comes last.
 bool earlier(const Finding& a, const Finding& b) {
   const auto place = [](const Finding& finding) {
@@ -99,6 +108,16 @@ void Findings::report_unknown(const XmlElement& element, std::string_view attrib
     return warn(std::move(finding), element, attribute);
   }
   finding.message += ": a slip of the pen here may cost data or isolation";
+  refuse_unless_ignored(std::move(finding), element, attribute);
+}
+
+void Findings::bad_value(const XmlElement& element, std::string_view attribute,
+                         std::string_view value, std::string_view message) {
+  const VerdictRow* row = find_verdict(verdict_path(element, attribute), value, element);
+  if (row != nullptr && row->verdict == Verdict::kRefuse) return report(*row, element, attribute);
+  Finding finding = make(element, attribute, true);
+  finding.message = message;
+  if (is_honoured(row, element)) return refusals_.add(std::move(finding));
   refuse_unless_ignored(std::move(finding), element, attribute);
 }
 

@@ -58,6 +58,10 @@ class Findings {
                        std::string_view condition, std::string_view detail = {});
   // A node that the table does not know: refused where a slip of the pen costs data or isolation.
   void report_unknown(const XmlElement& element, std::string_view attribute);
+  // A value that libvirt's parser refuses; if its row refuses it, in the words of that. --ignore
+  // helps where hull leaves the thing out anyway.
+  void bad_value(const XmlElement& element, std::string_view attribute, std::string_view value,
+                 std::string_view message);
   // A value that cannot be understood; --ignore does not help.
   void invalid(const XmlElement& element, std::string_view attribute, std::string_view message);
   // Closes the lists: warns of words of --ignore that matched nothing, and counts what was too

@@ -1,5 +1,6 @@
 // <serial> and <console>: two descriptions of one serial port.
 #include "config/reader_parts.h"
+#include "config/values.h"
 
 namespace hull::config {
 
@@ -22,8 +23,8 @@ ConsoleKind kind_of(std::string_view type) {
 void check_target(const XmlElement& device, Findings& findings) {
   const XmlElement* target = device.child("target");
   if (target == nullptr || !device.name.plain("serial")) return;
-  const auto port = read_number(*target, "port", 0, UINT32_MAX, findings);
-  if (port.value_or(0) != 0) findings.report_computed(*target, "port", "~not the first");
+  if (parse_document_number(target->value("port", "0")).value_or(0) != 0)
+    findings.report_computed(*target, "port", "~not the first");
 }
 
 void read_source(const XmlElement& device, ConsoleConfig& console, Findings& findings) {

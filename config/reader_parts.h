@@ -18,6 +18,9 @@ namespace hull::config {
 void judge(const XmlElement& root, const std::vector<const XmlElement*>& skipped,
            Findings& findings);
 
+// Reports every value in and below `element` that libvirt's parser would refuse (value_rows.h).
+void check_values(const XmlElement& element, Findings& findings);
+
 // The element that describes the one serial port, and the others.
 struct ConsoleChoice {
   const XmlElement* chosen = nullptr;

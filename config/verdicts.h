@@ -12,8 +12,8 @@ namespace hull::config {
 struct XmlElement;
 
 enum class Verdict : uint8_t {
-  kHonour,  // done as asked
-  kSilent,  // not done, and neither the guest's data nor its isolation depends on it
+  kHonour,  // done as asked: a document without it makes another machine, or is refused
+  kSilent,  // so anyway, or not done, and neither the guest's data nor its isolation depends on it
   kWarn,    // not done or done differently: one line
   kRefuse,  // not done, and something that matters would be lost: the domain does not start
 };

@@ -66,7 +66,7 @@ class Help(HullTest):
                 self.assertEqual(missing, set(), "not in hull-img(1)")
 
     def test_other_verbs(self):
-        for verb in ("run", "nbd", "doctor"):
+        for verb in ("run", "validate", "nbd", "doctor"):
             with self.subTest(verb=verb):
                 options, page = self.options(verb), manual(f"hull-{verb}.1")
                 self.assertEqual({o for o in options if not mentions(page, o)}, set(), f"not in hull-{verb}(1)")
@@ -76,7 +76,7 @@ class Help(HullTest):
     def test_every_verb_is_completed(self):
         result = self.hull("--help")
         verbs = set(re.findall(r"^  (\w+) ", result.out, re.MULTILINE))
-        self.assertLessEqual({"run", "img", "nbd", "doctor"}, verbs, result)
+        self.assertLessEqual({"run", "validate", "img", "nbd", "doctor"}, verbs, result)
         self.assertLessEqual(verbs - {"complete"}, self.completions(""))
 
     def test_help_of_a_verb_is_that_of_the_verb(self):

@@ -211,7 +211,10 @@ Result<config::ConsoleConfig> parse_console(const std::string& text) {
 Result<config::BootOverride> boot_words(const RunCommand& command) {
   config::BootOverride boot{.kernel = {}, .initrd = {}, .cmdline = command.append};
   if (command.kernel) boot.kernel = TRY(kernel_path(*command.kernel));
-  if (command.initrd) boot.initrd = TRY(absolute_path(*command.initrd));
+  if (command.initrd && !command.initrd->empty())
+    boot.initrd = TRY(absolute_path(*command.initrd));
+  else
+    boot.initrd = command.initrd;
   return boot;
 }
 

@@ -5,6 +5,7 @@ namespace {
 
 constexpr Verb kVerbs[] = {
     {"run", "run a virtual machine in the foreground", run_verb},
+    {"validate", "judge domain documents without starting anything", validate_verb},
     {"doctor", "say what this host can do, and try the main job", doctor_verb},
     {"img", "make, describe and check disk images", img_verb, img_verbs},
     {"nbd", "serve a disk image to NBD clients", nbd_verb},

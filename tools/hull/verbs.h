@@ -23,6 +23,7 @@ struct Verb {
 std::span<const Verb> verbs();
 
 int run_verb(Arguments arguments);
+int validate_verb(Arguments arguments);
 int doctor_verb(Arguments arguments);
 int img_verb(Arguments arguments);
 int nbd_verb(Arguments arguments);

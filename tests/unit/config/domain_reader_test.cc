@@ -83,9 +83,16 @@ TEST(ReadDomain, IgnoreWithIndexMeansOneElement) {
   EXPECT_EQ(refusals("/domain/devices/disk[2]"), 1U);
   EXPECT_EQ(refusals("disk[1]/@device"), 1U);
   EXPECT_EQ(refusals("disk/@device"), 0U);
+  EXPECT_EQ(refusals("disk[3]"), 2U);
+  EXPECT_EQ(refusals("disk[x]"), 2U);
   EXPECT_EQ(refusals("/domain/devices/disk/@device"), 0U);
   EXPECT_EQ(refusals("isk/@device"), 2U);
   EXPECT_EQ(refusals("/domain/dev"), 2U);
+}
+
+TEST(ReadDomain, TheOnlyOneIsTheFirst) {
+  for (const char* named : {"tpm[1]", "/domain[1]/devices/tpm[1]"})
+    EXPECT_TRUE(read_document(domain_document("<tpm/>"), {.ignore = {named}}).accepted()) << named;
 }
 
 TEST(ReadDomain, IgnoringEverythingIsNotPossible) {

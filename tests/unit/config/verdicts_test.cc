@@ -55,7 +55,7 @@ TEST(VerdictTable, ParentsOfRowsAreKnown) {
 }
 
 TEST(FindVerdict, ValueDecides) {
-  EXPECT_EQ(verdict_of("/domain/devices/disk/@device", "disk"), Verdict::kHonour);
+  EXPECT_EQ(verdict_of("/domain/devices/disk/driver/@type", "qcow2"), Verdict::kHonour);
   EXPECT_EQ(verdict_of("/domain/devices/disk/@device", "lun"), Verdict::kRefuse);
   EXPECT_EQ(verdict_of("/domain/devices/disk/driver/@error_policy", "stop"), Verdict::kWarn);
   EXPECT_EQ(verdict_of("/domain/devices/disk/driver/@error_policy", "ignore"), Verdict::kRefuse);

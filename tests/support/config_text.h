@@ -1,0 +1,93 @@
+// A configuration as text: every field of it, so that two are equal only if their texts are.
+#pragma once
+
+#include <fmt/core.h>
+
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "config/domain.h"
+#include "config/values.h"
+
+namespace hull::testing {
+
+inline std::string shown(const config::EncryptionConfig& encryption);
+inline std::string shown(const config::BackingLevel& level);
+inline std::string shown(const config::DiskConfig& disk);
+inline std::string shown(const config::NetworkConfig& network);
+template <class Value>
+std::string shown(const std::optional<Value>& value);
+template <class Value>
+std::string shown(const std::vector<Value>& values);
+
+template <class Value>
+std::string shown(const Value& value) {
+  if constexpr (std::is_enum_v<Value>)
+    return fmt::format("{}", static_cast<int>(value));
+  else
+    return fmt::format("{}", value);
+}
+
+template <class... Values>
+std::string joined(const Values&... values) {
+  std::string text = "(";
+  ((text += shown(values) + ";"), ...);
+  return text + ")";
+}
+
+template <class Value>
+std::string shown(const std::vector<Value>& values) {
+  std::string text = "[";
+  for (const Value& value : values) text += shown(value) + ",";
+  return text + "]";
+}
+
+// The bindings name every field: a new one does not compile until it is here.
+inline std::string shown(const config::EncryptionConfig& encryption) {
+  const auto& [method, secret] = encryption;
+  return joined(method, secret);
+}
+inline std::string shown(const config::BackingLevel& level) {
+  const auto& [file, format, encryption] = level;
+  return joined(file, format, shown(encryption));
+}
+inline std::string shown(const config::DiskConfig& disk) {
+  const auto& [target, file, format, backing, encryption, backing_encryption, cache, discard,
+               detect_zeroes, read_only, shareable, transient, serial, queue_size, logical,
+               physical, metadata_cache] = disk;
+  return joined(target, file, format, shown(backing), shown(encryption), shown(backing_encryption),
+                cache, discard, detect_zeroes, read_only, shareable, transient, serial, queue_size,
+                logical, physical, metadata_cache);
+}
+inline std::string shown(const config::NetworkConfig& network) {
+  const auto& [kind, mac, ifname, managed, bridge, mtu, link_up] = network;
+  return joined(kind, config::format_mac(mac), ifname, managed, bridge, shown(mtu), link_up);
+}
+inline std::string shown(const config::ConsoleConfig& console) {
+  const auto& [kind, path, append, log_file, log_append] = console;
+  return joined(kind, path, append, log_file, log_append);
+}
+inline std::string shown(const config::RngConfig& rng) {
+  const auto& [rate_bytes, rate_period_ms] = rng;
+  return joined(rate_bytes, rate_period_ms);
+}
+inline std::string shown(const config::BootConfig& boot) {
+  const auto& [kind, kernel, initrd, cmdline] = boot;
+  return joined(kind, kernel, initrd, cmdline);
+}
+template <class Value>
+std::string shown(const std::optional<Value>& value) {
+  return value ? shown(*value) : "none";
+}
+
+inline std::string config_text(const config::DomainConfig& domain) {
+  const auto& [name, uuid, memory, vcpus, online, boot, disks, networks, console, rng, panic,
+               on_poweroff, on_reboot, on_crash, dump, locked, hugepages, disabled] = domain;
+  return joined(name, uuid, memory, vcpus, online, shown(boot), shown(disks), shown(networks),
+                shown(console), shown(rng), panic, on_poweroff, on_reboot, on_crash, dump, locked,
+                hugepages, shown(disabled));
+}
+
+}  // namespace hull::testing
