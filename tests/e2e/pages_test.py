@@ -37,6 +37,7 @@ RUN = {
     "nbdinfo --map 'nbd+unix:///?socket=/run/web.sock'": r"^0 +4194304 +\d",
     "nbdcopy 'nbd+unix:///?socket=/run/web.sock' copy.raw": WORDLESS,
     "hull doctor": r"(?m)^ok +trial ",
+    "hull validate web.xml": r"(?m)^web\.xml: accepted$",
     "hull doctor --json": '"passed": true',
     "hull help run": r"(?m)^  --kernel ",
     "ip tuntap add dev tap0 mode tap user YOU": WORDLESS,
