@@ -12,7 +12,7 @@ namespace hull {
 
 namespace {
 
-void set(int fd, std::chrono::nanoseconds delay) {
+void set_timer_fd(int fd, std::chrono::nanoseconds delay) {
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(delay);
   itimerspec setting{};
   setting.it_value.tv_sec = seconds.count();
@@ -30,10 +30,10 @@ Result<TimerFd> TimerFd::create() {
 
 // Zero would disarm it.
 void TimerFd::arm(std::chrono::nanoseconds delay) const {
-  set(fd_.get(), std::max(delay, std::chrono::nanoseconds(1)));
+  set_timer_fd(fd_.get(), std::max(delay, std::chrono::nanoseconds(1)));
 }
 
-void TimerFd::disarm() const { set(fd_.get(), std::chrono::nanoseconds(0)); }
+void TimerFd::disarm() const { set_timer_fd(fd_.get(), std::chrono::nanoseconds(0)); }
 
 bool TimerFd::consume() const {
   uint64_t expirations = 0;

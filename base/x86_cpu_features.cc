@@ -256,4 +256,6 @@ const X86CpuFeature* find_x86_cpu_feature(std::string_view name) {
   return found == std::end(kFeatures) ? nullptr : found;
 }
 
+bool is_x86_vmx_detail(std::string_view name) { return name.starts_with("vmx-"); }
+
 }  // namespace hull

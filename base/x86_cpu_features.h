@@ -24,4 +24,8 @@ std::span<const X86CpuFeature> x86_cpu_features();
 // nullptr if there is no such name.
 const X86CpuFeature* find_x86_cpu_feature(std::string_view name);
 
+// Details of VMX ("vmx-apicv-xapic"), which newer documents name one by one. They stand in its
+// capability MSRs: a guest that is not shown VMX sees none of them.
+bool is_x86_vmx_detail(std::string_view name);
+
 }  // namespace hull

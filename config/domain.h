@@ -98,6 +98,13 @@ struct BootConfig {
   std::string cmdline;  // passed as it is: hull adds nothing
 };
 
+// What the guest's CMOS clock shows when it is switched on.
+struct ClockConfig {
+  enum class Base : uint8_t { kUtc, kLocaltime, kAbsolute };
+  Base base = Base::kUtc;
+  int64_t seconds = 0;  // added to it; kAbsolute: since 1970
+};
+
 struct DomainConfig {
   std::string name;
   std::string uuid;  // canonical lower-case text; generated where absent
@@ -110,13 +117,17 @@ struct DomainConfig {
   std::optional<ConsoleConfig> console;  // absent: stdio for `run`
   std::optional<RngConfig> rng;
   bool panic_device = false;
+  ClockConfig clock;
   LifecycleAction on_poweroff = LifecycleAction::kDestroy;
   LifecycleAction on_reboot = LifecycleAction::kRestart;
   LifecycleAction on_crash = LifecycleAction::kDestroy;
   bool dump_guest_core = true;  // memory/@dumpCore
   bool memory_locked = false;
   bool memory_hugepages = false;
-  std::vector<std::string> disabled_cpu_features;  // cpu/feature policy=disable, libvirt's names
+  // cpu/feature, by libvirt's names (base/x86_cpu_features.h).
+  std::vector<std::string> disabled_cpu_features;  // policy=disable
+  std::vector<std::string> required_cpu_features;  // policy=require or force: an error without
+  bool pmu = false;                                // features/pmu: performance counters
 };
 
 }  // namespace hull::config

@@ -63,8 +63,10 @@ std::array<uint8_t, AcpiPm::kPortCount> AcpiPm::registers() const {
   return image;
 }
 
+uint64_t AcpiPm::elapsed_nanoseconds() const { return clock_() - start_nanoseconds_; }
+
 uint32_t AcpiPm::timer_value() const {
-  const uint64_t elapsed = clock_() - start_nanoseconds_;
+  const uint64_t elapsed = elapsed_nanoseconds();
   const uint64_t seconds = elapsed / kNanosecondsPerSecond;
   const uint64_t rest = elapsed % kNanosecondsPerSecond;
   return static_cast<uint32_t>(seconds * kTimerHz + rest * kTimerHz / kNanosecondsPerSecond);
@@ -90,6 +92,33 @@ void AcpiPm::write_control_high(uint8_t value) {
   const uint8_t sleep_type = (value >> 2) & 7;
   // Other sleep states are not in the DSDT; asking for them does nothing.
   if ((value & kSleepEnableHigh) != 0 && sleep_type == kSleepTypeS5) events_.power_off();
+}
+
+// The timer goes on where it was: a guest measures time with it.
+void AcpiPm::save(StateWriter& out) const {
+  MutexLock lock(mutex_);
+  const auto section = out.section(name(), 1);
+  out.u16(status_);
+  out.u16(enable_);
+  out.u16(control_);
+  out.u64(elapsed_nanoseconds());
+}
+
+Result<void> AcpiPm::load(StateReader& in) {
+  StateReader section = TRY(in.section(name(), 1));
+  const uint16_t status = section.u16();
+  const uint16_t enable = section.u16();
+  const uint16_t control = section.u16();
+  const uint64_t elapsed = section.u64();
+  TRY(section.end());
+
+  MutexLock lock(mutex_);
+  status_ = status & kPowerButton;
+  enable_ = enable & kEnableMask;
+  control_ = control & kControlMask;
+  start_nanoseconds_ = clock_() - elapsed;
+  update_sci();
+  return {};
 }
 
 void AcpiPm::update_sci() {

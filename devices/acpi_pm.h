@@ -10,13 +10,14 @@
 #include <cstdint>
 
 #include "base/mutex.h"
+#include "base/state.h"
 #include "devices/bus.h"
 #include "devices/interrupt_line.h"
 #include "devices/power_events.h"
 
 namespace hull::devices {
 
-class AcpiPm final : public BusDevice {
+class AcpiPm final : public BusDevice, public Stateful {
  public:
   // Layout of the block of ports.
   static constexpr uint64_t kEventOffset = 0;    // PM1a_EVT_BLK: status and enable, 2 bytes each
@@ -36,12 +37,16 @@ class AcpiPm final : public BusDevice {
   void read(uint64_t offset, std::span<uint8_t> data) override;
   void write(uint64_t offset, std::span<const uint8_t> data) override;
 
+  void save(StateWriter& out) const override;
+  Result<void> load(StateReader& in) override;
+
   // Any thread. What the guest does about it is the guest's choice.
   void press_power_button();
 
  private:
   std::array<uint8_t, kPortCount> registers() const REQUIRES(mutex_);
-  uint32_t timer_value() const;
+  uint64_t elapsed_nanoseconds() const REQUIRES(mutex_);
+  uint32_t timer_value() const REQUIRES(mutex_);
   void write_byte(uint64_t offset, uint8_t value) REQUIRES(mutex_);
   void write_control_high(uint8_t value) REQUIRES(mutex_);
   void update_sci() REQUIRES(mutex_);
@@ -49,8 +54,8 @@ class AcpiPm final : public BusDevice {
   PowerEvents& events_;
   LevelInterruptLine& sci_;
   const Clock clock_;
-  const uint64_t start_nanoseconds_;
-  Mutex mutex_;
+  mutable Mutex mutex_;
+  uint64_t start_nanoseconds_ GUARDED_BY(mutex_);  // may wrap: when the timer was 0
   uint16_t status_ GUARDED_BY(mutex_) = 0;
   uint16_t enable_ GUARDED_BY(mutex_) = 0;
   uint16_t control_ GUARDED_BY(mutex_) = 0;

@@ -184,4 +184,42 @@ void I8042::interrupt_if_full() {
     keyboard_interrupt_.trigger();
 }
 
+void I8042::save(StateWriter& out) const {
+  MutexLock lock(mutex_);
+  const auto section = out.section(name(), 1);
+  out.bytes(std::span(output_).first(output_count_));
+  out.u8(configuration_);
+  out.u8(output_port_);
+  out.u8(parameter_of_);
+  out.u8(keyboard_parameter_of_);
+  out.u8(last_data_);
+  out.boolean(self_tested_);
+  out.boolean(last_write_was_command_);
+}
+
+Result<void> I8042::load(StateReader& in) {
+  StateReader section = TRY(in.section(name(), 1));
+  const std::span<const uint8_t> output = section.bytes(kOutputBytes);
+  const uint8_t configuration = section.u8();
+  const uint8_t output_port = section.u8();
+  const uint8_t parameter_of = section.u8();
+  const uint8_t keyboard_parameter_of = section.u8();
+  const uint8_t last_data = section.u8();
+  const bool self_tested = section.boolean();
+  const bool last_write_was_command = section.boolean();
+  TRY(section.end());
+
+  MutexLock lock(mutex_);
+  std::ranges::copy(output, output_.begin());
+  output_count_ = output.size();
+  configuration_ = configuration;
+  output_port_ = output_port | kOutputPortNotReset;
+  parameter_of_ = parameter_of;
+  keyboard_parameter_of_ = keyboard_parameter_of;
+  last_data_ = last_data;
+  self_tested_ = self_tested;
+  last_write_was_command_ = last_write_was_command;
+  return {};
+}
+
 }  // namespace hull::devices

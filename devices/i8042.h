@@ -8,13 +8,14 @@
 #include <cstdint>
 
 #include "base/mutex.h"
+#include "base/state.h"
 #include "devices/byte_device.h"
 #include "devices/interrupt_line.h"
 #include "devices/power_events.h"
 
 namespace hull::devices {
 
-class I8042 final : public ByteDevice {
+class I8042 final : public ByteDevice, public Stateful {
  public:
   // Ports 0x60 to 0x64; 1 to 3 are not ours and read as 0xff (port 0x61 belongs to the PIT).
   static constexpr uint64_t kBasePort = 0x60;
@@ -25,6 +26,8 @@ class I8042 final : public ByteDevice {
       : events_(events), keyboard_interrupt_(keyboard_interrupt) {}
 
   std::string_view name() const override { return "i8042"; }
+  void save(StateWriter& out) const override;
+  Result<void> load(StateReader& in) override;
 
  private:
   uint8_t read_byte(uint64_t offset) override;
@@ -41,9 +44,10 @@ class I8042 final : public ByteDevice {
 
   PowerEvents& events_;
   InterruptLine& keyboard_interrupt_;
-  Mutex mutex_;
+  mutable Mutex mutex_;
   // Bytes for the guest; one that never reads them loses the newest.
-  std::array<uint8_t, 16> output_ GUARDED_BY(mutex_){};
+  static constexpr size_t kOutputBytes = 16;
+  std::array<uint8_t, kOutputBytes> output_ GUARDED_BY(mutex_){};
   size_t output_count_ GUARDED_BY(mutex_) = 0;
   uint8_t configuration_ GUARDED_BY(mutex_) = 0x70;  // both ports disabled, translation on
   uint8_t output_port_ GUARDED_BY(mutex_) = 0x03;    // reset line inactive, A20 on

@@ -13,7 +13,6 @@ class PowerEvents {
   virtual void power_off() = 0;
   virtual void reset() = 0;
   virtual void guest_panicked() = 0;
-  virtual void guest_crash_loaded() {}         // it panicked, but its own crash kernel goes on
   virtual void debug_exit(uint32_t code) = 0;  // a test guest's verdict; 0 is success
 };
 

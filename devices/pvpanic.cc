@@ -8,10 +8,8 @@ uint8_t Pvpanic::read_byte(uint64_t offset) {
 
 void Pvpanic::write_byte(uint64_t offset, uint8_t value) {
   if (offset != 0) return;
-  if ((value & kPanicked) != 0)
-    events_.guest_panicked();
-  else if ((value & kCrashLoaded) != 0)
-    events_.guest_crash_loaded();
+  // A guest whose crash kernel takes over goes on, and says more by itself.
+  if ((value & kPanicked) != 0) events_.guest_panicked();
 }
 
 }  // namespace hull::devices

@@ -4,12 +4,13 @@
 
 #include <atomic>
 
+#include "base/state.h"
 #include "devices/byte_device.h"
 #include "devices/power_events.h"
 
 namespace hull::devices {
 
-class ResetPort final : public ByteDevice {
+class ResetPort final : public ByteDevice, public Stateful {
  public:
   static constexpr uint64_t kBasePort = 0xcf9;
   static constexpr uint64_t kPortCount = 1;
@@ -18,6 +19,8 @@ class ResetPort final : public ByteDevice {
   explicit ResetPort(PowerEvents& events) : events_(events) {}
 
   std::string_view name() const override { return "reset"; }
+  void save(StateWriter& out) const override;
+  Result<void> load(StateReader& in) override;
 
  private:
   uint8_t read_byte(uint64_t offset) override;

@@ -5,43 +5,33 @@
 #include <algorithm>
 #include <chrono>
 
+#include "devices/rtc_registers.h"
+
 namespace hull::devices {
+
+using namespace rtc;
 
 namespace {
 
 constexpr uint64_t kIndexPort = 0;
 constexpr uint64_t kRtcDataPort = 1;
 
-constexpr uint8_t kSeconds = 0x00;
-constexpr uint8_t kMinutes = 0x02;
-constexpr uint8_t kHours = 0x04;
-constexpr uint8_t kDayOfWeek = 0x06;
-constexpr uint8_t kDayOfMonth = 0x07;
-constexpr uint8_t kMonth = 0x08;
-constexpr uint8_t kYear = 0x09;
-constexpr uint8_t kStatusA = 0x0a;
-constexpr uint8_t kStatusB = 0x0b;
-constexpr uint8_t kStatusC = 0x0c;
-constexpr uint8_t kStatusD = 0x0d;
-constexpr uint8_t kCentury = 0x32;
-
-constexpr uint8_t kUpdateInProgress = 0x80;  // A
-constexpr uint8_t kSetTime = 0x80;           // B
-constexpr uint8_t kBinary = 0x04;            // B
-constexpr uint8_t k24Hours = 0x02;           // B
-constexpr uint8_t kValid = 0x80;             // D
-constexpr uint8_t kAfternoon = 0x80;         // hours, in 12-hour mode
-
 // Data sheet: after UIP reads as 0 at least this long is left before the next update.
 constexpr int64_t kUpdateMicroseconds = 244;
 // How long the time stands still for a reader that has seen UIP clear.
-constexpr int64_t kHoldMicroseconds = 50'000;
+constexpr int64_t kHoldNanoseconds = 50'000'000;
 constexpr int64_t kMicroseconds = 1'000'000;
 constexpr int64_t kMaxOffset = int64_t{100} * 366 * 24 * 3600;  // a century
 
 bool is_time(uint8_t index) {
   return index == kSeconds || index == kMinutes || index == kHours || index == kDayOfWeek ||
          index == kDayOfMonth || index == kMonth || index == kYear || index == kCentury;
+}
+
+int64_t nanoseconds_of(clockid_t clock) {
+  timespec now;
+  clock_gettime(clock, &now);
+  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
 }
 
 }  // namespace
@@ -52,19 +42,24 @@ int64_t local_time_offset_seconds() {
   return localtime_r(&now, &local) == nullptr ? 0 : local.tm_gmtoff;
 }
 
-int64_t RtcCmos::host_clock() {
-  timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
-  return int64_t{now.tv_sec} * kMicroseconds + now.tv_nsec / 1000;
+RtcCmos::Clocks RtcCmos::host_clocks() {
+  return {.time_of_day = [] { return nanoseconds_of(CLOCK_REALTIME) / 1000; },
+          .monotonic = [] { return nanoseconds_of(CLOCK_MONOTONIC); }};
 }
 
-RtcCmos::RtcCmos(const RtcOptions& options, Clock clock)
-    : clock_(clock), offset_seconds_(std::clamp(options.offset_seconds, -kMaxOffset, kMaxOffset)) {
+RtcCmos::RtcCmos(const RtcOptions& options, InterruptLine& interrupt, AlarmTimer& timer,
+                 Clocks clocks)
+    : interrupt_(interrupt),
+      timer_(timer),
+      clocks_(clocks),
+      offset_seconds_(std::clamp(options.offset_seconds, -kMaxOffset, kMaxOffset)) {
   MutexLock lock(mutex_);
   registers_[kStatusA] = 0x26;  // 32.768 kHz time base, 1024 Hz
   registers_[kStatusB] = k24Hours;
   registers_[kStatusD] = kValid;
   fill_memory_sizes(options);
+  noticed_seconds_ = running_seconds();
+  restart_period();
 }
 
 // Little-endian, as much of the value as the field can say.
@@ -107,50 +102,58 @@ void RtcCmos::write_byte(uint64_t offset, uint8_t value) {
 
 uint8_t RtcCmos::read_register(uint8_t index) {
   if (index == kStatusA) return read_status_a();
-  if (index == kStatusC) return 0;
-  if (is_time(index) && (registers_[kStatusB] & kSetTime) == 0) load_time(guest_seconds());
+  if (index == kStatusC) return read_status_c();
+  if (is_time(index) && !is_being_set()) load_time(shown_seconds());
   return registers_[index];
 }
 
 // A guest looks at UIP and then reads the registers one by one, each an exit. The time is held for
-// it, so that no second passes in between.
+// it, so that no second passes in between. By a steady clock: the host's time may be set back.
 uint8_t RtcCmos::read_status_a() {
   const uint8_t value = registers_[kStatusA];
-  if ((registers_[kStatusB] & kSetTime) != 0) return value;
+  if (is_being_set()) return value;
   held_until_ = 0;
-  const int64_t now = clock_();
-  if (now % kMicroseconds >= kMicroseconds - kUpdateMicroseconds) return value | kUpdateInProgress;
-  held_seconds_ = guest_seconds();
-  held_until_ = now + kHoldMicroseconds;
+  if (clocks_.time_of_day() % kMicroseconds >= kMicroseconds - kUpdateMicroseconds)
+    return value | kUpdateInProgress;
+  held_seconds_ = running_seconds();
+  held_until_ = clocks_.monotonic() + kHoldNanoseconds;
   return value;
 }
 
 void RtcCmos::write_register(uint8_t index, uint8_t value) {
-  switch (index) {
-    case kStatusA: registers_[index] = value & static_cast<uint8_t>(~kUpdateInProgress); return;
-    case kStatusB: write_status_b(value); return;
-    case kStatusC:
-    case kStatusD: return;
-    default: break;
+  if (index == kStatusC || index == kStatusD) return;
+  notice_events();  // under the old setting
+  if (index == kStatusA) {
+    registers_[index] = value & static_cast<uint8_t>(~kUpdateInProgress);
+    restart_period();
+  } else if (index == kStatusB) {
+    write_status_b(value);
+  } else {
+    const bool sets_time = is_time(index) && !is_being_set();
+    if (sets_time) load_time(shown_seconds());
+    registers_[index] = value;
+    if (sets_time) set_time_from_registers();
   }
-  const bool running = (registers_[kStatusB] & kSetTime) == 0;
-  if (is_time(index) && running) load_time(guest_seconds());
-  registers_[index] = value;
-  if (is_time(index) && running) set_time_from_registers();
+  update_interrupt();
 }
 
 void RtcCmos::write_status_b(uint8_t value) {
-  const bool was_set = (registers_[kStatusB] & kSetTime) != 0;
+  const bool was_set = is_being_set();
   const bool set = (value & kSetTime) != 0;
-  if (!was_set && set) load_time(guest_seconds());
-  registers_[kStatusB] = value;
+  if (!was_set && set) load_time(shown_seconds());
+  // SET ends what it interrupts (data sheet, register B).
+  registers_[kStatusB] = set ? value & static_cast<uint8_t>(~kUpdateEnded) : value;
   if (was_set && !set) set_time_from_registers();
 }
 
-int64_t RtcCmos::guest_seconds() const {
-  const int64_t now = clock_();
-  if (now < held_until_) return held_seconds_;
-  return now / kMicroseconds + offset_seconds_;
+bool RtcCmos::is_being_set() const { return (registers_[kStatusB] & kSetTime) != 0; }
+
+int64_t RtcCmos::running_seconds() const {
+  return clocks_.time_of_day() / kMicroseconds + offset_seconds_;
+}
+
+int64_t RtcCmos::shown_seconds() const {
+  return clocks_.monotonic() < held_until_ ? held_seconds_ : running_seconds();
 }
 
 // std::chrono and not gmtime_r(), which reads the host's time zone file: this is a vCPU thread.
@@ -161,13 +164,10 @@ void RtcCmos::load_time(int64_t seconds) {
   const year_month_day date(day);
   const hh_mm_ss time(when - day);
   const int hour = static_cast<int>(time.hours().count());
-  const int year = static_cast<int>(date.year());
+  const int year = std::max(static_cast<int>(date.year()), 0);
   registers_[kSeconds] = encode(static_cast<int>(time.seconds().count()));
   registers_[kMinutes] = encode(static_cast<int>(time.minutes().count()));
-  if ((registers_[kStatusB] & k24Hours) != 0)
-    registers_[kHours] = encode(hour);
-  else
-    registers_[kHours] = encode(hour % 12 == 0 ? 12 : hour % 12) | (hour >= 12 ? kAfternoon : 0);
+  registers_[kHours] = encode_hour(hour);
   registers_[kDayOfWeek] = encode(static_cast<int>(weekday(day).c_encoding()) + 1);
   registers_[kDayOfMonth] = encode(static_cast<int>(unsigned{date.day()}));
   registers_[kMonth] = encode(static_cast<int>(unsigned{date.month()}));
@@ -189,12 +189,18 @@ void RtcCmos::set_time_from_registers() {
                            hours(hour) + minutes(decode(registers_[kMinutes])) +
                            seconds(decode(registers_[kSeconds]));
   held_until_ = 0;
-  offset_seconds_ = when.time_since_epoch().count() - clock_() / kMicroseconds;
+  noticed_seconds_ = when.time_since_epoch().count();
+  offset_seconds_ = noticed_seconds_ - clocks_.time_of_day() / kMicroseconds;
 }
 
 uint8_t RtcCmos::encode(int value) const {
   if ((registers_[kStatusB] & kBinary) != 0) return static_cast<uint8_t>(value);
   return static_cast<uint8_t>(value / 10 << 4 | value % 10);
+}
+
+uint8_t RtcCmos::encode_hour(int hour) const {
+  if ((registers_[kStatusB] & k24Hours) != 0) return encode(hour);
+  return encode(hour % 12 == 0 ? 12 : hour % 12) | (hour >= 12 ? kAfternoon : 0);
 }
 
 int RtcCmos::decode(uint8_t value) const {

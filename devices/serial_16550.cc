@@ -154,8 +154,11 @@ void Serial16550::write_data(uint8_t value) {
     loop_back(value);
   else
     transmit(value);
-  transmit_empty_pending_ = ready_to_transmit();
-  if (transmit_empty_pending_ && (interrupt_enable_ & kIerTransmitEmpty) != 0) raise();
+  // One edge until the guest has read its cause: a driver that fills the FIFO gets one interrupt
+  // for it, not one for each byte.
+  const bool was_pending = std::exchange(transmit_empty_pending_, ready_to_transmit());
+  const bool now = transmit_empty_pending_ && !was_pending;
+  if (now && (interrupt_enable_ & kIerTransmitEmpty) != 0) raise();
 }
 
 void Serial16550::transmit(uint8_t value) {

@@ -21,13 +21,14 @@
 
 #include "base/event_fd.h"
 #include "base/mutex.h"
+#include "base/state.h"
 #include "devices/byte_device.h"
 #include "devices/console/byte_ring.h"
 #include "devices/interrupt_line.h"
 
 namespace hull::devices {
 
-class Serial16550 final : public ByteDevice {
+class Serial16550 final : public ByteDevice, public Stateful {
  public:
   static constexpr uint64_t kPortCount = 8;
   static constexpr size_t kFifoDepth = 16;
@@ -39,6 +40,9 @@ class Serial16550 final : public ByteDevice {
   static Result<std::unique_ptr<Serial16550>> create(std::string name, InterruptLine& interrupt);
 
   std::string_view name() const override { return name_; }
+  // With the bytes that wait in either direction, which the new one's console gets.
+  void save(StateWriter& out) const override;
+  Result<void> load(StateReader& in) override;
 
   // Host side. output_ready() is signalled once, for the first byte after rearm_output(), which
   // returns false and arms nothing if there is output that output() has not shown yet.

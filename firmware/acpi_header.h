@@ -2,10 +2,8 @@
 #pragma once
 
 #include <cstring>
-#include <span>
 
 #include "firmware/acpi_structs.h"
-#include "firmware/table_area.h"
 
 namespace hull::firmware {
 
@@ -22,11 +20,6 @@ inline AcpiHeader acpi_header(const char (&signature)[5], size_t length, uint8_t
   std::memcpy(header.creator_id, "HULL", sizeof header.creator_id);
   header.creator_revision = 1;
   return header;
-}
-
-// `table` begins with an AcpiHeader whose checksum is 0.
-inline void set_acpi_checksum(std::span<uint8_t> table) {
-  table[offsetof(AcpiHeader, checksum)] = checksum(table);
 }
 
 }  // namespace hull::firmware

@@ -27,7 +27,18 @@ constexpr uint8_t kIoTag = 0x47;
 constexpr uint8_t kIrqNoFlagsTag = 0x22;
 constexpr uint8_t kMemory32FixedTag = 0x86;
 constexpr uint8_t kExtendedInterruptTag = 0x89;
+constexpr uint8_t kWordWindowTag = 0x88;
+constexpr uint8_t kDwordWindowTag = 0x87;
+constexpr uint8_t kQwordWindowTag = 0x8a;
 constexpr uint8_t kEndTag = 0x79;
+
+// Of windows (6.4.3.5).
+constexpr uint8_t kMemoryRange = 0;
+constexpr uint8_t kIoRange = 1;
+constexpr uint8_t kBusRange = 2;
+constexpr uint8_t kProducerFixed = 0x0c;  // both ends are fixed
+constexpr uint8_t kReadWriteMemory = 1;
+constexpr uint8_t kEntireIo = 3;  // ISA's and all other ports
 
 void append(std::vector<uint8_t>& bytes, uint64_t value, unsigned size_bytes) {
   for (unsigned i = 0; i < size_bytes; ++i) bytes.push_back(static_cast<uint8_t>(value >> (8 * i)));
@@ -64,6 +75,38 @@ AmlResources& AmlResources::extended_interrupt(uint32_t gsi) {
   bytes_.insert(bytes_.end(), {kExtendedInterruptTag, 6, 0, kConsumerEdge, 1});
   append(bytes_, gsi, 4);
   return *this;
+}
+
+AmlResources& AmlResources::bus_window(uint16_t first, uint16_t last) {
+  window(kWordWindowTag, 2, kBusRange, 0, first, last);
+  return *this;
+}
+
+AmlResources& AmlResources::io_window(uint16_t first, uint16_t last) {
+  window(kWordWindowTag, 2, kIoRange, kEntireIo, first, last);
+  return *this;
+}
+
+AmlResources& AmlResources::memory32_window(uint32_t first, uint32_t last) {
+  window(kDwordWindowTag, 4, kMemoryRange, kReadWriteMemory, first, last);
+  return *this;
+}
+
+AmlResources& AmlResources::memory64_window(uint64_t first, uint64_t last) {
+  window(kQwordWindowTag, 8, kMemoryRange, kReadWriteMemory, first, last);
+  return *this;
+}
+
+// An address space descriptor: five numbers of `width` bytes after three bytes of flags.
+void AmlResources::window(uint8_t tag, unsigned width, uint8_t type, uint8_t flags, uint64_t first,
+                          uint64_t last) {
+  CHECK(first <= last);
+  bytes_.push_back(tag);
+  append(bytes_, 3 + 5 * width, 2);
+  bytes_.insert(bytes_.end(), {type, kProducerFixed, flags});
+  const uint64_t granularity = 0, translation = 0;
+  for (const uint64_t value : {granularity, first, last, translation, last - first + 1})
+    append(bytes_, value, width);
 }
 
 AmlWriter::Block AmlWriter::scope(std::string_view name) {
@@ -109,12 +152,21 @@ void AmlWriter::name_eisa_id(std::string_view name, std::string_view id) {
 }
 
 void AmlWriter::name_package(std::string_view name, std::initializer_list<uint64_t> integers) {
+  const auto block = name_package(name, static_cast<unsigned>(integers.size()));
+  for (const uint64_t value : integers) element(value);
+}
+
+AmlWriter::Block AmlWriter::name_package(std::string_view name, unsigned count) {
   begin_name(name);
+  return package(count);
+}
+
+AmlWriter::Block AmlWriter::package(unsigned count) {
+  CHECK(count <= 255);
   byte(kPackageOp);
   const size_t start = bytes_.size();
-  byte(static_cast<unsigned>(integers.size()));
-  for (const uint64_t value : integers) integer(value);
-  close(start);
+  byte(count);
+  return Block(*this, start);
 }
 
 void AmlWriter::name_resources(std::string_view name, const AmlResources& resources) {

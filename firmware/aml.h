@@ -20,15 +20,23 @@ class AmlResources {
   AmlResources& interrupt(uint32_t gsi);
   AmlResources& extended_interrupt(uint32_t gsi);
 
+  // What a bridge hands on to what is behind it: [first, last], fixed.
+  AmlResources& bus_window(uint16_t first, uint16_t last);
+  AmlResources& io_window(uint16_t first, uint16_t last);
+  AmlResources& memory32_window(uint32_t first, uint32_t last);  // not cacheable, read-write
+  AmlResources& memory64_window(uint64_t first, uint64_t last);
+
   const std::vector<uint8_t>& bytes() const { return bytes_; }  // without the end tag
 
  private:
+  void window(uint8_t tag, unsigned width, uint8_t type, uint8_t flags, uint64_t first,
+              uint64_t last);
   std::vector<uint8_t> bytes_;
 };
 
 class AmlWriter {
  public:
-  // An open Scope or Device; its length is filled in when it dies. Blocks nest.
+  // An open Scope, Device or Package; its length is filled in when it dies. Blocks nest.
   class [[nodiscard]] Block {
    public:
     Block(AmlWriter& writer, size_t start) : writer_(writer), start_(start) {}
@@ -44,6 +52,12 @@ class AmlWriter {
   // Names are single segments of 1 to 4 of A-Z, 0-9, _ ("_SB", "COM1"); longer is our bug.
   Block scope(std::string_view name);  // of the predefined ones, seen from the root
   Block device(std::string_view name);
+
+  // A package of `count` elements, at most 255, which the caller writes one by one: with element(),
+  // or as a package of their own.
+  Block name_package(std::string_view name, unsigned count);
+  Block package(unsigned count);
+  void element(uint64_t value) { integer(value); }
 
   void name_integer(std::string_view name, uint64_t value);
   void name_string(std::string_view name, std::string_view ascii);

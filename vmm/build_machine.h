@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "base/event_loop.h"
 #include "blockcore/disk.h"
 #include "blockcore/engine/io_engine.h"
 #include "config/domain.h"
@@ -23,6 +24,7 @@ struct MachineParts {
   const config::DomainConfig& domain;
   const firmware::BootSource& boot;
   Outcome& outcome;
+  EventLoop& loop;  // of the calling thread, which also destroys the machine
   std::span<const std::unique_ptr<blockcore::Disk>> disks;        // as domain.disks
   std::span<const std::unique_ptr<virtio::NetBackend>> networks;  // as domain.networks, may be null
   blockcore::IoEngine& engine;  // its thread runs as soon as the machine does

@@ -62,6 +62,7 @@ Result<void> Domain::build() {
                                 .domain = config_,
                                 .boot = parts_->boot(),
                                 .outcome = *outcome_,
+                                .loop = loop_,
                                 .disks = parts_->disks(),
                                 .networks = parts_->networks(),
                                 .engine = parts_->engine(),

@@ -1,4 +1,4 @@
-// The two ways in which devices reach the in-kernel interrupt controller.
+// The ways in which devices reach the in-kernel interrupt controller.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,7 @@ class IrqfdLine final : public devices::InterruptLine {
  public:
   static Result<std::unique_ptr<IrqfdLine>> create(Vm& vm, uint32_t gsi);
   void trigger() override { event_.signal(); }
+  int event_fd() const { return event_.fd(); }  // for who triggers it without us (vhost)
 
  private:
   explicit IrqfdLine(EventFd event) : event_(std::move(event)) {}
@@ -31,6 +32,18 @@ class GsiLevelLine final : public devices::LevelInterruptLine {
  private:
   const Vm& vm_;
   uint32_t gsi_;
+};
+
+// KVM_SIGNAL_MSI: as quick as an irqfd with a route to the message, without a route, and without a
+// race against a guest that changes or masks the message: the device reads it under its own lock.
+class VmMsiSink final : public devices::MsiSink {
+ public:
+  // `vm` outlives the sink.
+  explicit VmMsiSink(const Vm& vm) : vm_(vm) {}
+  void signal(const devices::MsiMessage& message) override;
+
+ private:
+  const Vm& vm_;
 };
 
 }  // namespace hull::vmm

@@ -5,44 +5,32 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
+#include <vector>
 
 #include "base/thread.h"
+#include "vmm/kvm_ioctl.h"
 
 namespace hull::vmm {
 
 namespace {
 
-// The one ioctl wrapper: retries EINTR, names the call in the error.
-template <class Argument>
-Result<int> kvm_ioctl(int fd, unsigned long request, Argument argument, const char* name) {
-  for (;;) {
-    const int result = ::ioctl(fd, request, argument);
-    if (result >= 0) return result;
-    if (errno != EINTR) return std::unexpected(Error::from_errno(name));
-  }
-}
-
-// The numbers of ioctls whose argument has a flexible array: the kernel counts its 8-byte head
-// only, while in C++ the header's structs are larger (see CpuidTable).
-constexpr unsigned long kGetSupportedCpuid = _IOWR(KVMIO, 0x05, uint64_t);
-constexpr unsigned long kSetMsrs = _IOW(KVMIO, 0x89, uint64_t);
-constexpr unsigned long kSetCpuid2 = _IOW(KVMIO, 0x90, uint64_t);
+// The numbers of ioctls whose argument has a flexible array: the kernel counts its head only, while
+// in C++ the header's structs are larger.
+constexpr unsigned long kSetGsiRouting = _IOW(KVMIO, 0x6a, uint64_t);
 constexpr unsigned long kSetSignalMask = _IOW(KVMIO, 0x8b, uint32_t);  // a head of four
 
-// struct kvm_msrs with one entry.
-struct OneMsr {
-  uint32_t count;
-  uint32_t padding;
-  kvm_msr_entry entry;
-};
-
-#define KVM_VALUE(fd, request, argument) kvm_ioctl(fd, request, argument, #request)
-// For ioctls that return nothing of interest.
-#define KVM_CALL(fd, request, argument) discard_value(KVM_VALUE(fd, request, argument))
-
-Result<void> discard_value(Result<int> result) {
-  if (!result) return std::unexpected(std::move(result).error());
-  return {};
+kvm_ioeventfd to_kvm(const IoEvent& event) {
+  kvm_ioeventfd result{};
+  result.fd = event.event_fd;
+  result.addr = event.address;
+  result.len = event.length;
+  if (event.value) {
+    result.datamatch = *event.value;
+    result.flags |= KVM_IOEVENTFD_FLAG_DATAMATCH;
+  }
+  if (event.port) result.flags |= KVM_IOEVENTFD_FLAG_PIO;
+  return result;
 }
 
 Error cannot_open(int error_number) {
@@ -60,66 +48,6 @@ Error cannot_open(int error_number) {
 }
 
 }  // namespace
-
-kvm_cpuid_entry2* CpuidTable::find(uint32_t function, uint32_t index) {
-  for (kvm_cpuid_entry2& entry : entries()) {
-    const bool indexed = (entry.flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) != 0;
-    if (entry.function == function && (!indexed || entry.index == index)) return &entry;
-  }
-  return nullptr;
-}
-
-bool CpuidTable::append(const kvm_cpuid_entry2& entry) {
-  if (block_.count >= kMaxEntries) return false;
-  block_.entries[block_.count++] = entry;
-  return true;
-}
-
-void CpuidTable::remove(uint32_t function) {
-  const auto is_it = [function](const kvm_cpuid_entry2& e) { return e.function == function; };
-  block_.count =
-      static_cast<uint32_t>(std::ranges::remove_if(entries(), is_it).begin() - entries().begin());
-}
-
-Result<void> Vcpu::set_cpuid(const CpuidTable& cpuid) {
-  return KVM_CALL(fd_.get(), kSetCpuid2, &cpuid.block_);
-}
-
-Result<kvm_sregs> Vcpu::sregs() const {
-  kvm_sregs sregs{};
-  TRY(KVM_CALL(fd_.get(), KVM_GET_SREGS, &sregs));
-  return sregs;
-}
-
-Result<void> Vcpu::set_sregs(const kvm_sregs& sregs) {
-  return KVM_CALL(fd_.get(), KVM_SET_SREGS, &sregs);
-}
-
-Result<kvm_regs> Vcpu::regs() const {
-  kvm_regs regs{};
-  TRY(KVM_CALL(fd_.get(), KVM_GET_REGS, &regs));
-  return regs;
-}
-
-Result<void> Vcpu::set_regs(const kvm_regs& regs) {
-  return KVM_CALL(fd_.get(), KVM_SET_REGS, &regs);
-}
-
-Result<kvm_lapic_state> Vcpu::lapic() const {
-  kvm_lapic_state state{};
-  TRY(KVM_CALL(fd_.get(), KVM_GET_LAPIC, &state));
-  return state;
-}
-
-Result<void> Vcpu::set_lapic(const kvm_lapic_state& state) {
-  return KVM_CALL(fd_.get(), KVM_SET_LAPIC, &state);
-}
-
-Result<bool> Vcpu::set_msr(uint32_t index, uint64_t value) {
-  OneMsr msr{.count = 1, .padding = 0, .entry = {.index = index, .reserved = 0, .data = value}};
-  // The result is the number of MSRs that were set.
-  return TRY(KVM_VALUE(fd_.get(), kSetMsrs, &msr)) == 1;
-}
 
 Result<bool> Vcpu::enter() {
   if (::ioctl(fd_.get(), KVM_RUN, 0) >= 0) return true;
@@ -165,22 +93,6 @@ Result<void> Vm::set_memory(const GuestMemory& memory) {
   return {};
 }
 
-Result<void> Vm::set_tss_address(uint64_t address) {
-  return KVM_CALL(fd_.get(), KVM_SET_TSS_ADDR, address);
-}
-
-Result<void> Vm::set_identity_map_address(uint64_t address) {
-  return KVM_CALL(fd_.get(), KVM_SET_IDENTITY_MAP_ADDR, &address);
-}
-
-Result<void> Vm::create_irqchip() { return KVM_CALL(fd_.get(), KVM_CREATE_IRQCHIP, 0); }
-
-Result<void> Vm::create_pit() {
-  kvm_pit_config config{};
-  config.flags = KVM_PIT_SPEAKER_DUMMY;  // port 0x61, which kernels poll while they calibrate
-  return KVM_CALL(fd_.get(), KVM_CREATE_PIT2, &config);
-}
-
 Result<void> Vm::connect_irqfd(int event_fd, uint32_t gsi) {
   kvm_irqfd irqfd{};
   irqfd.fd = static_cast<__u32>(event_fd);
@@ -188,13 +100,22 @@ Result<void> Vm::connect_irqfd(int event_fd, uint32_t gsi) {
   return KVM_CALL(fd_.get(), KVM_IRQFD, &irqfd);
 }
 
-Result<void> Vm::connect_ioeventfd(int event_fd, uint64_t address, uint32_t value) {
-  kvm_ioeventfd ioeventfd{};
-  ioeventfd.fd = event_fd;
-  ioeventfd.addr = address;
-  ioeventfd.len = sizeof(uint32_t);
-  ioeventfd.datamatch = value;
-  ioeventfd.flags = KVM_IOEVENTFD_FLAG_DATAMATCH;
+Result<void> Vm::disconnect_irqfd(int event_fd, uint32_t gsi) {
+  kvm_irqfd irqfd{};
+  irqfd.fd = static_cast<__u32>(event_fd);
+  irqfd.gsi = gsi;
+  irqfd.flags = KVM_IRQFD_FLAG_DEASSIGN;
+  return KVM_CALL(fd_.get(), KVM_IRQFD, &irqfd);
+}
+
+Result<void> Vm::connect(const IoEvent& event) {
+  kvm_ioeventfd ioeventfd = to_kvm(event);
+  return KVM_CALL(fd_.get(), KVM_IOEVENTFD, &ioeventfd);
+}
+
+Result<void> Vm::disconnect(const IoEvent& event) {
+  kvm_ioeventfd ioeventfd = to_kvm(event);
+  ioeventfd.flags |= KVM_IOEVENTFD_FLAG_DEASSIGN;
   return KVM_CALL(fd_.get(), KVM_IOEVENTFD, &ioeventfd);
 }
 
@@ -203,6 +124,24 @@ Result<void> Vm::set_irq_level(uint32_t gsi, bool asserted) const {
   level.irq = gsi;
   level.level = asserted ? 1 : 0;
   return KVM_CALL(fd_.get(), KVM_IRQ_LINE, &level);
+}
+
+bool Vm::signal_msi(uint64_t address, uint32_t data) const {
+  kvm_msi msi{};
+  msi.address_lo = static_cast<__u32>(address);
+  msi.address_hi = static_cast<__u32>(address >> 32);
+  msi.data = data;
+  return ::ioctl(fd_.get(), KVM_SIGNAL_MSI, &msi) > 0;
+}
+
+Result<void> Vm::set_gsi_routes(std::span<const kvm_irq_routing_entry> routes) {
+  // struct kvm_irq_routing: its flexible array lies elsewhere in C++.
+  std::vector<uint64_t> block(1 + routes.size_bytes() / sizeof(uint64_t));
+  static_assert(sizeof(kvm_irq_routing_entry) % sizeof(uint64_t) == 0);
+  const uint32_t head[2] = {static_cast<uint32_t>(routes.size()), 0};
+  std::memcpy(block.data(), head, sizeof head);
+  if (!routes.empty()) std::memcpy(block.data() + 1, routes.data(), routes.size_bytes());
+  return KVM_CALL(fd_.get(), kSetGsiRouting, block.data());
 }
 
 Result<Vcpu> Vm::create_vcpu(unsigned index) {
@@ -231,13 +170,6 @@ unsigned Kvm::max_vcpus() const {
   const int maximum = capability(KVM_CAP_MAX_VCPUS);
   // 4 is what the API document says to assume where the capability is unknown.
   return maximum > 0 ? static_cast<unsigned>(maximum) : 4;
-}
-
-Result<CpuidTable> Kvm::supported_cpuid() const {
-  CpuidTable table;
-  table.block_.count = CpuidTable::kMaxEntries;
-  TRY(KVM_CALL(fd_.get(), kGetSupportedCpuid, &table.block_));
-  return table;
 }
 
 Result<Vm> Kvm::create_vm() const {

@@ -1,12 +1,13 @@
-// RAII over the KVM ioctls; no policy. Each call is one ioctl, its error names the ioctl. The order
-// in which a machine issues them is in vmm/build_machine.cc.
+// RAII over the KVM ioctls that every architecture has; no policy. Each call is one ioctl, its
+// error names the ioctl. The order in which a machine issues them is in vmm/build_machine.cc; the
+// architecture's own ioctls are in vmm/x86/kvm_cpu.h and vmm/x86/board.cc.
 #pragma once
 
 #include <linux/kvm.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
-#include <string>
 
 #include "base/guest_memory.h"
 #include "base/mapping.h"
@@ -15,31 +16,6 @@
 
 namespace hull::vmm {
 
-// struct kvm_cpuid2 with room for as many entries as KVM takes. Not the header's struct: its
-// flexible array is declared through an empty struct, which has a size in C++ and shifts the
-// entries.
-class CpuidTable {
- public:
-  static constexpr uint32_t kMaxEntries = 256;
-
-  std::span<kvm_cpuid_entry2> entries() { return {block_.entries, block_.count}; }
-  std::span<const kvm_cpuid_entry2> entries() const { return {block_.entries, block_.count}; }
-  kvm_cpuid_entry2* find(uint32_t function, uint32_t index = 0);
-  bool append(const kvm_cpuid_entry2& entry);  // false: full
-  void remove(uint32_t function);              // all its indices
-
- private:
-  friend class Kvm;
-  friend class Vcpu;
-  struct Block {
-    uint32_t count;
-    uint32_t padding;
-    kvm_cpuid_entry2 entries[kMaxEntries];
-  };
-  static_assert(sizeof(Block) == 8 + kMaxEntries * sizeof(kvm_cpuid_entry2));
-  Block block_{};
-};
-
 // One virtual CPU. Used by its thread alone once that runs.
 class Vcpu {
  public:
@@ -47,16 +23,6 @@ class Vcpu {
   const kvm_run& run_state() const { return *run(); }
   kvm_run& run_state() { return *run(); }
   int fd() const { return fd_.get(); }
-
-  Result<void> set_cpuid(const CpuidTable& cpuid);
-  Result<kvm_sregs> sregs() const;
-  Result<void> set_sregs(const kvm_sregs& sregs);
-  Result<kvm_regs> regs() const;
-  Result<void> set_regs(const kvm_regs& regs);
-  Result<kvm_lapic_state> lapic() const;
-  Result<void> set_lapic(const kvm_lapic_state& state);
-  // Sets one MSR; false if this host's KVM does not accept it.
-  Result<bool> set_msr(uint32_t index, uint64_t value);
 
   // KVM_RUN. False: interrupted by a signal or immediate_exit, nothing to handle.
   Result<bool> enter();
@@ -78,21 +44,33 @@ class Vcpu {
   Mapping run_;
 };
 
+// A write of the guest that signals an eventfd.
+struct IoEvent {
+  int event_fd;
+  uint64_t address;
+  uint32_t length = 0;                           // of the write: 1, 2, 4, 8 bytes; 0: any
+  std::optional<uint64_t> value = std::nullopt;  // this value alone; needs a length
+  bool port = false;                             // `address` is a port
+};
+
 class Vm {
  public:
   int fd() const { return fd_.get(); }
 
   Result<void> set_memory(const GuestMemory& memory);
-  // Three pages below 4 GiB that KVM uses on Intel hosts; outside all memory slots.
-  Result<void> set_tss_address(uint64_t address);
-  Result<void> set_identity_map_address(uint64_t address);
-  Result<void> create_irqchip();
-  Result<void> create_pit();
-  // Each signal of `event_fd` is one edge on `gsi`.
+  // Each signal of `event_fd` is one edge on `gsi`, until disconnected or the VM ends.
   Result<void> connect_irqfd(int event_fd, uint32_t gsi);
-  // A 4-byte write of `value` to `address` signals `event_fd` instead of leaving the kernel.
-  Result<void> connect_ioeventfd(int event_fd, uint64_t address, uint32_t value);
+  Result<void> disconnect_irqfd(int event_fd, uint32_t gsi);
+  // The guest's write signals the descriptor instead of leaving the kernel, until disconnected or
+  // the VM ends. On some hosts a disconnection takes milliseconds: not on a path that counts.
+  Result<void> connect(const IoEvent& event);
+  Result<void> disconnect(const IoEvent& event);
   Result<void> set_irq_level(uint32_t gsi, bool asserted) const;
+  // False: no vCPU takes it (the guest chose a destination or vector that is not there).
+  bool signal_msi(uint64_t address, uint32_t data) const;
+  // Replaces the whole table, the lines of the interrupt controllers included (vmm/gsi_routes.h).
+  Result<void> set_gsi_routes(std::span<const kvm_irq_routing_entry> routes);
+
   Result<Vcpu> create_vcpu(unsigned index);
 
  private:
@@ -110,7 +88,6 @@ class Kvm {
   // The value of KVM_CHECK_EXTENSION; 0 where the host does not know it.
   int capability(int extension) const;
   unsigned max_vcpus() const;
-  Result<CpuidTable> supported_cpuid() const;
   Result<Vm> create_vm() const;
   int fd() const { return fd_.get(); }
 

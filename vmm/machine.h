@@ -7,11 +7,9 @@
 #include <vector>
 
 #include "base/guest_memory.h"
-#include "devices/acpi_pm.h"
 #include "devices/bus.h"
-#include "devices/serial_16550.h"
 #include "virtio/mmio_transport.h"
-#include "vmm/interrupt_lines.h"
+#include "vmm/arch.h"
 #include "vmm/kvm.h"
 #include "vmm/vcpu_thread.h"
 
@@ -30,8 +28,8 @@ class Machine {
   void order(VcpuOrder order);
   const VcpuOrders& orders() const { return *orders_; }
 
-  devices::Serial16550& serial() { return *serial_; }
-  devices::AcpiPm& power() { return *power_; }
+  devices::Serial16550& serial() { return board_->serial(); }
+  devices::AcpiPm& power() { return board_->power(); }
 
  private:
   friend class MachineBuilder;
@@ -42,11 +40,7 @@ class Machine {
   Vm vm_;
   devices::Bus ports_;
   devices::Bus mmio_;
-  std::vector<std::unique_ptr<devices::InterruptLine>> lines_;
-  std::unique_ptr<devices::LevelInterruptLine> sci_;
-  std::unique_ptr<devices::Serial16550> serial_;
-  std::unique_ptr<devices::AcpiPm> power_;
-  std::vector<std::unique_ptr<devices::BusDevice>> legacy_;
+  std::unique_ptr<arch::Board> board_;
   std::vector<std::unique_ptr<virtio::MmioTransport>> virtio_;
   std::vector<devices::Bus::Region> regions_;
   std::unique_ptr<VcpuOrders> orders_;

@@ -3,6 +3,7 @@
 
 #include "firmware/guest/clock.h"
 #include "firmware/guest/console.h"
+#include "firmware/guest/interrupts.h"
 #include "firmware/guest/memory.h"
 #include "firmware/guest/program.h"
 #include "firmware/guest/virtqueue.h"
@@ -72,6 +73,38 @@ Failure rtc(const Args&) {
       .number("minute", field(2))
       .number("second", field(0));
   return month >= 1 && month <= 12 && day >= 1 && day <= 31 ? nullptr : "no date";
+}
+
+void write_cmos(uint8_t index, uint8_t value) {
+  out8(0x70, index);
+  out8(0x71, value);
+}
+
+// Waits for one interrupt of the clock with `enable` set in register B; what C then says.
+uint8_t clock_event(uint8_t enable, const volatile uint64_t& interrupts) {
+  read_cmos(0x0c);
+  const uint64_t before = interrupts;
+  write_cmos(0x0b, static_cast<uint8_t>(0x02 | enable));
+  const Deadline deadline(20'000);
+  while (interrupts == before && !deadline.passed()) pause();
+  const uint8_t events = interrupts == before ? uint8_t{0} : read_cmos(0x0c);
+  write_cmos(0x0b, 0x02);
+  return events;
+}
+
+// The three interrupts of the clock: IRQ 8.
+Failure rtc_alarm(const Args&) {
+  const uint8_t vector = enable_interrupt(8);
+  const volatile uint64_t& interrupts = interrupt_count(vector);
+  write_cmos(0x0a, 0x26);                                                   // 1024 Hz
+  for (uint8_t index = 1; index <= 5; index += 2) write_cmos(index, 0xff);  // every second
+  const uint8_t periodic = clock_event(0x40, interrupts);
+  const uint8_t update = clock_event(0x10, interrupts);
+  const uint8_t alarm = clock_event(0x20, interrupts);
+  disable_interrupt(8);
+  Line("rtc.alarm").hex("periodic", periodic).hex("update", update).hex("alarm", alarm);
+  const bool all = (periodic & 0xc0) == 0xc0 && (update & 0x90) == 0x90 && (alarm & 0xa0) == 0xa0;
+  return all ? nullptr : "an interrupt of the clock is missing";
 }
 
 constexpr size_t kFloodLine = 64;
@@ -174,6 +207,7 @@ Failure nowhere(const Args& args) {
 constexpr Program kPrograms[] = {
     {"rng", rng},
     {"rtc", rtc},
+    {"rtc.alarm", rtc_alarm},
     {"serial.flood", flood},
     {"serial.echo", echo},
     {"sweep.port", sweep_ports},

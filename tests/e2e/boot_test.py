@@ -153,6 +153,13 @@ class BootByXml(HullTest):
         self.assertEqual(result.code, RESET, result)
 
 
+class Clock(HullTest):
+    def test_alarm_periodic_and_update_interrupts_come(self):
+        result = self.run_guest("rtc;rtc.alarm", (), "--timeout", "120")
+        self.assertEqual(result.code, OK, result)
+        self.assertIn("hull-guest: ok rtc.alarm", result.out)
+
+
 class Ends(HullTest):
     def test_power_off_is_success(self):
         self.assertEqual(self.run_guest("", end="poweroff").code, OK)

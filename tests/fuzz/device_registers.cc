@@ -41,7 +41,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   hull::testing::FakePowerEvents events;
   const auto serial = std::move(*Serial16550::create("serial0", line));
   I8042 keyboard(events, line);
-  RtcCmos clock({}, [] { return int64_t{1'800'000'000'999'900}; });
+  hull::testing::FakeTimer timer;
+  RtcCmos clock({}, line, timer,
+                {.time_of_day = [] { return int64_t{1'800'000'000'999'900}; },
+                 .monotonic = [] { return int64_t{0}; }});
   AcpiPm pm(events, sci);
   ResetPort reset(events);
   DebugExit debug_exit(events);

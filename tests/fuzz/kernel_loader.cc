@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "base/unique_fd.h"
-#include "firmware/boot.h"
+#include "firmware/x86/boot.h"
 
 using namespace hull;
 using namespace hull::firmware;

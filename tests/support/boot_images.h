@@ -16,8 +16,8 @@
 
 #include "base/guest_memory.h"
 #include "base/unique_fd.h"
-#include "firmware/boot.h"
-#include "firmware/platform.h"
+#include "firmware/x86/boot.h"
+#include "firmware/x86/platform.h"
 
 namespace hull::testing {
 
@@ -104,7 +104,7 @@ inline GuestMemory guest_memory(uint64_t size_mib) {
   return std::move(*memory);
 }
 
-// Two vCPUs, two virtio-mmio slots (GSIs 5 and 16).
+// Two vCPUs, two virtio-mmio slots (GSIs 5 and 16), and the devices of every machine.
 inline firmware::Platform platform() {
   firmware::Platform platform;
   platform.apic_ids = {0, 1};
@@ -113,6 +113,10 @@ inline firmware::Platform platform() {
       {.base = GuestAddress{0xd0000000}, .gsi = 5, .name = "vda"},
       {.base = GuestAddress{0xd0001000}, .gsi = 16, .name = "net0"},
   };
+  platform.serial.emplace();
+  platform.power.emplace();
+  platform.reset.emplace();
+  platform.rtc.emplace();
   return platform;
 }
 

@@ -73,6 +73,10 @@ inline std::string shown(const config::RngConfig& rng) {
   const auto& [rate_bytes, rate_period_ms] = rng;
   return joined(rate_bytes, rate_period_ms);
 }
+inline std::string shown(const config::ClockConfig& clock) {
+  const auto& [base, seconds] = clock;
+  return joined(base, seconds);
+}
 inline std::string shown(const config::BootConfig& boot) {
   const auto& [kind, kernel, initrd, cmdline] = boot;
   return joined(kind, kernel, initrd, cmdline);
@@ -83,11 +87,12 @@ std::string shown(const std::optional<Value>& value) {
 }
 
 inline std::string config_text(const config::DomainConfig& domain) {
-  const auto& [name, uuid, memory, vcpus, online, boot, disks, networks, console, rng, panic,
-               on_poweroff, on_reboot, on_crash, dump, locked, hugepages, disabled] = domain;
+  const auto& [name, uuid, memory, vcpus, online, boot, disks, networks, console, rng, panic, clock,
+               on_poweroff, on_reboot, on_crash, dump, locked, hugepages, disabled, required, pmu] =
+      domain;
   return joined(name, uuid, memory, vcpus, online, shown(boot), shown(disks), shown(networks),
-                shown(console), shown(rng), panic, on_poweroff, on_reboot, on_crash, dump, locked,
-                hugepages, shown(disabled));
+                shown(console), shown(rng), panic, shown(clock), on_poweroff, on_reboot, on_crash,
+                dump, locked, hugepages, shown(disabled), shown(required), pmu);
 }
 
 }  // namespace hull::testing

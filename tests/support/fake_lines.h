@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "devices/alarm_timer.h"
 #include "devices/interrupt_line.h"
 #include "devices/power_events.h"
 
@@ -35,17 +36,22 @@ class FakeLevelLine final : public devices::LevelInterruptLine {
   std::atomic<unsigned> changes_{0};
 };
 
+struct FakeTimer final : devices::AlarmTimer {
+  void arm(std::chrono::nanoseconds after) override { delay = after; }
+  void disarm() override { delay.reset(); }
+
+  std::optional<std::chrono::nanoseconds> delay;  // nullopt: not armed
+};
+
 struct FakePowerEvents final : devices::PowerEvents {
   void power_off() override { ++power_offs; }
   void reset() override { ++resets; }
   void guest_panicked() override { ++panics; }
-  void guest_crash_loaded() override { ++crashes_loaded; }
   void debug_exit(uint32_t code) override { exit_code = code; }
 
   std::atomic<unsigned> power_offs{0};
   std::atomic<unsigned> resets{0};
   std::atomic<unsigned> panics{0};
-  std::atomic<unsigned> crashes_loaded{0};
   std::optional<uint32_t> exit_code;
 };
 

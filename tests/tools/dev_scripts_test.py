@@ -47,6 +47,14 @@ class CheckLayers(unittest.TestCase):
     def test_kvm_below_vmm_is_refused(self):
         self.assertIn("<linux/kvm.h>", self.violations("devices/bus.cc", "#include <linux/kvm.h>\n"))
 
+    def test_neutral_code_names_no_architecture(self):
+        include = '#include "vmm/x86/board.h"\n'
+        self.assertIn("is of one architecture", self.violations("vmm/machine.cc", include))
+        self.assertIn("is of one architecture", self.violations("vmm/arm64/board.cc", include))
+        self.assertIn("is of one architecture", self.violations("firmware/boot.cc", '#include "firmware/x86/boot.h"\n'))
+        self.assertEqual(self.violations("vmm/arch.h", include), "")
+        self.assertEqual(self.violations("vmm/x86/board.cc", include + '#include "firmware/x86/boot.h"\n'), "")
+
     def test_guest_programs_take_nothing_of_the_host(self):
         self.assertIn("guest program", self.violations("firmware/guest/main.cc", '#include "base/log.h"\n'))
 

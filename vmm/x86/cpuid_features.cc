@@ -1,113 +1,128 @@
-// Feature names as libvirt writes them in <feature policy='disable' name='…'/>, and where their
-// bits are. Names that are not here are refused, because a mask that silently does nothing would be
-// worse.
-#include "vmm/x86/cpuid.h"
+#include "vmm/x86/cpuid_features.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "base/x86_cpu_features.h"
 
 namespace hull::vmm::x86 {
 
 namespace {
 
-enum class Register : uint8_t { kEax, kEbx, kEcx, kEdx };
+using Place = X86CpuFeature::Place;
 
-struct Feature {
-  std::string_view name;
-  uint32_t function;
-  uint32_t index;
-  Register reg;
-  uint8_t bit;
-};
+constexpr uint32_t kPerformanceMonitoring = 0xa;       // Intel
+constexpr uint32_t kExtendedPerformance = 0x80000022;  // AMD
+constexpr uint32_t kSvmLeaf = 0x8000000a;
+// AMD's processors repeat these bits of leaf 1, EDX, in leaf 0x80000001, EDX.
+constexpr uint32_t kRepeatedByAmd = 0x0183f3ff;
 
-using enum Register;
-constexpr Feature kFeatures[] = {
-    {"pclmuldq", 1, 0, kEcx, 1},
-    {"monitor", 1, 0, kEcx, 3},
-    {"vmx", 1, 0, kEcx, 5},
-    {"ssse3", 1, 0, kEcx, 9},
-    {"fma", 1, 0, kEcx, 12},
-    {"cx16", 1, 0, kEcx, 13},
-    {"pcid", 1, 0, kEcx, 17},
-    {"sse4.1", 1, 0, kEcx, 19},
-    {"sse4.2", 1, 0, kEcx, 20},
-    {"x2apic", 1, 0, kEcx, 21},
-    {"movbe", 1, 0, kEcx, 22},
-    {"popcnt", 1, 0, kEcx, 23},
-    {"tsc-deadline", 1, 0, kEcx, 24},
-    {"aes", 1, 0, kEcx, 25},
-    {"xsave", 1, 0, kEcx, 26},
-    {"avx", 1, 0, kEcx, 28},
-    {"f16c", 1, 0, kEcx, 29},
-    {"rdrand", 1, 0, kEcx, 30},
-    {"hypervisor", 1, 0, kEcx, 31},
-    {"fsgsbase", 7, 0, kEbx, 0},
-    {"tsc_adjust", 7, 0, kEbx, 1},
-    {"bmi1", 7, 0, kEbx, 3},
-    {"hle", 7, 0, kEbx, 4},
-    {"avx2", 7, 0, kEbx, 5},
-    {"smep", 7, 0, kEbx, 7},
-    {"bmi2", 7, 0, kEbx, 8},
-    {"erms", 7, 0, kEbx, 9},
-    {"invpcid", 7, 0, kEbx, 10},
-    {"rtm", 7, 0, kEbx, 11},
-    {"mpx", 7, 0, kEbx, 14},
-    {"avx512f", 7, 0, kEbx, 16},
-    {"avx512dq", 7, 0, kEbx, 17},
-    {"rdseed", 7, 0, kEbx, 18},
-    {"adx", 7, 0, kEbx, 19},
-    {"smap", 7, 0, kEbx, 20},
-    {"clflushopt", 7, 0, kEbx, 23},
-    {"clwb", 7, 0, kEbx, 24},
-    {"avx512cd", 7, 0, kEbx, 28},
-    {"sha-ni", 7, 0, kEbx, 29},
-    {"avx512bw", 7, 0, kEbx, 30},
-    {"avx512vl", 7, 0, kEbx, 31},
-    {"umip", 7, 0, kEcx, 2},
-    {"pku", 7, 0, kEcx, 3},
-    {"la57", 7, 0, kEcx, 16},
-    {"rdpid", 7, 0, kEcx, 22},
-    {"amx-bf16", 7, 0, kEdx, 22},
-    {"amx-tile", 7, 0, kEdx, 24},
-    {"amx-int8", 7, 0, kEdx, 25},
-    {"spec-ctrl", 7, 0, kEdx, 26},
-    {"stibp", 7, 0, kEdx, 27},
-    {"arch-capabilities", 7, 0, kEdx, 29},
-    {"ssbd", 7, 0, kEdx, 31},
-    {"lahf_lm", 0x80000001, 0, kEcx, 0},
-    {"svm", 0x80000001, 0, kEcx, 2},
-    {"abm", 0x80000001, 0, kEcx, 5},
-    {"sse4a", 0x80000001, 0, kEcx, 6},
-    {"topoext", 0x80000001, 0, kEcx, 22},
-    {"nx", 0x80000001, 0, kEdx, 20},
-    {"pdpe1gb", 0x80000001, 0, kEdx, 26},
-    {"rdtscp", 0x80000001, 0, kEdx, 27},
-    {"invtsc", 0x80000007, 0, kEdx, 8},
-};
-
-uint32_t& register_of(kvm_cpuid_entry2& entry, Register reg) {
-  switch (reg) {
-    case kEax: return entry.eax;
-    case kEbx: return entry.ebx;
-    case kEcx: return entry.ecx;
-    case kEdx: break;
+uint32_t* register_of(kvm_cpuid_entry2& entry, Place place) {
+  switch (place) {
+    case Place::kEax: return &entry.eax;
+    case Place::kEbx: return &entry.ebx;
+    case Place::kEcx: return &entry.ecx;
+    case Place::kEdx: return &entry.edx;
+    case Place::kMsr: break;
   }
-  return entry.edx;
+  return nullptr;
 }
 
-const Feature* find_feature(std::string_view name) {
-  for (const Feature& feature : kFeatures)
-    if (feature.name == name) return &feature;
-  return nullptr;
+// A detail of VMX is there if VMX is.
+Result<const X86CpuFeature*> find_feature(const std::string& name) {
+  if (is_x86_vmx_detail(name)) return find_x86_cpu_feature("vmx");
+  if (const X86CpuFeature* feature = find_x86_cpu_feature(name)) return feature;
+  return fail(ErrorKind::kInvalidConfig, "CPU feature '{}': there is none of this name", name);
+}
+
+void clear(CpuidTable& table, const X86CpuFeature& feature) {
+  kvm_cpuid_entry2* entry = table.find(feature.leaf, feature.subleaf);
+  if (entry == nullptr) return;
+  const uint32_t bit = 1u << feature.bit;
+  if (uint32_t* value = register_of(*entry, feature.place)) *value &= ~bit;
+  kvm_cpuid_entry2* extended = table.find(0x80000001);
+  if (feature.leaf == 1 && feature.place == Place::kEdx && extended != nullptr)
+    extended->edx &= ~(bit & kRepeatedByAmd);
+}
+
+void clear(CpuidTable& table, std::string_view name) {
+  const X86CpuFeature* feature = find_x86_cpu_feature(name);
+  CHECK(feature != nullptr);
+  clear(table, *feature);
+}
+
+void clear_leaf(CpuidTable& table, uint32_t function) {
+  for (kvm_cpuid_entry2& entry : table.entries())
+    if (entry.function == function) entry.eax = entry.ebx = entry.ecx = entry.edx = 0;
+}
+
+// A feature that stands in an MSR counts as there if the MSR is: the guest reads the rest itself.
+bool has(CpuidTable table, const X86CpuFeature& feature) {
+  if (feature.place == Place::kMsr) return true;
+  kvm_cpuid_entry2* entry = table.find(feature.leaf, feature.subleaf);
+  return entry != nullptr && (*register_of(*entry, feature.place) & 1u << feature.bit) != 0;
 }
 
 }  // namespace
 
-Result<void> disable_features(CpuidTable& table, std::span<const std::string> names) {
+kvm_cpuid_entry2 host_cpuid(uint32_t function) {
+  kvm_cpuid_entry2 entry{};
+  entry.function = function;
+  uint32_t eax = function, ebx = 0, ecx = 0, edx = 0;
+  asm volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+  entry.eax = eax;
+  entry.ebx = ebx;
+  entry.ecx = ecx;
+  entry.edx = edx;
+  return entry;
+}
+
+Result<void> check_required(const CpuidTable& table, std::span<const std::string> names) {
+  std::string missing;
+  for (const std::string& name : names)
+    if (!has(table, *TRY(find_feature(name))))
+      missing += fmt::format("{}'{}'", missing.empty() ? "" : ", ", name);
+  if (missing.empty()) return {};
+  return fail(ErrorKind::kHost,
+              "this host's KVM does not have CPU feature {}, which the domain requires", missing);
+}
+
+void hide_by_default(CpuidTable& table, const CpuModel& model) {
+  const auto wanted = [&model](std::string_view name) {
+    return std::ranges::find(model.required, name) != model.required.end();
+  };
+  if (!wanted("vmx")) clear(table, "vmx");
+  if (!wanted("svm")) {
+    clear(table, "svm");
+    clear_leaf(table, kSvmLeaf);
+  }
+  if (model.pmu) return;
+  clear_leaf(table, kPerformanceMonitoring);
+  clear_leaf(table, kExtendedPerformance);
+  for (const char* name : {"pdcm", "perfctr_core", "perfctr_nb"}) clear(table, name);
+}
+
+Result<void> hide_features(CpuidTable& table, std::span<const std::string> names) {
   for (const std::string& name : names) {
-    const Feature* feature = find_feature(name);
-    if (feature == nullptr)
-      return fail(ErrorKind::kInvalidConfig, "CPU feature '{}': not known, cannot be disabled",
-                  name);
-    kvm_cpuid_entry2* entry = table.find(feature->function, feature->index);
-    if (entry != nullptr) register_of(*entry, feature->reg) &= ~(1u << feature->bit);
+    const X86CpuFeature* feature = TRY(find_feature(name));
+    if (!is_x86_vmx_detail(name))
+      clear(table, *feature);
+    else if (has(table, *feature))
+      LOG_WARN("CPU feature '{}' stays visible: hull shows VMX whole or not at all", name);
+  }
+  return {};
+}
+
+Result<void> hide_msr_features(Vcpu& vcpu, std::span<const std::string> disabled) {
+  for (const std::string& name : disabled) {
+    const X86CpuFeature* feature = find_x86_cpu_feature(name);
+    if (feature == nullptr || feature->place != Place::kMsr) continue;
+    const std::optional<uint64_t> value = TRY(get_msr(vcpu, feature->leaf));
+    const uint64_t bit = uint64_t{1} << feature->bit;
+    if (!value || (*value & bit) == 0) continue;  // the guest does not see it anyway
+    if (!TRY(set_msr(vcpu, feature->leaf, *value & ~bit)) && vcpu.index() == 0)
+      LOG_WARN("CPU feature '{}' stays visible: this host's KVM refuses to change MSR {:#x}", name,
+               feature->leaf);
   }
   return {};
 }

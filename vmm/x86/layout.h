@@ -1,5 +1,5 @@
 // Where things are in the guest's physical address space and among its ports and interrupts. What
-// lies below 1 MiB is firmware/x86_layout.h.
+// lies below 1 MiB is firmware/x86/layout.h.
 #pragma once
 
 #include <cstdint>
@@ -20,13 +20,16 @@ inline constexpr uint64_t kVirtioMmioStride = 0x1000;
 
 inline constexpr uint64_t kIoApicBase = 0xfec00000;
 inline constexpr uint64_t kLocalApicBase = 0xfee00000;
-// KVM's own pages on Intel hosts: one for the identity map, three for the TSS.
-inline constexpr uint64_t kIdentityMapAddress = 0xfffbc000;
-inline constexpr uint64_t kTssAddress = 0xfffbd000;
+// KVM's own pages on Intel hosts: one for the identity map, three for the TSS. Below where flash
+// and the local APICs are.
+inline constexpr uint64_t kIdentityMapAddress = 0xfeffc000;
+inline constexpr uint64_t kTssAddress = 0xfeffd000;
+inline constexpr uint64_t kKvmPagesBytes = 4 * 4096;
 
 inline constexpr uint16_t kSerialPort = 0x3f8;
 inline constexpr uint32_t kSerialGsi = 4;
 inline constexpr uint32_t kKeyboardGsi = 1;
+inline constexpr uint32_t kClockGsi = 8;
 inline constexpr uint16_t kAcpiPmPort = 0x600;
 inline constexpr uint32_t kSciGsi = 9;
 

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/log.h"
+#include "vmm/x86/kvm_cpu.h"
 
 namespace hull::vmm::x86 {
 
@@ -36,7 +37,7 @@ kvm_segment to_kvm(const firmware::Segment& segment) {
 }  // namespace
 
 Result<void> set_boot_registers(Vcpu& vcpu, const firmware::EntryState& entry) {
-  kvm_sregs sregs = TRY(vcpu.sregs());
+  kvm_sregs sregs = TRY(get_sregs(vcpu));
   sregs.cs = to_kvm(entry.code);
   sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = to_kvm(entry.data);
   sregs.tr = to_kvm(entry.task);
@@ -46,29 +47,29 @@ Result<void> set_boot_registers(Vcpu& vcpu, const firmware::EntryState& entry) {
   sregs.cr3 = entry.cr3;
   sregs.cr4 = entry.cr4;
   sregs.efer = entry.efer;
-  TRY(vcpu.set_sregs(sregs));
+  TRY(set_sregs(vcpu, sregs));
   kvm_regs regs{};
   regs.rip = entry.rip;
   regs.rbx = entry.rbx;
   regs.rsi = entry.rsi;
   regs.rflags = entry.rflags;
-  return vcpu.set_regs(regs);
+  return set_regs(vcpu, regs);
 }
 
 Result<void> set_boot_msrs(Vcpu& vcpu) {
   constexpr std::pair<uint32_t, uint64_t> kMsrs[] = {{kMsrMiscEnable, kMiscEnableFastStrings},
                                                      {kMsrMtrrDefType, kMtrrEnabledWriteBack}};
   for (const auto& [index, value] : kMsrs)
-    if (!TRY(vcpu.set_msr(index, value)))
+    if (!TRY(set_msr(vcpu, index, value)))
       LOG_DEBUG("vcpu {}: this host's KVM refuses MSR {:#x} = {:#x}", vcpu.index(), index, value);
   return {};
 }
 
 Result<void> set_local_interrupts(Vcpu& vcpu) {
-  kvm_lapic_state state = TRY(vcpu.lapic());
+  kvm_lapic_state state = TRY(get_lapic(vcpu));
   std::memcpy(state.regs + kApicLvtLint0, &kDeliverExtInt, sizeof kDeliverExtInt);
   std::memcpy(state.regs + kApicLvtLint1, &kDeliverNmi, sizeof kDeliverNmi);
-  return vcpu.set_lapic(state);
+  return set_lapic(vcpu, state);
 }
 
 }  // namespace hull::vmm::x86

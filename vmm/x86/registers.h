@@ -3,7 +3,7 @@
 #pragma once
 
 #include "base/result.h"
-#include "firmware/entry_state.h"
+#include "firmware/x86/entry_state.h"
 #include "vmm/kvm.h"
 
 namespace hull::vmm::x86 {

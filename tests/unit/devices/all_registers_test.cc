@@ -21,6 +21,7 @@ namespace {
 using hull::testing::FakeLevelLine;
 using hull::testing::FakeLine;
 using hull::testing::FakePowerEvents;
+using hull::testing::FakeTimer;
 
 constexpr uint8_t kCanary = 0x5a;
 constexpr size_t kMaxWidth = 8;
@@ -80,13 +81,17 @@ TEST(AllRegisters, KeyboardControllerTakesEveryCommand) {
 }
 
 TEST(AllRegisters, ClockTakesEveryAccess) {
-  RtcCmos device(RtcOptions{});
+  FakeLine line;
+  FakeTimer timer;
+  RtcCmos device(RtcOptions{}, line, timer);
   access_everything(device, RtcCmos::kPortCount);
 }
 
 // Every CMOS register with every value: 24 and 12 hours, BCD and binary, SET on and off.
 TEST(AllRegisters, ClockTakesEveryRegisterAndValue) {
-  RtcCmos device(RtcOptions{});
+  FakeLine line;
+  FakeTimer timer;
+  RtcCmos device(RtcOptions{}, line, timer);
   for (unsigned mode = 0; mode < 256; mode += 2) {
     for (unsigned index = 0; index < 256; ++index) {
       access(device, 0, 1, 0x0b);

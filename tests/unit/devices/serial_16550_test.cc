@@ -170,6 +170,25 @@ TEST_F(SerialTest, EveryByteRaisesTransmitInterruptAgain) {
   EXPECT_EQ(interrupt_id(), kIirTransmitEmpty);
 }
 
+// Each interrupt costs a system call: one is enough until the driver has read its cause.
+TEST_F(SerialTest, AFifoThatIsFilledAtOnceRaisesOneInterrupt) {
+  enable_fifos();
+  enable_interrupts(kIerTransmitEmpty);
+  for (int round = 0; round < 3; ++round) {
+    EXPECT_EQ(interrupt_id(), kIirTransmitEmpty);
+    line_.take_edges();
+    for (size_t i = 0; i < Serial16550::kFifoDepth; ++i) out(kData, 'x');
+    EXPECT_EQ(line_.take_edges(), 1u);
+  }
+  // One that closed the gate meanwhile hears of it when it opens it again.
+  EXPECT_EQ(interrupt_id(), kIirTransmitEmpty);
+  out(kModemControl, 0);
+  out(kData, 'x');
+  line_.take_edges();
+  out(kModemControl, kMcrOut2);
+  EXPECT_EQ(line_.take_edges(), 1u);
+}
+
 TEST_F(SerialTest, DrainingAFullRingRaisesTransmitInterrupt) {
   enable_interrupts(kIerTransmitEmpty);
   fill_output();
