@@ -78,7 +78,7 @@ class LinuxTest(HullTest):
 
 class Boot(LinuxTest):
     def test_one_processor_writes_reboots_and_finds_its_files(self):
-        result = self.boot("reboot-once,nproc,root,rng,write")
+        result = self.boot("reboot-once,nproc,root,rng,rtc,write")
         self.assertIn("guest: nproc=1", result.out, result)
         self.assertIn("guest: rebooting", result.out, result)
         self.check_images()
