@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <fstream>
+#include <iterator>
 #include <memory>
+#include <random>
 #include <thread>
 
 #include "tests/support/small_domain.h"
@@ -61,6 +63,75 @@ TEST_F(DomainTest, PauseAndResumeAreAcknowledgedAndTheGuestNoticesNothing) {
   EXPECT_TRUE(domain.reaches(kEnded));
   EXPECT_EQ(domain->reason().kind, EndKind::kPowerOff);
   EXPECT_GT(pauses, 0);
+}
+
+// Two disks, and what the guest says in a file.
+class BusyDomainTest : public DomainTest {
+ protected:
+  config::DomainConfig busy_domain(const std::string& cmdline) {
+    auto config = small_domain(cmdline, 2);
+    for (const char* target : {"vda", "vdb"}) {
+      config::DiskConfig disk;
+      disk.target = target;
+      disk.file = directory_ / target;
+      std::ofstream(disk.file) << std::string(4u << 20, '\0');
+      config.disks.push_back(disk);
+    }
+    config.console->kind = config::ConsoleKind::kFile;
+    config.console->path = directory_ / "console";
+    return config;
+  }
+  std::string console() const {
+    std::ifstream file(directory_ / "console");
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+
+  const hull::testing::TemporaryDirectory directory_;
+};
+
+TEST_F(BusyDomainTest, NothingIsLostInPauses) {
+  ObservedDomain domain(loop_,
+                        busy_domain("hull.do=blk.fill,seed=5;blk.fill,dev=1,seed=6;blk.flush;"
+                                    "blk.verify,seed=5;blk.verify,dev=1,seed=6;rng,bytes=4096"));
+  ASSERT_TRUE(domain->start());
+  int pauses = 0;
+  while (!domain.ended() && domain->pause()) {
+    ASSERT_TRUE(run_loop_until(loop_, [&] { return domain->state() != kRunning; }));
+    if (domain->state() != kPaused) break;
+    ++pauses;
+    ASSERT_TRUE(domain->resume());
+    loop_.call_after(std::chrono::milliseconds(2), [&] { loop_.stop(); });
+    ASSERT_TRUE(loop_.run());
+  }
+  ASSERT_TRUE(domain.reaches(kEnded));
+  EXPECT_GT(pauses, 3);
+  EXPECT_EQ(domain->reason().kind, EndKind::kPowerOff);
+  EXPECT_NE(console().find("end by=auto failed=0"), std::string::npos) << console();
+  EXPECT_TRUE(domain->close());
+}
+
+TEST_F(BusyDomainTest, OrdersAtAnyMomentUnderLoad) {
+  for (unsigned seed = 0; seed < 4; ++seed) {
+    std::minstd_rand dice(seed + 1);
+    ObservedDomain domain(
+        loop_, busy_domain("hull.do=bench.blk,op=write,depth=16,ms=600000 hull.end=hang"));
+    ASSERT_TRUE(domain->start());
+    for (int step = 0; step < 30; ++step) {
+      switch (dice() % 4) {
+        case 0: static_cast<void>(domain->pause().has_value()); break;
+        case 1: static_cast<void>(domain->resume().has_value()); break;
+        case 2:
+          if (dice() % 4 == 0) domain->reset();
+          break;
+        default: break;
+      }
+      loop_.call_after(std::chrono::milliseconds(dice() % 8), [&] { loop_.stop(); });
+      ASSERT_TRUE(loop_.run());
+    }
+    domain->end({.kind = EndKind::kForced});
+    ASSERT_TRUE(domain.reaches(kEnded)) << "seed " << seed;
+    EXPECT_TRUE(domain->close());
+  }
 }
 
 TEST_F(DomainTest, PausedMachineStandsStill) {
