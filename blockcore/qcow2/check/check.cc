@@ -1,160 +1,16 @@
 #include "blockcore/qcow2/check/check.h"
 
 #include <algorithm>
+#include <optional>
 
+#include "blockcore/qcow2/check/compare.h"
+#include "blockcore/qcow2/check/l2_references.h"
 #include "blockcore/qcow2/check/rebuild.h"
 #include "blockcore/qcow2/edit/copied_flags.h"
-#include "blockcore/qcow2/format/refcount_block.h"
 #include "blockcore/qcow2/format/snapshot_table.h"
-#include "blockcore/qcow2/mapping/table_walk.h"
 
 namespace hull::blockcore::qcow2 {
 namespace {
-
-// What the refcount table says, checked.
-struct RefcountBlocks {
-  std::vector<uint64_t> numbers;  // of the blocks that can be read
-  std::vector<uint64_t> offsets;  // of those
-  bool broken = false;            // the structures must be written anew
-};
-
-// Counts the table and its blocks.
-Task<Result<RefcountBlocks>> count_refcount_structures(File& file, const Header& header,
-                                                       References& references, Findings& findings) {
-  const Geometry& geometry = header.geometry;
-  const uint64_t table_bytes = geometry.offset_of(header.refcount_table_clusters);
-  CO_TRY(const std::vector<uint64_t> table,
-         co_await read_table(file, header.refcount_table_offset, table_bytes / 8));
-  count_range(header.refcount_table_offset, table_bytes, geometry, references, findings);
-  RefcountBlocks blocks;
-  const auto complain = [&](std::string message) {
-    findings.corrupt(std::move(message));
-    blocks.broken = true;
-  };
-  for (uint64_t i = 0; i < table.size(); ++i) {
-    const uint64_t block = table[i] & kRefcountOffsetMask;
-    if ((table[i] & ~kRefcountOffsetMask) != 0)
-      complain(fmt::format("ERROR refcount table entry {} has reserved bits set", i));
-    if (block == 0) continue;
-    if (geometry.offset_in_cluster(block) != 0) {
-      complain(fmt::format(
-          "ERROR refcount block {} is not cluster aligned; refcount table entry corrupted", i));
-    } else if (!references.inside(block, geometry.cluster_bytes())) {
-      complain(fmt::format("ERROR refcount block {} is outside image", i));
-    } else {
-      const uint64_t cluster = geometry.cluster_of(block);
-      references.add(cluster);
-      if (references[cluster] != 1)
-        complain(fmt::format("ERROR refcount block {} refcount={}", i, references[cluster]));
-      blocks.numbers.push_back(i);
-      blocks.offsets.push_back(block);
-    }
-  }
-  co_return blocks;
-}
-
-// Compares refcount blocks with the references that were counted, and corrects them.
-class Comparer final : public TableVisitor {
- public:
-  enum class Mode : uint8_t {
-    kLook,      // as a repair begins
-    kConclude,  // leaves the refcounts in `references`
-    kRepair,    // the same, after having corrected them
-  };
-  Comparer(const Geometry& geometry, const RefcountBlocks& blocks, References& references,
-           CheckResult& result, Mode mode, Repair repair)
-      : geometry_(geometry),
-        blocks_(blocks),
-        references_(references),
-        result_(result),
-        mode_(mode),
-        repair_(repair) {}
-
-  bool visit(size_t index, std::span<std::byte> block) override {
-    const uint64_t first = blocks_.numbers[index] * geometry_.refcounts_per_block();
-    missing_until(first);
-    const uint64_t end = std::min(references_.clusters(), first + geometry_.refcounts_per_block());
-    decode(block, first < end ? end - first : 0);
-    bool changed = false;
-    for (uint64_t cluster = first; cluster < end; ++cluster) {
-      const uint64_t stored = stored_[cluster - first];
-      if (stored == references_[cluster]) {
-        if (stored != 0) end_cluster_ = cluster + 1;
-      } else if (differ(cluster, stored)) {
-        set_refcount(block.data(), geometry_.refcount_order, cluster - first, references_[cluster]);
-        changed = true;
-      }
-    }
-    position_ = std::max(position_, end);
-    return changed;
-  }
-
-  // After the last block.
-  void finish() {
-    missing_until(references_.clusters());
-    result_.image_end_offset = geometry_.offset_of(end_cluster_);
-  }
-  // A cluster is used and its count is zero: it may have been given away a second time.
-  bool used_and_free() const { return used_and_free_; }
-
- private:
-  void missing_until(uint64_t end) {
-    for (end = std::min(end, references_.clusters()); position_ < end; ++position_)
-      if (references_[position_] != 0) (void)differ(position_, 0);
-  }
-
-  void decode(std::span<const std::byte> block, uint64_t count) {
-    stored_.resize(count);
-    if (geometry_.refcount_order == 4) {
-      for (uint64_t i = 0; i < count; ++i) {
-        Be16 raw;
-        std::memcpy(&raw, block.data() + i * sizeof raw, sizeof raw);
-        stored_[i] = raw;
-      }
-      return;
-    }
-    for (uint64_t i = 0; i < count; ++i)
-      stored_[i] = get_refcount(block.data(), geometry_.refcount_order, i);
-  }
-
-  // True: the refcount is to be corrected.
-  bool differ(uint64_t cluster, uint64_t stored) {
-    const uint64_t used = references_[cluster];
-    end_cluster_ = cluster + 1;
-    if (stored == 0) used_and_free_ = true;
-    const bool leak = stored > used;
-    const bool fix = mode_ == Mode::kRepair && used <= geometry_.max_refcount() &&
-                     (leak ? repair_ != Repair::kNone : repair_ == Repair::kAll);
-    std::string message = fmt::format("{} cluster {} refcount={} reference={}",
-                                      fix    ? "Repairing"
-                                      : leak ? "Leaked"
-                                             : "ERROR",
-                                      cluster, stored, used);
-    if (fix) {
-      result_.findings.note(std::move(message));
-      ++(leak ? result_.leaks_fixed : result_.findings.corruptions_fixed);
-      return true;
-    }
-    if (leak)
-      ++result_.leaks, result_.findings.note(std::move(message));
-    else
-      result_.findings.corrupt(std::move(message));
-    if (mode_ != Mode::kLook)
-      references_.set(cluster, static_cast<uint32_t>(std::min<uint64_t>(stored, ~uint32_t{0})));
-    return false;
-  }
-
-  const Geometry geometry_;
-  const RefcountBlocks& blocks_;
-  References& references_;
-  CheckResult& result_;
-  const Mode mode_;
-  const Repair repair_;
-  std::vector<uint64_t> stored_;
-  uint64_t position_ = 0;  // clusters before it are done
-  uint64_t end_cluster_ = 0;
-  bool used_and_free_ = false;
-};
 
 struct Check {
   File& file;
@@ -162,18 +18,25 @@ struct Check {
   const Header& facts;
   Repair repair;
   References references;
+  std::optional<SoleTables> sole;
   RefcountBlocks blocks;
   CheckResult result;
 };
 
 // True: some used cluster counts as free.
-Task<Result<bool>> compare(Check& check, Comparer::Mode mode) {
-  const Geometry& geometry = check.facts.geometry;
-  Comparer comparer(geometry, check.blocks, check.references, check.result, mode, check.repair);
-  CO_TRY_VOID(
-      co_await visit_tables(check.file, check.blocks.offsets, geometry.cluster_bytes(), comparer));
-  comparer.finish();
-  co_return comparer.used_and_free();
+Task<Result<bool>> compare(Check& check, CompareMode mode) {
+  return compare_refcounts(check.file, check.facts.geometry, check.blocks, check.references,
+                           check.result, mode, check.repair);
+}
+
+// What the refcounts of the file say is kept where not all references are known, and a cluster
+// without any is in use by what could not be read.
+Task<Result<void>> keep_unknown(Check& check) {
+  CO_TRY_VOID(co_await compare(check, CompareMode::kKeep));
+  const uint64_t in_file = check.facts.geometry.clusters_for(check.file.size_bytes());
+  for (uint64_t cluster = 0; cluster < in_file; ++cluster)
+    if (check.references[cluster] == 0) check.references.set(cluster, 1);
+  co_return {};
 }
 
 // The structures are not what counts: everything else was wrong with them.
@@ -183,8 +46,18 @@ Task<Result<void>> rebuild(Check& check) {
   CO_TRY(check.references, References::create(check.file.size_bytes(), check.facts.geometry));
   Findings again;
   CO_TRY_VOID(co_await count_references(check.file, check.facts, check.references, again));
-  CO_TRY_VOID(
-      co_await write_new_refcounts(check.file, *check.header, check.references, **check.header));
+  check.sole.emplace(check.facts, check.references);
+  if (again.unfollowed) CO_TRY_VOID(co_await keep_unknown(check));
+  auto written =
+      co_await write_new_refcounts(check.file, *check.header, check.references, **check.header);
+  if (!written) {
+    const ErrorKind kind = written.error().kind();
+    if (kind != ErrorKind::kCorrupt && kind != ErrorKind::kOutOfRange) co_return written;
+    result.findings.note("ERROR cannot rebuild the refcounts: " + written.error().message());
+    result.findings.corruptions = std::max<uint64_t>(result.findings.corruptions, 1);
+    check.sole.reset();
+    co_return {};
+  }
   result.findings.corruptions_fixed += result.findings.corruptions - again.corruptions;
   result.findings.corruptions = again.corruptions;
   result.leaks_fixed += std::exchange(result.leaks, 0);
@@ -194,7 +67,7 @@ Task<Result<void>> rebuild(Check& check) {
 Task<Result<void>> repair_refcounts(Check& check) {
   CheckResult& result = check.result;
   const uint64_t corruptions = result.findings.corruptions;
-  CO_TRY(const bool used_and_free, co_await compare(check, Comparer::Mode::kLook));
+  CO_TRY(const bool used_and_free, co_await compare(check, CompareMode::kLook));
   if (check.blocks.broken || used_and_free) {
     if (check.repair == Repair::kAll) co_return co_await rebuild(check);
     result.findings.note("ERROR need to rebuild refcount structures");
@@ -204,7 +77,7 @@ Task<Result<void>> repair_refcounts(Check& check) {
   if (result.leaks == 0 && result.findings.corruptions == corruptions) co_return {};
   result.leaks = 0;
   result.findings.corruptions = corruptions;
-  CO_TRY_VOID(co_await compare(check, Comparer::Mode::kRepair));
+  CO_TRY_VOID(co_await compare(check, CompareMode::kRepair));
   co_return co_await check.file.flush();
 }
 
@@ -247,25 +120,53 @@ Task<Result<void>> repair_snapshots(Check& check) {
   co_return {};
 }
 
+// Looks at everything, and writes nothing.
+Task<Result<void>> look(Check& check) {
+  Findings& findings = check.result.findings;
+  findings = {};
+  CO_TRY(check.references, References::create(check.file.size_bytes(), check.facts.geometry));
+  CO_TRY_VOID(co_await count_references(check.file, check.facts, check.references, findings));
+  CO_TRY(check.blocks,
+         co_await count_refcount_structures(check.file, check.facts, check.references, findings));
+  check.sole.emplace(check.facts, check.references);
+  co_return {};
+}
+
+// Entries that are wrong and hold no data; then looks again.
+Task<Result<void>> repair_entries(Check& check) {
+  if (check.result.findings.replaceable == 0 || check.result.findings.unfollowed) co_return {};
+  Findings notes;
+  CO_TRY(const uint64_t replaced,
+         co_await replace_entries(check.file, check.facts, check.sole->l2, notes));
+  if (replaced == 0) co_return {};
+  CO_TRY_VOID(co_await look(check));
+  for (std::string& message : check.result.findings.messages) notes.note(std::move(message));
+  check.result.findings.messages = std::move(notes.messages);
+  check.result.findings.corruptions_fixed += replaced;
+  co_return {};
+}
+
 Task<Result<CheckResult>> run(File& file, ImageHeader* header, const Header& facts, Repair repair) {
   const Geometry& geometry = facts.geometry;
   CO_TRY(References references, References::create(file.size_bytes(), geometry));
-  Check check{file, header, facts, repair, std::move(references), {}, {}};
+  Check check{file, header, facts, repair, std::move(references), {}, {}, {}};
   CheckResult& result = check.result;
   Findings& findings = result.findings;
   result.total_clusters = geometry.clusters_for(facts.size_bytes);
-  CO_TRY_VOID(
-      co_await count_references(file, facts, check.references, findings, repair == Repair::kAll));
-  CO_TRY(check.blocks, co_await count_refcount_structures(file, facts, check.references, findings));
+  CO_TRY_VOID(co_await look(check));
+  if (repair == Repair::kAll) CO_TRY_VOID(co_await repair_entries(check));
   if (repair == Repair::kNone) {
-    CO_TRY_VOID(co_await compare(check, Comparer::Mode::kConclude));
+    CO_TRY_VOID(co_await compare(check, CompareMode::kConclude));
   } else {
     CO_TRY_VOID(co_await repair_refcounts(check));
     if (result.needs_rebuild) co_return std::move(result);
   }
-  const bool fix_flags = repair == Repair::kAll || (repair == Repair::kLeaks &&
-                                                    findings.corruptions == 0 && result.leaks == 0);
-  CO_TRY_VOID(co_await check_copied_flags(file, facts, check.references, findings, fix_flags));
+  const bool fix_flags =
+      !findings.unfollowed &&
+      (repair == Repair::kAll ||
+       (repair == Repair::kLeaks && findings.corruptions == 0 && result.leaks == 0));
+  CO_TRY_VOID(co_await check_copied_flags(file, facts, check.references, findings,
+                                          fix_flags ? &*check.sole : nullptr));
   CO_TRY_VOID(co_await repair_snapshots(check));
   if (repair != Repair::kNone && findings.corruptions == 0)
     CO_TRY_VOID(co_await clear_marks(file, *header));

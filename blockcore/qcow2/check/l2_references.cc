@@ -9,50 +9,46 @@
 namespace hull::blockcore::qcow2 {
 namespace {
 
+L2Entry load_entry(std::span<const std::byte> bytes, const Header& header) {
+  L2Entry entry{load_be64(bytes.data())};
+  if (bytes.size() == 16) entry.bitmap = load_be64(bytes.data() + 8);
+  entry.external = header.has_data_file();
+  return entry;
+}
+
 // Follows the entries of L2 tables.
 class EntryCounter final : public TableVisitor {
  public:
   // The tables of the active image, in the guest's order: also says how it is laid out.
   explicit EntryCounter(const ReferenceWalk& walk) : walk_(walk), active_(true) {}
-  EntryCounter(const ReferenceWalk& walk, std::span<const TableUse> uses)
+  EntryCounter(const ReferenceWalk& walk, std::span<const StructureUse> uses)
       : walk_(walk), active_(false), uses_(uses) {}
 
   bool visit(size_t index, std::span<std::byte> table) override {
     times_ = active_ ? 1 : uses_[index].times;
     next_host_ = 0;
     const size_t step = walk_.geometry().l2_entry_bytes();
-    bool changed = false;
     for (size_t at = 0; at < table.size(); at += step) {
-      L2Entry entry{load_be64(table.data() + at)};
-      if (step == 16) entry.bitmap = load_be64(table.data() + at + 8);
-      if (entry == L2Entry{}) continue;
-      entry.external = walk_.header.has_data_file();
-      changed |= count(entry, table.subspan(at, step));
+      const L2Entry entry = load_entry(table.subspan(at, step), walk_.header);
+      if (entry.value != 0 || entry.bitmap != 0) count(entry);
     }
-    return changed;
+    return false;
   }
 
  private:
-  // True: the entry was changed.
-  bool count(L2Entry entry, std::span<std::byte> bytes) {
-    if (walk_.geometry().extended_l2 && !entry.bitmap_is_valid() && !report_bitmap(entry, bytes))
-      return true;
-    if (entry.compressed()) {
-      count_compressed(entry);
-      return false;
-    }
+  void count(L2Entry entry) {
+    if (walk_.geometry().extended_l2 && !entry.bitmap_is_valid()) report_bitmap(entry);
+    if (entry.compressed()) return count_compressed(entry);
     if ((entry.value & kL2Reserved) != 0)
       complain("ERROR found l2 entry with reserved bits set: {:x}", entry.value);
     if ((entry.value & kZeroFlag) != 0 && !walk_.header.has_zero_flag())
       complain("ERROR: L2 entry {:#x} has the zero flag, which such an image does not know",
                entry.value);
     const uint64_t offset = entry.host_offset();
-    if (!entry.has_host()) return false;
-    if (walk_.geometry().offset_in_cluster(offset) != 0 && !report_misaligned(entry, bytes))
-      return true;
+    if (!entry.has_host()) return;
+    if (walk_.geometry().offset_in_cluster(offset) != 0) report_misaligned(entry);
     if (!entry.external) count_cluster(offset);
     if (active_) count_layout(offset);
-    return false;
   }
 
   void count_compressed(L2Entry entry) {
@@ -86,45 +82,26 @@ class EntryCounter final : public TableVisitor {
     next_host_ = offset + walk_.geometry().cluster_bytes();
   }
 
-  // False: the entry held no data and was replaced.
-  bool report_misaligned(L2Entry entry, std::span<std::byte> bytes) {
-    const bool holds_data =
-        bytes.size() == 16 ? entry.allocated() != 0 : (entry.value & kZeroFlag) == 0;
-    return report("", entry.host_offset(),
-                  holds_data
-                      ? ": Data cluster is not properly aligned; L2 entry corrupted."
-                      : ": Preallocated cluster is not properly aligned; L2 entry corrupted.",
-                  holds_data ? std::span<std::byte>{} : bytes);
+  void report_misaligned(L2Entry entry) {
+    const bool replaceable = without_place(entry, walk_.header).has_value();
+    if (replaceable) walk_.findings.replaceable += times_;
+    walk_.findings.corrupt(
+        fmt::format("ERROR offset={:x}: {} cluster is not properly aligned; L2 entry corrupted.",
+                    entry.host_offset(), replaceable ? "Preallocated" : "Data"),
+        times_);
   }
 
-  // False: the entry was replaced, for nobody knows what it means.
-  bool report_bitmap(L2Entry entry, std::span<std::byte> bytes) {
+  // What the cluster holds can only be guessed.
+  void report_bitmap(L2Entry entry) {
     if (entry.compressed())
-      return report("compressed cluster with non-zero subcluster allocation bitmap, ", entry.value,
-                    "", bytes);
-    if (!entry.has_host())
-      return report("Unallocated cluster has non-zero subcluster allocation map, ", entry.bitmap,
-                    "", bytes);
-    return report("", entry.host_offset(),
-                  ": Allocated cluster has corrupted subcluster allocation bitmap", bytes);
-  }
-
-  // `replaceable` is empty, or an entry that a repair makes read as zeros (false).
-  bool report(std::string_view before, uint64_t value, std::string_view after,
-              std::span<std::byte> replaceable) {
-    const bool replace = walk_.fix && !replaceable.empty();
-    std::string message =
-        fmt::format("{} {}offset={:x}{}", replace ? "Repairing" : "ERROR", before, value, after);
-    if (!replace) {
-      walk_.findings.corrupt(std::move(message), times_);
-      return true;
-    }
-    walk_.findings.note(std::move(message));
-    ++walk_.findings.corruptions_fixed;
-    const Be64 words[2] = {replaceable.size() == 16 ? 0 : kZeroFlag,
-                           L2Entry::make_bitmap(0, kAllSubclusters)};
-    std::memcpy(replaceable.data(), words, replaceable.size());
-    return false;
+      complain("ERROR compressed cluster with non-zero subcluster allocation bitmap, offset={:x}",
+               entry.value);
+    else if (!entry.has_host())
+      complain("ERROR Unallocated cluster has non-zero subcluster allocation map, offset={:x}",
+               entry.bitmap);
+    else
+      complain("ERROR offset={:x}: Allocated cluster has corrupted subcluster allocation bitmap",
+               entry.host_offset());
   }
 
   void complain(fmt::format_string<const uint64_t&> format, const uint64_t& value) {
@@ -133,12 +110,62 @@ class EntryCounter final : public TableVisitor {
 
   const ReferenceWalk& walk_;
   const bool active_;
-  const std::span<const TableUse> uses_;
+  const std::span<const StructureUse> uses_;
   uint32_t times_ = 1;
   uint64_t next_host_ = 0;
 };
 
+class EntryReplacer final : public TableVisitor {
+ public:
+  EntryReplacer(const Header& header, Findings& findings) : header_(header), findings_(findings) {}
+
+  bool visit(size_t, std::span<std::byte> table) override {
+    const uint64_t before = replaced_;
+    const size_t step = header_.geometry.l2_entry_bytes();
+    for (size_t at = 0; at < table.size(); at += step) replace(table.subspan(at, step));
+    return replaced_ != before;
+  }
+  uint64_t replaced() const { return replaced_; }
+
+ private:
+  void replace(std::span<std::byte> bytes) {
+    const L2Entry entry = load_entry(bytes, header_);
+    const auto instead = without_place(entry, header_);
+    if (!instead) return;
+    const Be64 words[2] = {instead->value, instead->bitmap};
+    std::memcpy(bytes.data(), words, bytes.size());
+    ++replaced_;
+    findings_.note(fmt::format(
+        "Repairing offset={:x}: Preallocated cluster is not properly aligned; L2 entry corrupted.",
+        entry.host_offset()));
+  }
+
+  const Header& header_;
+  Findings& findings_;
+  uint64_t replaced_ = 0;
+};
+
 }  // namespace
+
+std::optional<L2Entry> without_place(L2Entry entry, const Header& header) {
+  if (entry.compressed() || (entry.value & kL2Reserved) != 0 ||
+      header.geometry.offset_in_cluster(entry.host_offset()) == 0)
+    return std::nullopt;
+  if (header.geometry.extended_l2) {
+    if (entry.allocated() != 0 || (entry.value & kZeroFlag) != 0) return std::nullopt;
+    return L2Entry{0, entry.bitmap, entry.external};
+  }
+  if ((entry.value & kZeroFlag) == 0 || !header.has_zero_flag()) return std::nullopt;
+  return L2Entry{kZeroFlag, 0, entry.external};
+}
+
+Task<Result<uint64_t>> replace_entries(File& file, const Header& header,
+                                       std::span<const uint64_t> tables, Findings& findings) {
+  EntryReplacer replacer(header, findings);
+  CO_TRY_VOID(co_await visit_tables(file, tables, header.geometry.cluster_bytes(), replacer));
+  CO_TRY_VOID(co_await file.flush());
+  co_return replacer.replaced();
+}
 
 Task<Result<void>> count_active_entries(const ReferenceWalk& walk,
                                         std::span<const uint64_t> tables) {
@@ -146,10 +173,11 @@ Task<Result<void>> count_active_entries(const ReferenceWalk& walk,
   co_return co_await visit_tables(walk.file, tables, walk.geometry().cluster_bytes(), counter);
 }
 
-Task<Result<void>> count_shared_entries(const ReferenceWalk& walk, std::span<const TableUse> uses) {
+Task<Result<void>> count_shared_entries(const ReferenceWalk& walk,
+                                        std::span<const StructureUse> uses) {
   std::vector<uint64_t> offsets;
   offsets.reserve(uses.size());
-  for (const TableUse& use : uses) offsets.push_back(use.offset);
+  for (const StructureUse& use : uses) offsets.push_back(walk.geometry().offset_of(use.first));
   EntryCounter counter(walk, uses);
   co_return co_await visit_tables(walk.file, offsets, walk.geometry().cluster_bytes(), counter);
 }

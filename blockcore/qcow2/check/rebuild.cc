@@ -59,9 +59,11 @@ Result<void> fill_block(const NewRefcounts& plan, const References& references,
                         const Geometry& geometry, uint64_t first, std::span<std::byte> block) {
   std::ranges::fill(block, std::byte{});
   const uint64_t end = std::min(plan.counted(), first + geometry.refcounts_per_block());
+  const uint64_t gap = references.outside().empty() ? 0 : 1;
   for (uint64_t cluster = first; cluster < end; ++cluster) {
     uint64_t count = 1;
-    if (!plan.holds(cluster)) count = cluster < references.clusters() ? references[cluster] : 0;
+    // Between the end of the file and the new structures lies what entries point at.
+    if (!plan.holds(cluster)) count = cluster < references.clusters() ? references[cluster] : gap;
     if (count > geometry.max_refcount())
       return fail(ErrorKind::kCorrupt, "host cluster {:#x} has {} references, too many for {} bits",
                   geometry.offset_of(cluster), count, geometry.refcount_bits());
@@ -180,7 +182,8 @@ Task<Result<void>> rebuild_refcounts(File& file, ImageHeader& header) {
     co_return fail(ErrorKind::kCorrupt, "cannot rebuild the refcounts: {}",
                    findings.messages.front());
   // COPIED first: with the dirty bit still set nobody trusts what is there.
-  CO_TRY_VOID(co_await check_copied_flags(file, *header, references, findings, /*fix=*/true));
+  const SoleTables sole(*header, references);
+  CO_TRY_VOID(co_await check_copied_flags(file, *header, references, findings, &sole));
   Header changed = *header;
   changed.incompatible &= ~kIncompatibleDirty;
   co_return co_await write_new_refcounts(file, header, references, std::move(changed));

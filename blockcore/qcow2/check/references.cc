@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <tuple>
 
 #include "base/endian.h"
 #include "blockcore/qcow2/check/l2_references.h"
@@ -14,11 +15,24 @@ namespace {
 
 constexpr uint64_t kMaxClusters = uint64_t{1} << 28;
 
+// Counts a structure that nothing else may overlap. False: some of it is not in the file.
+bool count_structure(const ReferenceWalk& walk, uint64_t offset, uint64_t bytes,
+                     StructureKind kind = StructureKind::kOther) {
+  const Geometry& geometry = walk.geometry();
+  if (!walk.count(offset, bytes)) return false;
+  if (bytes == 0) return true;
+  const uint64_t first = geometry.cluster_of(offset);
+  const uint64_t last = geometry.cluster_of(offset + bytes - 1);
+  walk.references.structures().push_back({first, static_cast<uint32_t>(last - first + 1), 1, kind});
+  return offset + bytes <= walk.file.size_bytes();
+}
+
 // Counts an L1 table and the L2 tables that it names; gives their places.
 Task<Result<std::vector<uint64_t>>> count_l1(const ReferenceWalk& walk, uint64_t offset,
                                              uint64_t entries) {
   const Geometry& geometry = walk.geometry();
-  walk.count(offset, entries * 8);
+  if (!count_structure(walk, offset, entries * 8, StructureKind::kL1))
+    walk.findings.unfollowed = true;
   CO_TRY(std::vector<uint64_t> l1, co_await read_table(walk.file, offset, entries));
   size_t found = 0;
   for (const uint64_t entry : l1) {
@@ -27,6 +41,9 @@ Task<Result<std::vector<uint64_t>>> count_l1(const ReferenceWalk& walk, uint64_t
       walk.findings.corrupt(
           fmt::format("ERROR found L1 entry with reserved bits set: {:x}", entry));
     const uint64_t table = entry & kOffsetMask;
+    if (table == 0 && (entry & kCopiedFlag) != 0)
+      walk.findings.corrupt(fmt::format(
+          "ERROR found L1 entry that names no L2 table and has COPIED set: {:x}", entry));
     if (table == 0) continue;
     walk.count(table, geometry.cluster_bytes());
     if (geometry.offset_in_cluster(table) != 0)
@@ -34,17 +51,23 @@ Task<Result<std::vector<uint64_t>>> count_l1(const ReferenceWalk& walk, uint64_t
           "ERROR l2_offset={:x}: Table is not cluster aligned; L1 entry corrupted", table));
     else if (walk.references.inside(table, geometry.cluster_bytes()))
       l1[found++] = table;
+    if (geometry.offset_in_cluster(table) != 0 ||
+        table + geometry.cluster_bytes() > walk.file.size_bytes())
+      walk.findings.unfollowed = true;
   }
   l1.resize(found);
   co_return l1;
 }
 
 // Sorts by place and joins what is the same.
-void merge(std::vector<TableUse>& uses) {
-  std::ranges::sort(uses, {}, &TableUse::offset);
+void merge(std::vector<StructureUse>& uses) {
+  const auto place = [](const StructureUse& use) {
+    return std::tuple(use.first, use.clusters, use.kind);
+  };
+  std::ranges::sort(uses, {}, place);
   size_t last = 0;
   for (size_t i = 1; i < uses.size(); ++i) {
-    if (uses[i].offset == uses[last].offset)
+    if (place(uses[i]) == place(uses[last]) && uses[i].kind != StructureKind::kOther)
       uses[last].times += uses[i].times;
     else
       uses[++last] = uses[i];
@@ -52,25 +75,35 @@ void merge(std::vector<TableUse>& uses) {
   if (!uses.empty()) uses.resize(last + 1);
 }
 
+void add_tables(const ReferenceWalk& walk, const std::vector<uint64_t>& tables,
+                std::vector<StructureUse>& uses) {
+  for (const uint64_t table : tables)
+    uses.push_back({walk.geometry().cluster_of(table), 1, 1, StructureKind::kL2});
+}
+
 Task<Result<void>> count_snapshot_mappings(const ReferenceWalk& walk,
                                            const std::vector<Snapshot>& snapshots) {
-  std::vector<TableUse> uses;
+  std::vector<StructureUse> uses;
   size_t merged = 0;
   for (const Snapshot& snapshot : snapshots) {
     CO_TRY(const std::vector<uint64_t> tables,
            co_await count_l1(walk, snapshot.l1_offset, snapshot.l1_entries));
-    for (const uint64_t table : tables) uses.push_back({table, 1});
+    add_tables(walk, tables, uses);
     if (uses.size() < 2 * merged + 65536) continue;
     merge(uses);
     merged = uses.size();
   }
   merge(uses);
-  co_return co_await count_shared_entries(walk, uses);
+  CO_TRY_VOID(co_await count_shared_entries(walk, uses));
+  std::vector<StructureUse>& all = walk.references.structures();
+  all.insert(all.end(), uses.begin(), uses.end());
+  co_return {};
 }
 
 Task<Result<void>> count_active_mapping(const ReferenceWalk& walk) {
   CO_TRY(const std::vector<uint64_t> tables,
          co_await count_l1(walk, walk.header.l1_offset, walk.header.l1_entries));
+  add_tables(walk, tables, walk.references.structures());
   co_return co_await count_active_entries(walk, tables);
 }
 
@@ -80,16 +113,17 @@ Task<Result<void>> count_snapshots(const ReferenceWalk& walk) {
   for (size_t i = 0; i < table.snapshots.size() && walk.header.version >= 3; ++i)
     if (table.snapshots[i].incomplete) walk.findings.incomplete_snapshots.push_back(i);
   CO_TRY_VOID(co_await count_snapshot_mappings(walk, table.snapshots));
-  walk.count(walk.header.snapshots_offset, table.bytes);
+  count_structure(walk, walk.header.snapshots_offset, table.bytes);
   co_return {};
 }
 
 // Where the autoclear bit is missing they mean nothing, and their clusters are leaked.
 Task<Result<void>> count_bitmaps(ReferenceWalk walk) {
   CO_TRY(const BitmapDirectory directory, co_await read_bitmap_directory(walk.file, walk.header));
-  walk.count(directory.offset, directory.bytes);
+  count_structure(walk, directory.offset, directory.bytes);
   for (const Bitmap& bitmap : directory.bitmaps) {
-    walk.count(bitmap.table_offset, uint64_t{bitmap.table_entries} * 8);
+    if (!count_structure(walk, bitmap.table_offset, uint64_t{bitmap.table_entries} * 8))
+      walk.findings.unfollowed = true;
     CO_TRY(const std::vector<uint64_t> entries,
            co_await read_table(walk.file, bitmap.table_offset, bitmap.table_entries));
     for (const uint64_t entry : entries)
@@ -110,7 +144,18 @@ void count_encryption_header(const ReferenceWalk& walk) {
   EncryptionLayout raw;
   if (extension == nullptr || extension->data.size() < sizeof raw) return;
   std::memcpy(&raw, extension->data.data(), sizeof raw);
-  walk.count(raw.offset, raw.bytes);
+  count_structure(walk, raw.offset, raw.bytes);
+}
+
+// Each table whose clusters have other users: what it says is not to be trusted, and writing to it
+// would destroy what the others have there.
+void report_overlaps(const ReferenceWalk& walk) {
+  merge(walk.references.structures());
+  for (const StructureUse& structure : walk.references.structures())
+    if (!walk.references.is_alone(structure))
+      walk.findings.corrupt(fmt::format(
+          "ERROR the table at {:#x} is where something else is, too: it is left as it is",
+          walk.geometry().offset_of(structure.first)));
 }
 
 }  // namespace
@@ -123,21 +168,42 @@ Result<References> References::create(uint64_t file_bytes, const Geometry& geome
   return References(std::move(mapping), clusters, file_bytes + geometry.cluster_bytes());
 }
 
-void count_range(uint64_t offset, uint64_t bytes, const Geometry& geometry, References& references,
+std::vector<uint64_t> References::sole_l2_tables(const Geometry& geometry) const {
+  std::vector<uint64_t> tables;
+  for (const StructureUse& use : structures_)
+    if (use.kind == StructureKind::kL2 && is_alone(use))
+      tables.push_back(geometry.offset_of(use.first));
+  return tables;
+}
+
+bool References::is_sole_l1(uint64_t offset, const Geometry& geometry) const {
+  return std::ranges::any_of(structures_, [&](const StructureUse& use) {
+    return use.kind == StructureKind::kL1 && use.first == geometry.cluster_of(offset) &&
+           is_alone(use);
+  });
+}
+
+bool count_range(uint64_t offset, uint64_t bytes, const Geometry& geometry, References& references,
                  Findings& findings, uint32_t times) {
-  if (bytes == 0) return;
-  if (!references.inside(offset, bytes)) {
+  if (bytes == 0) return true;
+  const uint64_t first = geometry.cluster_of(offset);
+  uint64_t end = 0;
+  const bool inside = references.inside(offset, bytes);
+  if (inside) {
+    end = geometry.cluster_of(offset + bytes - 1) + 1;
+  } else {
     findings.corrupt(fmt::format("ERROR: counting reference for region exceeding the end of the "
                                  "file by one cluster or more: offset {:#x} size {:#x}",
                                  offset, bytes),
                      times);
-    const uint64_t first = geometry.cluster_of(offset);
     references.add_outside({first, geometry.cluster_of(bytes) + 2});
-    return;
+    // Compared are all clusters that have counters, so all of those are counted.
+    end = references.clusters();
+    if (offset < kMaxHostBytes && bytes < kMaxHostBytes)
+      end = std::min(end, geometry.cluster_of(offset + bytes - 1) + 1);
   }
-  const uint64_t last = geometry.cluster_of(offset + bytes - 1);
-  for (uint64_t cluster = geometry.cluster_of(offset); cluster <= last; ++cluster)
-    references.add(cluster, times);
+  for (uint64_t cluster = first; cluster < end; ++cluster) references.add(cluster, times);
+  return inside;
 }
 
 Task<Result<std::vector<uint64_t>>> read_table(File& file, uint64_t offset, uint64_t entries) {
@@ -149,13 +215,15 @@ Task<Result<std::vector<uint64_t>>> read_table(File& file, uint64_t offset, uint
 }
 
 Task<Result<void>> count_references(File& file, const Header& header, References& references,
-                                    Findings& findings, bool fix) {
-  const ReferenceWalk walk{file, header, references, findings, fix};
-  walk.count(0, header.geometry.cluster_bytes());
+                                    Findings& findings) {
+  const ReferenceWalk walk{file, header, references, findings};
+  count_structure(walk, 0, header.geometry.cluster_bytes());
   CO_TRY_VOID(co_await count_active_mapping(walk));
   CO_TRY_VOID(co_await count_snapshots(walk));
   count_encryption_header(walk);
-  co_return co_await count_bitmaps(walk);
+  CO_TRY_VOID(co_await count_bitmaps(walk));
+  report_overlaps(walk);
+  co_return {};
 }
 
 }  // namespace hull::blockcore::qcow2

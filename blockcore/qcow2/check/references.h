@@ -16,6 +16,16 @@
 
 namespace hull::blockcore::qcow2 {
 
+enum class StructureKind : uint8_t { kL1, kL2, kOther };
+
+// A structure in whole clusters of the file, and how often it is referred to as that.
+struct StructureUse {
+  uint64_t first;  // cluster
+  uint32_t clusters;
+  uint32_t times;
+  StructureKind kind;
+};
+
 // One counter per host cluster of the file, in memory that is used as clusters are. Saturates at
 // 2^32 - 1.
 class References {
@@ -24,12 +34,27 @@ class References {
   // kOutOfRange for more clusters than a check can hold (2^28: 16 TiB in clusters of 64 KiB).
   static Result<References> create(uint64_t file_bytes, const Geometry& geometry);
 
+  // Clusters from here on are neither counted nor compared.
   uint64_t clusters() const { return clusters_; }
   uint32_t operator[](uint64_t cluster) const { return counters()[cluster]; }
   void set(uint64_t cluster, uint32_t count) { counters()[cluster] = count; }
   void add(uint64_t cluster, uint32_t times = 1) {
     uint32_t& counter = counters()[cluster];
     counter = counter > ~uint32_t{0} - times ? ~uint32_t{0} : counter + times;
+  }
+  // Places inside the file that are tables or other structures: after count_references() sorted,
+  // and each of them once.
+  std::vector<StructureUse>& structures() { return structures_; }
+  const std::vector<StructureUse>& structures() const { return structures_; }
+  // The L2 tables among them that are alone, as host offsets in their order.
+  std::vector<uint64_t> sole_l2_tables(const Geometry& geometry) const;
+  // Whether the L1 table there is alone.
+  bool is_sole_l1(uint64_t offset, const Geometry& geometry) const;
+  // Nothing else refers to what it occupies.
+  bool is_alone(const StructureUse& structure) const {
+    for (uint64_t i = 0; i < structure.clusters; ++i)
+      if (counters()[structure.first + i] != structure.times) return false;
+    return true;
   }
   // Whether a structure lies inside the file: it may miss less than a cluster at the end.
   bool inside(uint64_t offset, uint64_t bytes) const {
@@ -51,12 +76,18 @@ class References {
   uint64_t clusters_;
   uint64_t limit_bytes_;
   std::vector<HostRun> outside_;
+  std::vector<StructureUse> structures_;
 };
 
 // What was found on the way.
 struct Findings {
   uint64_t corruptions = 0;  // those that remain
   uint64_t corruptions_fixed = 0;
+  // Of those that remain: entries without data at impossible places (without_place()).
+  uint64_t replaceable = 0;
+  // Some table could not be read as a whole: what it refers to is not counted, so that no count may
+  // be lowered, and no cluster is known to have one user alone.
+  bool unfollowed = false;
   uint64_t allocated_clusters = 0;   // of the active image
   uint64_t compressed_clusters = 0;  // of those
   uint64_t fragmented_clusters = 0;  // of those: not right behind the one before
@@ -77,14 +108,14 @@ struct Findings {
 
 // Follows everything in the image but the refcount table and its blocks: header, active and
 // snapshots' L1 and L2 tables, data, the snapshot table, bitmaps, the encryption header. A table
-// that many snapshots share is read once. Only an I/O error, or a structure that nothing can be
-// said about, is an error. With `fix`, L2 entries that are wrong and hold no data are replaced in
-// the file.
+// that many snapshots share is read once. A structure that something else refers to as well is a
+// corruption. Only an I/O error, or a structure that nothing can be said about, is an error.
 Task<Result<void>> count_references(File& file, const Header& header, References& references,
-                                    Findings& findings, bool fix = false);
+                                    Findings& findings);
 
-// For the refcount structures, which only a check counts. `times`: so many references.
-void count_range(uint64_t offset, uint64_t bytes, const Geometry& geometry, References& references,
+// For the refcount structures, which only a check counts. `times`: so many references. What lies
+// outside the file is a corruption, and counts as far as there are counters. False: it does.
+bool count_range(uint64_t offset, uint64_t bytes, const Geometry& geometry, References& references,
                  Findings& findings, uint32_t times = 1);
 // `entries` big-endian words; bytes past the end of the file are zeros.
 Task<Result<std::vector<uint64_t>>> read_table(File& file, uint64_t offset, uint64_t entries);

@@ -6,9 +6,20 @@
 
 namespace hull::blockcore::qcow2 {
 
-// `counts` holds the refcounts. Wrong flags are findings; with `fix` they are corrected in the
-// file.
+// The tables of the active image whose clusters are theirs alone: into others nothing is written.
+struct SoleTables {
+  bool l1 = false;
+  std::vector<uint64_t> l2;  // offsets, sorted
+
+  // As they have just been counted.
+  SoleTables(const Header& header, const References& references)
+      : l1(references.is_sole_l1(header.l1_offset, header.geometry)),
+        l2(references.sole_l2_tables(header.geometry)) {}
+};
+
+// `counts` holds the refcounts; of places outside the file nothing is known. Wrong flags are
+// findings; those in `fix` are corrected in the file (nullptr: none).
 Task<Result<void>> check_copied_flags(File& file, const Header& header, const References& counts,
-                                      Findings& findings, bool fix);
+                                      Findings& findings, const SoleTables* fix);
 
 }  // namespace hull::blockcore::qcow2
