@@ -63,8 +63,9 @@ struct OpenOptions {
   WorkerPool* workers = nullptr;
 };
 
-// Longest chain, the image itself included. Each level costs a descriptor and a metadata cache.
-inline constexpr size_t kMaxChainLength = 32;
+// Longest chain, the image itself included. Each level costs a descriptor and, as it is used,
+// a metadata cache.
+inline constexpr size_t kMaxChainLength = 256;
 
 // Errors name the file. The disk borrows `engine`; it is not used before the first operation, so
 // the disk may be opened on one thread (run_until_done) and used on the engine's.

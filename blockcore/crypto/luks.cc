@@ -229,6 +229,11 @@ Error LuksAttempts::failure() const {
                "Invalid password, cannot unlock any keyslot");
 }
 
+uint64_t luks_area_bytes(const LuksCreateOptions& options) {
+  const LuksHeader header{.cipher = options.cipher, .hash = options.hash};
+  return (kFirstSlotSector + kLuksSlots * header.split_sectors()) * kSectorBytes;
+}
+
 Result<NewLuks> create_luks(const LuksCreateOptions& options, const Secret& passphrase) {
   LuksHeader header{.cipher = options.cipher, .hash = options.hash};
   const size_t key_bytes = header.cipher.key_bytes();

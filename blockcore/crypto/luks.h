@@ -83,6 +83,9 @@ struct LuksCreateOptions {
   uint32_t iteration_milliseconds = 2000;
 };
 
+// Of the area that create_luks() makes.
+uint64_t luks_area_bytes(const LuksCreateOptions& options);
+
 struct NewLuks {
   std::vector<std::byte> bytes;  // header and the first slot; what follows of the area is zeros
   uint64_t area_bytes = 0;

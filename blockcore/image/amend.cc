@@ -1,5 +1,8 @@
 #include "blockcore/image/amend.h"
 
+#include "blockcore/backing_name.h"
+#include "blockcore/image/backing_chain.h"
+#include "blockcore/image/chain_files.h"
 #include "blockcore/image/single_image.h"
 #include "blockcore/qcow2/check/rebuild.h"
 #include "blockcore/qcow2/check/references.h"
@@ -104,6 +107,8 @@ Task<Result<void>> amend_qcow2(Qcow2Disk& disk, AmendOptions options) {
   const uint32_t version = options.version.value_or(header->version);
   CO_TRY_VOID(check_options(options, *header));
   if (version < header->version) CO_TRY_VOID(co_await check_contents(parts));
+  // Old snapshots say less than version 3 demands.
+  if (version > header->version) CO_TRY_VOID(co_await complete_snapshots(file, header));
   if (version > header->version)
     CO_TRY_VOID(co_await header.update(file, with_version(*header, version)));
   if (options.refcount_order && *options.refcount_order != header->geometry.refcount_order)
@@ -120,6 +125,15 @@ Task<Result<void>> amend_image(IoEngine& engine, AmendOptions options) {
   CO_TRY(const std::unique_ptr<Qcow2Disk> disk,
          co_await open_single_qcow2(engine, std::move(single)));
   const std::string path = options.path;
+  if (options.data_file && !options.data_file->empty()) {
+    // Writing to the disk must not write to the image, or to what it reads.
+    CO_TRY(const std::string data, resolve_data_file_name(path, *options.data_file));
+    CO_TRY(const std::optional<BackingLevel> below, backing_level(*disk));
+    std::vector<ChainFile> files;
+    if (below) files = co_await chain_files(engine, below->path, below->format);
+    if (const auto own = identity_of(path)) files.push_back({path, *own});
+    CO_TRY_VOID(check_apart(data, files));
+  }
   // The disk is not used, so that there is nothing to write when it goes.
   co_return (co_await amend_qcow2(*disk, std::move(options))).with_context(path);
 }

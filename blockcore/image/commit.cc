@@ -4,7 +4,9 @@
 #include <memory>
 #include <vector>
 
+#include "blockcore/backing_name.h"
 #include "blockcore/image/backing_chain.h"
+#include "blockcore/image/chain_files.h"
 #include "blockcore/image/rate_limit.h"
 #include "blockcore/image/resize.h"
 #include "blockcore/image/single_image.h"
@@ -112,6 +114,27 @@ Task<Result<std::unique_ptr<Disk>>> open_large_base(IoEngine& engine, const Back
   co_return co_await open_base(engine, level, cache, keys);
 }
 
+// They read from the base what they do not hold.
+Result<void> check_snapshots(const Qcow2Disk& image, const CommitOptions& options) {
+  const uint32_t count = image.header().snapshot_count;
+  if (count == 0 || options.change_snapshots) return {};
+  return fail(ErrorKind::kUnsupported,
+              "{}: has {} internal snapshots, which read from the base, too, and would change: "
+              "delete or convert them first, or say --change-snapshots",
+              image.file().path(), count);
+}
+
+// What is written to must not be what is read: the overlay, or its data file.
+Task<Result<void>> check_base(IoEngine& engine, const Qcow2Disk& overlay, const BackingLevel& base,
+                              const CommitOptions& options) {
+  const std::vector<ChainFile> files = co_await chain_files(engine, base.path, base.format);
+  CO_TRY_VOID(check_apart(options.path, files));
+  if (!overlay.header().has_data_file()) co_return {};
+  CO_TRY(const std::string data,
+         resolve_data_file_name(options.path, overlay.header().data_file_name()));
+  co_return check_apart(data, files);
+}
+
 }  // namespace
 
 Task<Result<void>> commit_into(Qcow2Disk& overlay, Disk& base, uint32_t depth,
@@ -139,6 +162,9 @@ Task<Result<void>> commit_image(IoEngine& engine, CommitOptions options) {
   CO_TRY(const std::unique_ptr<Qcow2Disk> overlay,
          co_await open_single_qcow2(engine, std::move(single)));
   CO_TRY(Between between, co_await find_base(engine, *overlay, options));
+  CO_TRY_VOID(check_snapshots(*overlay, options));
+  for (const auto& image : between.images) CO_TRY_VOID(check_snapshots(*image, options));
+  CO_TRY_VOID(co_await check_base(engine, *overlay, between.base, options));
   const auto depth = static_cast<uint32_t>(between.images.size() + 1);
   const ImageKeys keys = keys_from_level(options.keys, depth);
   CO_TRY(std::unique_ptr<Disk> below, co_await open_large_base(engine, between.base, options.cache,

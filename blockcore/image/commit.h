@@ -30,6 +30,9 @@ struct CommitOptions {
   // lies between is written too, and is not valid afterwards.
   std::string base = {};
   bool keep_overlay = false;  // else it is emptied at the end
+  // What internal snapshots of the overlay (or of images between) read may change; else that is
+  // refused.
+  bool change_snapshots = false;
   CacheMode cache = CacheMode::kWriteback;
   ImageKeys keys = {};  // of the overlay and what is below
   CommitPace pace = {};

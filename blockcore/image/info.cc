@@ -11,15 +11,6 @@
 
 namespace hull::blockcore {
 
-Task<Result<DiskFormat>> probe_format(File& file) {
-  constexpr char kMagic[4] = {'Q', 'F', 'I', '\xfb'};
-  std::array<std::byte, sizeof kMagic> start{};
-  const iovec buffer{start.data(), start.size()};
-  CO_TRY_VOID(co_await file.read_or_zero(0, {&buffer, 1}));
-  co_return std::memcmp(start.data(), kMagic, sizeof kMagic) == 0 ? DiskFormat::kQcow2
-                                                                  : DiskFormat::kRaw;
-}
-
 Task<Result<ImageInfo>> read_image_info(LocalFile& file, DiskFormat format) {
   ImageInfo info;
   info.path = file.path();

@@ -9,6 +9,7 @@
 
 #include "blockcore/crypto/luks.h"
 #include "blockcore/file/local_file.h"
+#include "blockcore/image/probe.h"
 #include "blockcore/open.h"
 #include "blockcore/qcow2/format/bitmap_directory.h"
 #include "blockcore/qcow2/format/header.h"
@@ -29,10 +30,6 @@ struct ImageInfo {
   // Where the backing file should be; absent if there is none, or if its name is not a path.
   std::optional<std::string> backing_path;
 };
-
-// The format as the first bytes have it: this is the only place that looks, for tools that only
-// read; a disk is never opened by what this says.
-Task<Result<DiskFormat>> probe_format(File& file);
 
 Task<Result<ImageInfo>> read_image_info(LocalFile& file, DiskFormat format);
 

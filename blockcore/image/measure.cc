@@ -38,7 +38,9 @@ Result<ImageMeasure> measure_qcow2(const CreateImageOptions& options, uint64_t s
   const uint64_t clusters = geometry.clusters_for(size_bytes);
   const uint64_t l2_tables = divide_up(clusters, geometry.l2_entries());
   const uint64_t l1_clusters = geometry.clusters_for(l2_tables * sizeof(uint64_t));
-  const uint64_t mapping = 1 + l1_clusters + l2_tables;
+  const uint64_t luks =
+      options.qcow2.encryption ? crypto::luks_area_bytes(options.qcow2.encryption->luks) : 0;
+  const uint64_t mapping = 1 + l1_clusters + l2_tables + geometry.clusters_for(luks);
   const uint64_t metadata = mapping + refcount_clusters(geometry, mapping + clusters);
   const bool reserves = options.qcow2.preallocation == Preallocation::kFalloc ||
                         options.qcow2.preallocation == Preallocation::kFull;

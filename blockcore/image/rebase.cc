@@ -4,9 +4,12 @@
 #include <cstring>
 #include <memory>
 
+#include "base/checked.h"
 #include "blockcore/backing_name.h"
 #include "blockcore/engine/iovecs.h"
 #include "blockcore/image/backing_chain.h"
+#include "blockcore/image/chain_files.h"
+#include "blockcore/image/padded_disk.h"
 #include "blockcore/image/single_image.h"
 #include "blockcore/qcow2/parts.h"
 
@@ -36,14 +39,35 @@ class Puller final : public ChunkWork {
     for (const uint64_t end = offset + length; offset < end;) {
       CO_TRY(const BlockStatus status, co_await overlay_.block_status(offset, end - offset));
       const bool own = status.present && status.depth == 0;
-      const bool nothing = other_ == nullptr && status.zero;
-      if (!own && !nothing) CO_TRY_VOID(co_await pull(offset, status.length));
+      if (!own && status.zero)
+        CO_TRY_VOID(co_await pull_where_other_has_data(offset, offset + status.length));
+      else if (!own)
+        CO_TRY_VOID(co_await pull(offset, status.length));
       offset += status.length;
     }
     co_return {};
   }
 
  private:
+  // Where both are zeros there is nothing to compare. The disk reads as zeros from `offset` to
+  // `end`.
+  Task<Result<void>> pull_where_other_has_data(uint64_t offset, uint64_t end) {
+    const uint64_t other_end = other_ == nullptr ? 0 : std::min(end, other_->size_bytes());
+    for (uint64_t at = offset; at < other_end;) {
+      CO_TRY(const BlockStatus status, co_await other_->block_status(at, other_end - at));
+      const uint64_t next = at + status.length;
+      if (status.zero) {
+        at = next;
+        continue;
+      }
+      const uint64_t first = std::max(offset, align_down(at, granule_));
+      const uint64_t last = std::min(end, align_up(next, granule_));
+      CO_TRY_VOID(co_await pull(first, last - first));
+      at = last;
+    }
+    co_return {};
+  }
+
   Task<Result<void>> pull(uint64_t offset, uint64_t length) {
     const Buffer old_memory = std::make_unique_for_overwrite<std::byte[]>(length);
     const std::span<std::byte> now{old_memory.get(), length};
@@ -74,7 +98,7 @@ class Puller final : public ChunkWork {
   }
 
   Task<Result<void>> keep(uint64_t offset, std::span<std::byte> data) {
-    // Past the end of the old backing disk the image does not know that zeros need an entry.
+    // Past the end of the old backing disk an image does not know that zeros need an entry.
     if (is_zero(data) && offset + data.size() <= old_bytes_)
       co_return co_await overlay_.write_zeroes(offset, data.size(), /*may_unmap=*/true);
     const iovec buffer{data.data(), data.size()};
@@ -93,9 +117,36 @@ Result<void> check_backing(const RebaseOptions& options) {
     return fail(ErrorKind::kUsage,
                 "Could not change the backing file to '{}': backing format must be specified",
                 options.backing_name);
-  if (auto format = format_of_name(options.path, options.backing_format); !format)
+  if (auto format = format_of_name(options.path, options.backing_format);
+      !format && !options.unsafe)
     return fail(ErrorKind::kUsage, "Invalid format name: '{}'", options.backing_format);
   return {};
+}
+
+// What the disk reads is copied first; nobody does that for the snapshots inside.
+Result<void> check_snapshots(const RebaseOptions& options, const qcow2::Header& header) {
+  if (header.snapshot_count == 0 || options.unsafe || options.change_snapshots) return {};
+  if (header.backing_name.empty() && options.backing_name.empty()) return {};
+  return fail(ErrorKind::kUnsupported,
+              "{}: has {} internal snapshots, which read from the backing file, too, and would "
+              "change: delete or convert them first, or say --change-snapshots",
+              options.path, header.snapshot_count);
+}
+
+// The new chain must not lead back to the overlay, whatever the names are.
+Task<Result<void>> check_new_chain(IoEngine& engine, const Qcow2Disk& overlay,
+                                   const RebaseOptions& options) {
+  if (options.backing_name.empty()) co_return {};
+  const auto path = resolve_backing_name(options.path, options.backing_name);
+  if (!path) co_return {};  // -u opens nothing
+  const std::optional<DiskFormat> format =
+      options.backing_format == "raw" ? std::optional(DiskFormat::kRaw) : std::nullopt;
+  const std::vector<ChainFile> files = co_await chain_files(engine, *path, format);
+  CO_TRY_VOID(check_apart(options.path, files));
+  if (!overlay.header().has_data_file()) co_return {};
+  CO_TRY(const std::string data,
+         resolve_data_file_name(options.path, overlay.header().data_file_name()));
+  co_return check_apart(data, files);
 }
 
 Task<Result<std::unique_ptr<Disk>>> open_new_backing(IoEngine& engine,
@@ -114,7 +165,8 @@ Task<Result<void>> pull_from_chain(IoEngine& engine, Qcow2Disk& overlay,
   CO_TRY(std::unique_ptr<Disk> old_backing,
          co_await open_backing(engine, overlay, options.backing_cache, options.keys));
   CO_TRY(const std::unique_ptr<Disk> new_backing, co_await open_new_backing(engine, options));
-  if (old_backing != nullptr) overlay.set_backing(std::move(old_backing));
+  // As long as the overlay: what becomes zeros past its end is said by entries, not by data.
+  overlay.set_backing(std::make_unique<PaddedDisk>(std::move(old_backing), overlay.size_bytes()));
   CO_TRY_VOID(co_await pull_differences(overlay, new_backing.get(), options.progress));
   if (new_backing != nullptr) CO_TRY_VOID(co_await new_backing->close());
   co_return {};
@@ -143,6 +195,8 @@ Task<Result<void>> rebase_image(IoEngine& engine, RebaseOptions options) {
         "Could not change the backing file to '{}': Invalid argument: '{}' has a raw data "
         "file, which holds all that is read",
         options.backing_name, options.path);
+  CO_TRY_VOID(check_snapshots(options, overlay->header()));
+  CO_TRY_VOID(co_await check_new_chain(engine, *overlay, options));
   if (!options.unsafe) CO_TRY_VOID(co_await pull_from_chain(engine, *overlay, options));
   std::optional<std::string> format;
   if (!options.backing_name.empty()) format = options.backing_format;

@@ -24,14 +24,16 @@ struct RebaseOptions {
   std::string backing_name = {};    // relative to the overlay; empty: none afterwards
   std::string backing_format = {};  // "raw", "qcow2"; must be there if there is a name
   bool unsafe = false;  // only the header changes: the user says that the contents are the same
+  // What internal snapshots of the overlay read may change; else that is refused.
+  bool change_snapshots = false;
   CacheMode cache = CacheMode::kWriteback;
   CacheMode backing_cache = CacheMode::kWriteback;
   ImageKeys keys = {};  // of the overlay and its chain as it is
   ProgressReport progress = {};
 };
 
-// The disk reads the same afterwards (but for `unsafe`). An error leaves the old backing file in
-// the header and everything readable.
+// The disk reads the same afterwards (but for `unsafe`). The new chain must not hold the overlay.
+// An error leaves the old backing file in the header and everything readable.
 Task<Result<void>> rebase_image(IoEngine& engine, RebaseOptions options);
 
 }  // namespace hull::blockcore

@@ -2,10 +2,13 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <cstdlib>
 
 #include "tools/hull/command_line.h"
+#include "tools/hull/img_progress.h"
 #include "tools/hull/suggestion.h"
 
 namespace hull::cli {
@@ -33,10 +36,41 @@ constexpr Verb kImgVerbs[] = {
 // What the user has called: set once, before anything else runs.
 constinit std::string_view program_name = "hull img";
 
+// What may follow the verb, in one line, as its own description says.
+std::string synopsis(const CommandLine& app) {
+  std::string options;
+  std::string words;
+  for (const auto& option : app.options()) {
+    if (option->positional) {
+      const std::string word = option->argument + (option->list ? "..." : "");
+      words += option->required ? " " + word : " [" + word + "]";
+      continue;
+    }
+    if (option->name() == "--help") continue;
+    const bool has_letter = !option->short_names.empty();
+    options += " [" + (has_letter ? "-" + option->short_names.substr(0, 1) : option->name());
+    if (!option->argument.empty()) options += (has_letter ? " " : "=") + option->argument;
+    options += "]";
+  }
+  return options + words;
+}
+
 int print_img_help() {
   fmt::print("usage: {} VERB [OPTION...]\n\nDisk images, as qemu-img does them.\n\n", program_name);
   for (const Verb& verb : kImgVerbs) fmt::print("  {:<10} {}\n", verb.name, verb.summary);
-  fmt::print("\n'{} VERB --help' lists the options of a verb.\n", program_name);
+  // Scripts look here for what a verb takes, and for the formats.
+  fmt::print("\nVerbs and their options:\n");
+  for (const Verb& verb : kImgVerbs) {
+    CommandLine::set_completer([&verb](const CommandLine& app, Arguments) {
+      fmt::print("  {}{}\n", verb.name, synopsis(app));
+    });
+    verb.run({});
+  }
+  CommandLine::set_completer(nullptr);
+  fmt::print(
+      "\n'{} VERB --help' explains the options of a verb.\nSIZE may have a suffix k, M, G, T, P or "
+      "E.\n\nSupported formats: raw qcow2\n",
+      program_name);
   return 0;
 }
 
@@ -65,6 +99,11 @@ int img_fail(const Error& error) {
   return kImgFailed;
 }
 
+void img_warn(const std::string& message) {
+  std::fflush(stdout);
+  fmt::print(stderr, "{}: warning: {}\n", program_name, message);
+}
+
 std::optional<int> parse_img_words(CommandLine& app, Arguments arguments) {
   app.let_last_count();
   const auto parsed = app.parse(arguments);
@@ -91,35 +130,50 @@ Result<uint64_t> parse_img_size(const std::string& text) {
                 "Invalid image size specified. You may use k, M, G, T, P or E suffixes for\n"
                 "kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes.");
   };
-  const size_t number_end = text.find_first_not_of("0123456789.");
-  const std::string number = text.substr(0, number_end);
+  // As strtol() has it: white space and a plus sign may stand in front.
+  const size_t first = text.find_first_not_of(" \t\n\v\f\r");
+  if (first == std::string::npos) return bad();
+  std::string_view rest = std::string_view(text).substr(first + (text[first] == '+' ? 1 : 0));
+  const bool is_hex = rest.starts_with("0x") || rest.starts_with("0X");
+  if (is_hex) rest.remove_prefix(2);
+  const size_t number_end = std::min(
+      rest.size(), rest.find_first_not_of(is_hex ? "0123456789abcdefABCDEF" : "0123456789."));
+  const std::string number(rest.substr(0, number_end));
+  rest.remove_prefix(number_end);
   if (number.empty() || number.size() > 20 || number.front() == '.' ||
-      std::count(number.begin(), number.end(), '.') > 1)
+      std::ranges::count(number, '.') > 1)
     return bad();
   size_t power = 0;
-  if (number_end != std::string::npos) {
-    const auto suffix = kSuffixes.find(static_cast<char>(std::tolower(text[number_end])));
-    if (suffix == std::string_view::npos || number_end + 1 != text.size()) return bad();
-    power = suffix;
+  if (!rest.empty()) {
+    power = kSuffixes.find(static_cast<char>(std::tolower(static_cast<unsigned char>(rest[0]))));
+    if (power == std::string_view::npos || rest.size() != 1) return bad();
   }
-  const bool is_integer = number.find('.') == std::string::npos;
-  const long double value =
-      std::strtold(number.c_str(), nullptr) * std::pow(1024.0L, static_cast<long double>(power));
-  // qcow2 ends at 2^61.
-  if (value > 0x1p62L || (power == 0 && !is_integer)) return bad();
+  const long double digits =
+      is_hex ? static_cast<long double>(std::strtoull(number.c_str(), nullptr, 16))
+             : std::strtold(number.c_str(), nullptr);
+  if (power == 0 && digits != std::floor(digits)) return bad();
+  const long double value = digits * std::pow(1024.0L, static_cast<long double>(power));
+  if (value >= 0x1p63L)
+    return fail(ErrorKind::kUsage,
+                "Invalid image size specified. Must be between 0 and 9223372036854775807.");
   return static_cast<uint64_t>(value);
 }
 
 std::span<const Verb> img_verbs() { return kImgVerbs; }
 
 int img_verb(Arguments arguments) {
+  block_progress_signal();
   if (arguments.empty()) {
     print_img_help();
     return kImgFailed;
   }
   const std::string_view word = arguments[0];
   if (word == "--version" || word == "-V") {
-    fmt::print("{} version {}\n", program_name, version_text());
+    // Scripts look for a number behind qemu-img: that of the version whose words these are.
+    if (program_name == kQemuName)
+      fmt::print("qemu-img version 7.2.0 (hull-img {})\n", version_text());
+    else
+      fmt::print("{} version {}\n", program_name, version_text());
     return 0;
   }
   if (word == "help" && arguments.size() > 1)
@@ -130,8 +184,8 @@ int img_verb(Arguments arguments) {
   return img_no_verb(word);
 }
 
-int img_program(Arguments arguments) {
-  program_name = "hull-img";
+int img_program(std::string_view name, Arguments arguments) {
+  program_name = name;
   if (arguments.empty())
     return img_fail(Error(ErrorKind::kUsage,
                           "Not enough arguments\nTry 'hull img --help' for more information"));

@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -42,11 +43,18 @@ int img_convert(Arguments arguments);
 int img_dd(Arguments arguments);
 int img_bench(Arguments arguments);
 
-// The program under the name hull-img: the same verbs, with that name in its messages.
-int img_program(Arguments arguments);
+// The names of the program under which it has these verbs alone. Under the latter --version begins
+// as qemu-img's does, with the version that it is like.
+inline constexpr std::string_view kImgName = "hull-img";
+inline constexpr std::string_view kQemuName = "qemu-img";
+// The program under one of them, which is what its messages begin with.
+int img_program(std::string_view name, Arguments arguments);
 
 // "hull img: …" on stderr; returns kImgFailed.
 int img_fail(const Error& error);
+
+// "hull img: warning: …" on stderr.
+void img_warn(const std::string& message);
 
 // Reads the words; the exit code if that is all there is to do (--help, a mistake).
 std::optional<int> parse_img_words(CommandLine& app, Arguments arguments);
@@ -54,7 +62,8 @@ std::optional<int> parse_img_words(CommandLine& app, Arguments arguments);
 Result<blockcore::DiskFormat> parse_img_format(const std::string& path, const std::string& name);
 const char* img_format_name(blockcore::DiskFormat format);
 
-// "1.5G": a number with an optional suffix b, k, M, G, T, P or E of powers of 1024.
+// "1.5G", " +0x100": what strtol() takes for a number, or a decimal fraction, with an optional
+// suffix b, k, M, G, T, P or E of powers of 1024; below 2^63.
 Result<uint64_t> parse_img_size(const std::string& text);
 
 // "Snapshot list:" and a line for each; nothing if there are none.

@@ -5,6 +5,7 @@
 #include "blockcore/image/resize.h"
 #include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
+#include "tools/hull/img_create_options.h"
 #include "tools/hull/img_options.h"
 #include "tools/hull/img_progress.h"
 #include "tools/hull/suboptions.h"
@@ -39,6 +40,18 @@ Result<uint32_t> refcount_order(const Suboption& option) {
     return fail(ErrorKind::kUsage,
                 "Refcount width must be a power of two and may not exceed 64 bits");
   return static_cast<uint32_t>(std::countr_zero(bits));
+}
+
+int print_amend_options() {
+  fmt::print(
+      "Supported options:\n"
+      "  compat=<str>                   - version: 0.10 or 1.1\n"
+      "  data_file=<str>                - another name for the external data file\n"
+      "  data_file_raw=<bool (on/off)>  - off: it alone need not read as the disk\n"
+      "  lazy_refcounts=<bool (on/off)> - a mark for other programs\n"
+      "  refcount_bits=<num>            - 1 to 64\n"
+      "  size=<size>                    - of the disk\n");
+  return 0;
 }
 
 // What an image keeps from its creation to its end.
@@ -90,6 +103,7 @@ Result<void> resize_now(blockcore::IoEngine& engine, const Amendment& amendment)
 
 Result<void> amend_now(AmendCommand& command) {
   TRY(command.common.finish());
+  if (command.file.empty()) return fail(ErrorKind::kUsage, "Expecting one image file name");
   if (command.options.empty())
     return fail(ErrorKind::kUsage,
                 "Must specify options (-o)\nTry 'hull img --help' for more information");
@@ -120,7 +134,7 @@ Result<void> amend_now(AmendCommand& command) {
 int img_amend(Arguments arguments) {
   AmendCommand command;
   CommandLine app("Gives an existing image other features.", "hull img amend");
-  app.add_option("FILE", command.file, "the image").required();
+  app.add_option("FILE", command.file, "the image");
   app.add_option("-o", command.options,
                  "compat=0.10|1.1, lazy_refcounts=on|off, refcount_bits=N, size=SIZE, "
                  "data_file=NAME, data_file_raw=off");
@@ -131,6 +145,7 @@ int img_amend(Arguments arguments) {
   command.progress.add_options(app);
   command.common.add_options(app);
   if (const auto done = parse_img_words(app, arguments)) return *done;
+  if (wants_option_list(command.options)) return print_amend_options();
   const auto done = amend_now(command);
   return done ? 0 : img_fail(done.error());
 }

@@ -6,6 +6,7 @@
 #include "blockcore/nbd/url.h"
 #include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
+#include "tools/hull/img_options.h"
 
 namespace hull::cli {
 namespace {
@@ -16,12 +17,12 @@ using blockcore::qcow2::CheckResult;
 using blockcore::qcow2::Repair;
 
 struct CheckCommand {
+  ImgCommon common;
   std::string path;
   std::string format;
   std::string output = "human";
   std::string repair;
-  bool quiet = false;
-  bool force_share = false;
+  std::string cache;
   bool backing_chain = false;
 
   bool json_wanted() const { return output == "json"; }
@@ -34,7 +35,8 @@ struct CheckCommand {
 // One image of the chain.
 struct Level {
   std::string path;
-  std::string format;
+  std::optional<DiskFormat> format;
+  bool lock = true;
 };
 
 nlohmann::json check_json(const std::string& path, const CheckResult& result) {
@@ -108,7 +110,7 @@ Result<std::optional<CheckResult>> repair_then_check(const CheckCommand& command
   const uint64_t errors = result.findings.corruptions_fixed;
   const uint64_t leaks = result.leaks_fixed;
   if (errors == 0 && leaks == 0) return result;
-  if (!command.quiet && !command.json_wanted())
+  if (!command.common.quiet && !command.json_wanted())
     fmt::print(
         "The following inconsistencies were found and repaired:\n\n    {} leaked clusters\n    {} "
         "corruptions\n\nDouble checking the fixed image now...\n",
@@ -130,18 +132,20 @@ Result<std::optional<Level>> find_below(blockcore::IoEngine& engine, LocalFile& 
   const auto header = TRY(engine.run_until_done(blockcore::qcow2::ImageHeader::read(file)));
   if (header->backing_name.empty()) return std::nullopt;
   return Level{TRY(blockcore::resolve_backing_name(file.path(), header->backing_name)),
-               header->backing_format.value_or("")};
+               header->backing_format
+                   ? std::optional(TRY(parse_img_format(file.path(), *header->backing_format)))
+                   : std::nullopt};
 }
 
 Result<Outcome> check_level(const CheckCommand& command, blockcore::IoEngine& engine,
                             const Level& level) {
   const bool repair = command.repair_wanted() != Repair::kNone;
   blockcore::LocalFileOptions how{.read_only = !repair};
-  if (!command.force_share || repair) how.lock = {.write = repair, .resize = repair};
+  if (level.lock && (!command.common.force_share || repair))
+    how.lock = {.write = repair, .resize = repair};
   const auto file = TRY(LocalFile::open(engine, level.path, how));
-  const DiskFormat format = level.format.empty()
-                                ? TRY(engine.run_until_done(blockcore::probe_format(*file)))
-                                : TRY(parse_img_format(level.path, level.format));
+  const DiskFormat format =
+      level.format ? *level.format : TRY(engine.run_until_done(blockcore::probe_format(*file)));
   const auto result = TRY(repair_then_check(command, engine, *file, format));
   Outcome outcome;
   outcome.exit_code = kImgFailed;
@@ -149,7 +153,7 @@ Result<Outcome> check_level(const CheckCommand& command, blockcore::IoEngine& en
   outcome.exit_code = 0;
   if (command.json_wanted()) {
     outcome.report = check_json(level.path, *result);
-  } else if (!command.quiet) {
+  } else if (!command.common.quiet) {
     fmt::print("{}", check_text(*result));
   }
   if (result->findings.corruptions != 0)
@@ -166,19 +170,22 @@ int report_failure(const Error& error) {
 }
 
 // The worst of all images' exit codes: failed, then corrupt, then leaks.
-Result<int> check_chain(const CheckCommand& command) {
-  if (blockcore::nbd::is_url(command.path)) return blockcore::no_checks();
+Result<int> check_chain(CheckCommand& command) {
+  TRY(command.common.finish());
+  if (!command.cache.empty()) (void)TRY(parse_img_cache(command.cache));
+  const ImgName name = TRY(parse_img_name(command.path, command.format, command.common.image_opts));
+  if (blockcore::nbd::is_url(name.path)) return blockcore::no_checks();
   const auto engine = TRY(blockcore::IoEngine::create(blockcore::IoEngineKind::kThreads));
   int worst = 0;
   nlohmann::json reports = nlohmann::json::array();
-  std::optional<Level> level = Level{command.path, command.format};
+  std::optional<Level> level = Level{name.path, name.format, name.lock && !name.force_share};
   for (size_t depth = 0; level; ++depth) {
     if (depth == blockcore::kMaxChainLength)
       return fail(ErrorKind::kInvalidFormat, "{}: the chain of backing files is too long",
                   command.path);
     // What has nothing to check ends a chain well.
-    if (depth != 0 && level->format == "raw") break;
-    if (command.backing_chain && !command.json_wanted() && !command.quiet)
+    if (depth != 0 && level->format == DiskFormat::kRaw) break;
+    if (command.backing_chain && !command.json_wanted() && !command.common.quiet)
       fmt::print("{}{}:\n", depth == 0 ? "" : "\n", level->path);
     Outcome outcome = TRY(check_level(command, *engine, *level));
     if (outcome.exit_code != 0 && (worst == 0 || outcome.exit_code < worst))
@@ -209,9 +216,9 @@ int img_check(Arguments arguments) {
   app.add_option("-r", command.repair, "repair: leaks, or all (errors too)")
       .one_of({"leaks", "all"});
   app.add_option("--output", command.output, "human (default) or json").one_of({"human", "json"});
-  app.add_flag("-q", command.quiet, "print nothing but errors");
-  app.add_flag("-U,--force-share", command.force_share, "even if a program writes to it");
+  app.add_option("-T", command.cache, "cache mode; a check reads through the page cache");
   app.add_flag("--backing-chain", command.backing_chain, "and its backing files, one by one");
+  command.common.add_options(app);
   if (const auto done = parse_img_words(app, arguments)) return *done;
   const auto worst = check_chain(command);
   return worst ? *worst : report_failure(worst.error());

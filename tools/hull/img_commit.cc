@@ -18,6 +18,7 @@ struct CommitCommand {
   std::string cache = "writeback";
   std::string rate;
   bool keep = false;
+  bool change_snapshots = false;
 };
 
 Result<void> commit_now(CommitCommand& command) {
@@ -30,6 +31,7 @@ Result<void> commit_now(CommitCommand& command) {
   options.keys = TRY(command.common.secrets.keys(name.encryption));
   // A base that is named is committed to for good: what lies between would not be valid.
   options.keep_overlay = command.keep || !command.base.empty();
+  options.change_snapshots = command.change_snapshots;
   options.cache = TRY(parse_img_cache(command.cache));
   if (!command.rate.empty()) options.pace.bytes_per_second = TRY(parse_img_size(command.rate));
   ImgProgress progress(command.progress, command.common.quiet);
@@ -50,6 +52,8 @@ int img_commit(Arguments arguments) {
   app.add_option("-f", command.format, "its format: qcow2; looks if absent");
   app.add_option("-b", command.base, "write to this file of the chain; implies -d");
   app.add_flag("-d", command.keep, "do not empty the overlay");
+  app.add_flag("--change-snapshots", command.change_snapshots,
+               "also if internal snapshots will read differently");
   app.add_option("-r", command.rate, "bytes per second at most");
   app.add_option("-t", command.cache, "cache mode of all files");
   command.progress.add_options(app);

@@ -1,6 +1,7 @@
 // hull img convert [-c] [-n] [-f FMT] [-O FMT] [-o OPTIONS] [-B BASE -F FMT] FILE... OUTPUT
 
 #include "blockcore/image/copy_bitmaps.h"
+#include "blockcore/image/joined_disk.h"
 #include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
 #include "tools/hull/img_copy.h"
@@ -17,7 +18,7 @@ using blockcore::IoEngine;
 using blockcore::Preallocation;
 
 constexpr uint64_t kMaxCoroutines = 16;
-constexpr uint64_t kMaxSparseBytes = 2 << 20;
+constexpr uint64_t kMaxSparseBytes = 16 << 20;
 
 struct ConvertCommand {
   ImgCommon common;
@@ -25,7 +26,7 @@ struct ConvertCommand {
   std::vector<std::string> files;  // the last is the target
   std::string format;
   std::string output_format;
-  std::string backing;
+  std::optional<std::string> backing;
   std::string backing_format;
   std::vector<std::string> options;
   std::string cache = "unsafe";
@@ -46,7 +47,9 @@ struct ConvertCommand {
 };
 
 Result<void> check_command(const ConvertCommand& command) {
-  const bool has_backing = !command.backing.empty();
+  const bool has_backing = command.backing.has_value();
+  if (has_backing && command.backing->empty())
+    return fail(ErrorKind::kUsage, "Expected backing file name, got empty string");
   if (command.files.size() < 2)
     return fail(ErrorKind::kUsage,
                 "Must specify image file name\nTry 'hull img --help' for more "
@@ -90,17 +93,25 @@ Result<uint64_t> sparse_bytes(const ConvertCommand& command) {
   return *bytes == 0 ? 0 : std::bit_floor(*bytes);
 }
 
-Result<CreateImageOptions> create_options(const ConvertCommand& command, uint64_t size_bytes) {
+// The local files that the sources are made of.
+using SourceFiles = std::vector<blockcore::ChainFile>;
+
+Result<CreateImageOptions> create_options(const ConvertCommand& command, uint64_t size_bytes,
+                                          const SourceFiles& sources) {
   CreateImageOptions create;
-  create.path = command.files.back();
+  create.path = TRY(parse_img_path(command.files.back()));
+  create.keep_off = sources;
   create.format = TRY(
       parse_img_format(create.path, command.output_format.empty() ? "raw" : command.output_format));
   create.size_bytes = size_bytes;
-  TRY(set_create_options(command.options, create));
+  TRY(set_create_options(command.options, create, command.common.secrets));
   create.size_bytes = std::max(create.size_bytes.value_or(0), size_bytes);
-  if (!command.backing.empty()) create.qcow2.backing_name = command.backing;
+  if (command.backing) create.qcow2.backing_name = *command.backing;
   if (!command.backing_format.empty()) create.qcow2.backing_format = command.backing_format;
-  if (create.qcow2.backing_name.empty()) return create;
+  if (create.qcow2.backing_name.empty()) {
+    TRY(check_backing_words(create));
+    return create;
+  }
   if (create.format == DiskFormat::kRaw)
     return fail(ErrorKind::kUsage, "{}: Backing file not supported for file format 'raw'",
                 create.path);
@@ -110,7 +121,8 @@ Result<CreateImageOptions> create_options(const ConvertCommand& command, uint64_
 }
 
 Result<ImgTarget> prepare_target(IoEngine& engine, const ConvertCommand& command,
-                                 uint64_t size_bytes, CacheMode cache, bool& has_backing) {
+                                 uint64_t size_bytes, CacheMode cache, const SourceFiles& sources,
+                                 bool& has_backing) {
   ImgTarget target;
   if (command.no_create) {
     const ImgName name = TRY(parse_img_name(command.files.back(),
@@ -118,11 +130,14 @@ Result<ImgTarget> prepare_target(IoEngine& engine, const ConvertCommand& command
                                             : command.output_format.empty() ? "raw"
                                                                             : command.output_format,
                                             command.target_image_opts));
+    const SourceFiles written =
+        engine.run_until_done(blockcore::written_files(engine, name.path, name.format));
+    TRY(blockcore::check_apart(written, sources));
     target = TRY(open_img_target(engine, command.common, name, cache));
     target.is_zero = command.target_is_zero;
-    has_backing = !command.backing.empty();
+    has_backing = command.backing.has_value();
   } else {
-    const CreateImageOptions create = TRY(create_options(command, size_bytes));
+    const CreateImageOptions create = TRY(create_options(command, size_bytes, sources));
     has_backing = !create.qcow2.backing_name.empty();
     if (command.compress && create.qcow2.preallocation != Preallocation::kOff)
       return fail(ErrorKind::kUsage,
@@ -146,17 +161,20 @@ Result<ImgTarget> prepare_target(IoEngine& engine, const ConvertCommand& command
 blockcore::SkippedBitmap skipped_bitmap(const ConvertCommand& command) {
   if (!command.skip_broken_bitmaps) return {};
   return [](const std::string& name) {
-    fmt::print(stderr, "hull img: warning: Skipping inconsistent bitmap '{}'\n", name);
+    img_warn(fmt::format("Skipping inconsistent bitmap '{}'", name));
   };
 }
 
 Result<std::vector<ImgDisk>> open_sources(IoEngine& engine, const ConvertCommand& command,
-                                          const ImgOpen& how) {
+                                          const ImgOpen& how, SourceFiles& files) {
   std::vector<ImgDisk> sources;
   for (size_t i = 0; i + 1 < command.files.size(); ++i) {
     const ImgName name =
         TRY(parse_img_name(command.files[i], command.format, command.common.image_opts));
     sources.push_back(TRY(open_img(engine, command.common, name, how)));
+    const SourceFiles chain =
+        engine.run_until_done(blockcore::chain_files(engine, name.path, sources.back().format));
+    files.insert(files.end(), chain.begin(), chain.end());
   }
   if (!command.bitmaps) return sources;
   if (sources[0].qcow2 == nullptr)
@@ -185,11 +203,13 @@ Result<void> convert_now(ConvertCommand& command) {
   copy.workers = workers.get();
   ImgOpen how{.cache = source_cache, .workers = workers.get()};
   if (command.snapshot) how.snapshot = TRY(parse_img_snapshot(*command.snapshot));
-  const std::vector<ImgDisk> sources = TRY(open_sources(*engine, command, how));
+  SourceFiles files;
+  const std::vector<ImgDisk> sources = TRY(open_sources(*engine, command, how, files));
   uint64_t size_bytes = 0;
   for (const ImgDisk& source : sources) size_bytes += source.disk->size_bytes();
   bool has_backing = false;
-  const ImgTarget target = TRY(prepare_target(*engine, command, size_bytes, cache, has_backing));
+  const ImgTarget target =
+      TRY(prepare_target(*engine, command, size_bytes, cache, files, has_backing));
   suit_target(target, copy);
   // What the source has from its backing file, the target has from its own.
   if (has_backing) copy.shared_depth = 1;
@@ -197,17 +217,18 @@ Result<void> convert_now(ConvertCommand& command) {
   ImgProgress progress(command.progress, command.common.quiet);
   copy.unreadable = [&command](uint64_t offset, const Error& error) {
     if (!command.common.quiet)
-      fmt::print(stderr, "hull img: warning: error while reading offset {}: {}\n", offset,
-                 error.message());
+      img_warn(fmt::format("error while reading offset {}: {}", offset, error.message()));
   };
-  for (const ImgDisk& source : sources) {
-    copy.length = source.disk->size_bytes();
-    copy.streams_from = source.qcow2;
-    copy.progress = [&progress, &copy, size_bytes](uint64_t done) {
-      progress.update(copy.target_offset + done, size_bytes);
-    };
-    TRY(engine->run_until_done(blockcore::copy_disk(*source.disk, *target.image.disk, copy)));
-    copy.target_offset += copy.length;
+  copy.length = size_bytes;
+  copy.progress = [&progress, size_bytes](uint64_t done) { progress.update(done, size_bytes); };
+  if (sources.size() == 1) {
+    copy.streams_from = sources[0].qcow2;
+    TRY(engine->run_until_done(blockcore::copy_disk(*sources[0].disk, *target.image.disk, copy)));
+  } else {
+    std::vector<blockcore::Disk*> disks;
+    for (const ImgDisk& source : sources) disks.push_back(source.disk.get());
+    blockcore::JoinedDisk joined(disks);
+    TRY(engine->run_until_done(blockcore::copy_disk(joined, *target.image.disk, copy)));
   }
   if (command.bitmaps)
     TRY(engine->run_until_done(
@@ -219,8 +240,7 @@ Result<void> convert_now(ConvertCommand& command) {
 }
 
 void add_options(CommandLine& app, ConvertCommand& command) {
-  app.add_option("FILE", command.files, "the images to read, one after the other, and the target")
-      .required();
+  app.add_option("FILE", command.files, "the images to read, one after the other, and the target");
   app.add_option("-f", command.format, "format of FILE: raw or qcow2; looks if absent");
   app.add_option("-O", command.output_format, "format of the target: raw (default) or qcow2");
   app.add_option("-B", command.backing,
@@ -257,6 +277,8 @@ int img_convert(Arguments arguments) {
   CommandLine app("Copies images into one of any format.", "hull img convert");
   add_options(app, command);
   if (const auto done = parse_img_words(app, arguments)) return *done;
+  if (wants_option_list(command.options))
+    return print_create_options(command.output_format.empty() ? "raw" : command.output_format);
   const auto converted = convert_now(command);
   return converted ? 0 : img_fail(converted.error());
 }

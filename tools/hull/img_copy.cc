@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <thread>
 
+#include "blockcore/nbd/url.h"
+
 namespace hull::cli {
 
 using namespace blockcore;
@@ -28,17 +30,25 @@ Result<ImgTarget> make_img_target(IoEngine& engine, const ImgCommon& common,
   const ImgName name{
       .path = create.path, .format = create.format, .encryption = {}, .read_only = {}, .cache = {}};
   const bool has_backing = !create.qcow2.backing_name.empty();
+  // The server has made the export.
+  const bool is_export = nbd::is_url(create.path);
+  if (is_export && create.format != DiskFormat::kRaw)
+    return fail(ErrorKind::kUnsupported, "{}: an export can only be a raw target", create.path);
+  if (is_export) return open_img_target(engine, common, name, cache);
+  std::optional<ImageKey> key;
+  if (create.qcow2.encryption) key = ImageKey{.secret = create.qcow2.encryption->secret};
   (void)TRY(engine.run_until_done(create_image(engine, std::move(create))));
-  ImgTarget target = TRY(open_img_target(engine, common, name, cache));
+  ImgTarget target = TRY(open_img_target(engine, common, name, cache, key));
   target.is_zero =
       !has_backing && (target.image.format == DiskFormat::kQcow2 || is_regular_file(name.path));
   return target;
 }
 
 Result<ImgTarget> open_img_target(IoEngine& engine, const ImgCommon& common, const ImgName& name,
-                                  CacheMode cache) {
+                                  CacheMode cache, const std::optional<ImageKey>& key) {
   ImgTarget target;
-  target.image = TRY(open_img(engine, common, name, {.cache = cache, .writable = true}));
+  target.image =
+      TRY(open_img(engine, common, name, {.cache = cache, .writable = true, .key = key}));
   target.is_buffered_file = target.image.disk->alignment_bytes() == 1 && is_regular_file(name.path);
   return target;
 }

@@ -15,13 +15,15 @@ struct ImgTarget {
   bool is_buffered_file = false;  // a regular file behind the page cache
 };
 
-// Makes the image that `create` describes, with a size, and opens it.
+// Makes the image that `create` describes, with a size, and opens it. An export of a server is
+// there already, and is as large as it is.
 Result<ImgTarget> make_img_target(blockcore::IoEngine& engine, const ImgCommon& common,
                                   blockcore::CreateImageOptions create, blockcore::CacheMode cache);
 
-// An existing image; zeros have to be written to it.
+// An existing image; zeros have to be written to it. `key`: in place of what the name says.
 Result<ImgTarget> open_img_target(blockcore::IoEngine& engine, const ImgCommon& common,
-                                  const ImgName& name, blockcore::CacheMode cache);
+                                  const ImgName& name, blockcore::CacheMode cache,
+                                  const std::optional<blockcore::ImageKey>& key = {});
 
 // Fills in what follows from the target: target_is_zero, target_unit_bytes, in_order,
 // chunks_in_flight unless it is given.

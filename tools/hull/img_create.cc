@@ -15,7 +15,7 @@ struct CreateCommand {
   std::string path;
   std::string size;
   std::string format = "raw";
-  std::string backing;
+  std::optional<std::string> backing;
   std::string backing_format;
   std::vector<std::string> options;
   bool quiet = false;
@@ -24,16 +24,28 @@ struct CreateCommand {
 };
 
 Result<CreateImageOptions> read_command(const CreateCommand& command) {
+  if (command.path.empty()) return fail(ErrorKind::kUsage, "Expecting image file name");
   CreateImageOptions create;
-  create.path = command.path;
+  create.path = TRY(parse_img_path(command.path));
   create.format = TRY(parse_img_format(command.path, command.format));
   create.open_backing = !command.unsafe;
   ImgSecrets secrets;
   for (const std::string& object : command.objects) TRY(secrets.add(object));
   TRY(set_create_options(command.options, create, secrets));
-  if (!command.size.empty()) create.size_bytes = TRY(parse_img_size(command.size));
-  if (!command.backing.empty()) create.qcow2.backing_name = command.backing;
+  if (!command.size.empty()) {
+    if (create.size_bytes)
+      return fail(ErrorKind::kUsage, "{}: The image size must be specified only once",
+                  command.path);
+    create.size_bytes = TRY(parse_img_size(command.size));
+  }
+  if (command.backing) {
+    if (command.backing->empty())
+      return fail(ErrorKind::kUsage, "{}: Expected backing file name, got empty string",
+                  command.path);
+    create.qcow2.backing_name = *command.backing;
+  }
   if (!command.backing_format.empty()) create.qcow2.backing_format = command.backing_format;
+  TRY(check_backing_words(create));
   if (!create.qcow2.backing_name.empty() && create.format == DiskFormat::kRaw)
     return fail(ErrorKind::kUsage, "{}: Backing file not supported for file format 'raw'",
                 command.path);
@@ -55,7 +67,7 @@ Result<uint64_t> create_now(const CreateImageOptions& create) {
 int img_create(Arguments arguments) {
   CreateCommand command;
   CommandLine app("Makes a new image, or an overlay over BASE.", "hull img create");
-  app.add_option("FILE", command.path, "the new image; an existing file is overwritten").required();
+  app.add_option("FILE", command.path, "the new image; an existing file is overwritten");
   app.add_option("SIZE", command.size, "of the disk, with suffix k, M, G, T, P or E; that of BASE");
   app.add_option("-f", command.format, "format of FILE: raw (default) or qcow2");
   app.add_option("-b", command.backing, "BASE, relative to FILE: clusters that FILE does not have");
@@ -69,6 +81,7 @@ int img_create(Arguments arguments) {
   app.add_flag("-q", command.quiet, "print nothing");
   app.add_flag("-u", command.unsafe, "do not open BASE");
   if (const auto done = parse_img_words(app, arguments)) return *done;
+  if (wants_option_list(command.options)) return print_create_options(command.format);
   const auto create = read_command(command);
   if (!create) return img_fail(create.error());
   const auto size_bytes = create_now(*create);

@@ -1,6 +1,7 @@
 #include "tools/hull/img_create_options.h"
 
 #include <bit>
+#include <span>
 #include <utility>
 
 #include "tools/hull/img.h"
@@ -54,11 +55,74 @@ Result<void> set_refcount_bits(const Suboption& option, Qcow2CreateOptions& imag
   return {};
 }
 
+Result<void> check_hint(const Suboption& option, DiskFormat format) {
+  if (format != DiskFormat::kRaw)
+    return fail(ErrorKind::kUsage, "Invalid parameter '{}'", option.key);
+  (void)TRY(parse_img_size(option.value));
+  return {};
+}
+
+// KEY=VALUE, or KEY alone for on.
+Result<std::vector<Suboption>> parse_create_words(const std::string& words) {
+  std::vector<Suboption> options;
+  for (const std::string& word : split_at_commas(words)) {
+    const size_t equals = word.find('=');
+    if (word.empty() || equals == 0)
+      return fail(ErrorKind::kUsage, "Invalid option list: {}", words);
+    if (equals == std::string::npos)
+      options.push_back({word, "on"});
+    else
+      options.push_back({word.substr(0, equals), word.substr(equals + 1)});
+  }
+  return options;
+}
+
+struct OptionText {
+  const char* name;
+  const char* text;
+};
+constexpr OptionText kRawOptions[] = {
+    {"extent_size_hint=<size>", "accepted; hull gives the host no such hint"},
+    {"nocow=<bool (on/off)>", "no copy on write by the file system (btrfs)"},
+    {"preallocation=<str>", "off, falloc or full"},
+    {"size=<size>", "of the disk"},
+};
+constexpr OptionText kQcow2Options[] = {
+    {"backing_file=<str>", "the image below"},
+    {"backing_fmt=<str>", "its format: raw or qcow2"},
+    {"cluster_size=<size>", "512 to 2M (64k)"},
+    {"compat=<str>", "version: 0.10 or 1.1"},
+    {"compression_type=<str>", "of compressed clusters: zlib or zstd"},
+    {"data_file=<str>", "a file of its own for the guest's data"},
+    {"data_file_raw=<bool (on/off)>", "which alone reads as the disk"},
+    {"encrypt.cipher-alg=<str>", "aes-256 or aes-128"},
+    {"encrypt.cipher-mode=<str>", "xts or cbc"},
+    {"encrypt.format=<str>", "luks"},
+    {"encrypt.hash-alg=<str>", "of the key derivation: sha256, sha1 or sha512"},
+    {"encrypt.iter-time=<num>", "of the key derivation, in milliseconds"},
+    {"encrypt.ivgen-alg=<str>", "plain64 or essiv"},
+    {"encrypt.ivgen-hash-alg=<str>", "of essiv: sha256"},
+    {"encrypt.key-secret=<str>", "id of the secret (--object)"},
+    {"encryption=<bool (on/off)>", "off; the old scheme is not made"},
+    {"extended_l2=<bool (on/off)>", "32 subclusters in each cluster"},
+    {"lazy_refcounts=<bool (on/off)>", "a mark for other programs"},
+    {"nocow=<bool (on/off)>", "no copy on write by the file system (btrfs)"},
+    {"preallocation=<str>", "off, metadata, falloc or full"},
+    {"refcount_bits=<num>", "1 to 64 (16)"},
+    {"size=<size>", "of the disk"},
+};
+
 Result<void> set_option(const Suboption& option, CreateImageOptions& create) {
   Qcow2CreateOptions& image = create.qcow2;
   const std::string& key = option.key;
   if (key == "size") {
     create.size_bytes = TRY(parse_img_size(option.value));
+    return {};
+  }
+  // A hint to some file systems, of which hull makes no use.
+  if (key == "extent_size_hint") return check_hint(option, create.format);
+  if (key == "nocow") {
+    create.nocow = TRY(parse_switch(option));
     return {};
   }
   if (key == "preallocation") return set_preallocation(option, create.format, image);
@@ -67,7 +131,13 @@ Result<void> set_option(const Suboption& option, CreateImageOptions& create) {
   if (key == "cluster_size") return set_cluster_size(option, image);
   if (key == "refcount_bits") return set_refcount_bits(option, image);
   if (key == "backing_file") {
+    if (option.value.empty())
+      return fail(ErrorKind::kUsage, "Expected backing file name, got empty string");
     image.backing_name = option.value;
+  } else if (key == "encryption") {
+    if (TRY(parse_switch(option)))
+      return fail(ErrorKind::kUnsupported,
+                  "encryption=on is the old AES scheme: use encrypt.format=luks");
   } else if (key == "backing_fmt") {
     image.backing_format = option.value;
   } else if (key == "lazy_refcounts") {
@@ -99,7 +169,7 @@ Result<void> set_create_options(const std::vector<std::string>& words, CreateIma
                                 const ImgSecrets& secrets) {
   std::vector<Suboption> encryption;
   for (const std::string& word : words)
-    for (const Suboption& option : TRY(parse_suboptions(word, ""))) {
+    for (const Suboption& option : TRY(parse_create_words(word).with_context(create.path))) {
       if (create.format == DiskFormat::kQcow2 && option.key.starts_with("encrypt."))
         encryption.push_back(option);
       else
@@ -109,6 +179,30 @@ Result<void> set_create_options(const std::vector<std::string>& words, CreateIma
   create.qcow2.encryption =
       TRY(read_encrypt_options(encryption, secrets).with_context(create.path));
   return {};
+}
+
+Result<void> check_backing_words(const CreateImageOptions& create) {
+  if (create.qcow2.backing_name.empty() && !create.qcow2.backing_format.empty())
+    return fail(ErrorKind::kUsage, "{}: Backing format cannot be used without backing file",
+                create.path);
+  return {};
+}
+
+bool wants_option_list(const std::vector<std::string>& words) {
+  for (const std::string& word : words)
+    for (const std::string& one : split_at_commas(word))
+      if (one == "help" || one == "?") return true;
+  return false;
+}
+
+int print_create_options(const std::string& format) {
+  const auto known = parse_img_format("-o", format);
+  if (!known) return img_fail(known.error());
+  const std::span<const OptionText> options =
+      *known == DiskFormat::kRaw ? std::span<const OptionText>(kRawOptions) : kQcow2Options;
+  fmt::print("Supported options:\n");
+  for (const OptionText& option : options) fmt::print("  {:<30} - {}\n", option.name, option.text);
+  return 0;
 }
 
 std::string describe_create(const CreateImageOptions& create, uint64_t size_bytes) {

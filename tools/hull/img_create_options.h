@@ -15,6 +15,14 @@ Result<void> set_create_options(const std::vector<std::string>& words,
                                 blockcore::CreateImageOptions& create,
                                 const ImgSecrets& secrets = {});
 
+// kUsage for a backing format without a backing file.
+Result<void> check_backing_words(const blockcore::CreateImageOptions& create);
+
+// One of the words of -o asks which options there are: "help" or "?".
+bool wants_option_list(const std::vector<std::string>& words);
+// Prints them for a format; the exit code.
+int print_create_options(const std::string& format);
+
 // "fmt=qcow2 cluster_size=65536 …", as qemu-img announces it.
 std::string describe_create(const blockcore::CreateImageOptions& create, uint64_t size_bytes);
 

@@ -66,7 +66,7 @@ Result<void> dd_now(DdCommand& command) {
   TRY(command.common.finish());
   const Operands operands = TRY(read_operands(command.operands));
   blockcore::CreateImageOptions create;
-  create.path = operands.output;
+  create.path = TRY(parse_img_path(operands.output));
   create.format = TRY(parse_img_format(create.path, command.output_format));
   const ImgName name =
       TRY(parse_img_name(operands.input, command.format, command.common.image_opts));
@@ -77,7 +77,11 @@ Result<void> dd_now(DdCommand& command) {
   blockcore::CopyOptions copy;
   copy.source_offset = std::min(size, blocks(operands.skip, operands.block_bytes));
   copy.length = std::min(size - copy.source_offset, blocks(operands.count, operands.block_bytes));
+  if (copy.source_offset < blocks(operands.skip, operands.block_bytes))
+    img_warn(fmt::format("{}: cannot skip to specified offset", operands.input));
   create.size_bytes = copy.length;
+  create.keep_off =
+      engine->run_until_done(blockcore::chain_files(*engine, name.path, source.format));
   const ImgTarget target =
       TRY(make_img_target(*engine, command.common, create, CacheMode::kWriteback));
   suit_target(target, copy);

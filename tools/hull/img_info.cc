@@ -33,13 +33,18 @@ struct Opened {
   blockcore::FileIdentity identity;
 };
 
+Result<DiskFormat> look_at(blockcore::IoEngine& engine, const std::string& path) {
+  const auto file = TRY(LocalFile::open(engine, path, {.read_only = true}));
+  return engine.run_until_done(blockcore::probe_format(*file));
+}
+
 Result<Opened> read_one(blockcore::IoEngine& engine, const std::string& path,
-                        std::optional<DiskFormat> wanted, bool force_share) {
+                        std::optional<DiskFormat> wanted, bool lock) {
+  const DiskFormat format = wanted ? *wanted : TRY(look_at(engine, path));
   blockcore::LocalFileOptions how{.read_only = true};
-  if (!force_share) how.lock.emplace();
+  // Of a raw image nothing is read that a writer could change.
+  if (lock && format != DiskFormat::kRaw) how.lock.emplace();
   const auto file = TRY(LocalFile::open(engine, path, how));
-  const DiskFormat format =
-      wanted ? *wanted : TRY(engine.run_until_done(blockcore::probe_format(*file)));
   ImageInfo info = TRY(engine.run_until_done(blockcore::read_image_info(*file, format)));
   return Opened{std::move(info), file->identity()};
 }
@@ -65,10 +70,14 @@ Result<std::vector<ImageInfo>> read_chain(blockcore::IoEngine& engine, const Inf
   std::optional<std::string> path = name.path;
   std::optional<DiskFormat> format = name.format;
   while (path) {
-    Opened one = TRY(read_one(engine, *path, format, command.common.force_share));
-    if (std::find(seen.begin(), seen.end(), one.identity) != seen.end() ||
-        seen.size() == blockcore::kMaxChainLength)
+    const bool lock = name.lock && !command.common.force_share && !name.force_share;
+    Opened one = TRY(read_one(engine, *path, format, lock));
+    if (std::find(seen.begin(), seen.end(), one.identity) != seen.end())
       return fail(ErrorKind::kInvalidFormat, "Backing file '{}' creates an infinite loop.", *path);
+    if (seen.size() == blockcore::kMaxChainLength)
+      return fail(ErrorKind::kInvalidFormat,
+                  "{}: the chain of backing files has more than {} levels", name.path,
+                  blockcore::kMaxChainLength);
     seen.push_back(one.identity);
     path = command.backing_chain ? one.info.backing_path : std::nullopt;
     format.reset();

@@ -34,7 +34,8 @@ Result<ImageMeasure> measure_now(MeasureCommand& command) {
   CreateImageOptions create;
   create.path = "measure";
   create.format = TRY(parse_img_format(create.path, command.output_format));
-  TRY(set_create_options(command.options, create));
+  TRY(set_create_options(command.options, create, command.common.secrets));
+  TRY(blockcore::check_create_options(create.qcow2));
   if (command.file.empty())
     return blockcore::measure_image(create, TRY(parse_img_size(command.size)));
   const ImgName name = TRY(parse_img_name(command.file, command.format, command.common.image_opts));

@@ -1,5 +1,7 @@
 // The name of an image: a path or URL, or with --image-opts the options of a node.
+#include <algorithm>
 #include <charconv>
+#include <nlohmann/json.hpp>
 
 #include "config/network_source.h"
 #include "tools/hull/img.h"
@@ -10,6 +12,27 @@ namespace hull::cli {
 namespace {
 
 using blockcore::CacheMode;
+
+constexpr std::string_view kJson = "json:";
+
+// Options of QEMU's nodes that change nothing here: names, sizes of caches, ways to do I/O.
+constexpr std::string_view kWithoutMeaning[] = {
+    "node-name",
+    "auto-read-only",
+    "aio",
+    "l2-cache-size",
+    "cache-size",
+    "l2-cache-entry-size",
+    "discard",
+    "refcount-cache-size",
+    "cache-clean-interval",
+    "pass-discard-request",
+    "x-check-cache-dropped",
+    "pass-discard-snapshot",
+    "pass-discard-other",
+    "overlap-check",
+    "lazy-refcounts",
+};
 
 // Where driver=nbd finds its export.
 struct NbdNode {
@@ -80,6 +103,14 @@ Result<void> set_node_option(const Suboption& option, Node& node) {
     node.image.path = option.value;
   } else if (key == "read-only") {
     node.image.read_only = TRY(parse_switch(option));
+  } else if (key == "force-share") {
+    node.image.force_share = TRY(parse_switch(option));
+  } else if (of_file && key == "locking") {
+    if (option.value != "auto" && option.value != "on" && option.value != "off")
+      return fail(ErrorKind::kUsage, "{}={}: say auto, on or off", option.key, option.value);
+    node.image.lock = option.value != "off";
+  } else if (std::ranges::find(kWithoutMeaning, key) != std::end(kWithoutMeaning)) {
+    return {};
   } else if (key == "cache.direct") {
     node.direct = TRY(parse_switch(option));
   } else if (key == "cache.no-flush") {
@@ -111,22 +142,60 @@ Result<std::string> nbd_url(const NbdNode& nbd, const std::string& word) {
                    : config::nbd_url_over_tcp(nbd.host, nbd.port, nbd.export_name);
 }
 
+// Objects in objects become keys with dots, as node options have them.
+Result<void> read_json_value(const std::string& key, const nlohmann::json& value, Node& node) {
+  if (value.is_object()) {
+    for (const auto& [name, inner] : value.items())
+      TRY(read_json_value(key.empty() ? name : key + "." + name, inner, node));
+    return {};
+  }
+  std::string text;
+  if (value.is_boolean())
+    text = value.get<bool>() ? "on" : "off";
+  else if (value.is_string())
+    text = value.get<std::string>();
+  else if (value.is_number_integer())
+    text = value.dump();
+  else
+    return fail(ErrorKind::kUsage, "json: the value of '{}' is not one that a node has", key);
+  return set_node_option({key, text}, node);
+}
+
+Result<void> read_json_node(const std::string& word, Node& node) {
+  const auto parsed =
+      nlohmann::json::parse(word.substr(kJson.size()), nullptr, /*allow_exceptions=*/false);
+  if (!parsed.is_object())
+    return fail(ErrorKind::kUsage, "Could not parse the JSON options of '{}'", word);
+  return read_json_value("", parsed, node);
+}
+
 }  // namespace
 
 Result<ImgName> parse_img_name(const std::string& word, const std::string& format,
                                bool image_opts) {
-  if (!image_opts) {
+  if (!image_opts && !word.starts_with(kJson)) {
     ImgName image;
-    image.path = word;
+    image.path = TRY(parse_img_path(word));
     if (!format.empty()) image.format = TRY(parse_img_format(word, format));
     return image;
   }
-  if (!format.empty())
+  if (image_opts && !format.empty())
     return fail(ErrorKind::kUsage, "--image-opts and --format are mutually exclusive");
   Node node;
-  for (const std::string& part : split_at_commas(word))
-    if (auto set = set_node_option(TRY(split_node_option(part)), node); !set)
-      return std::unexpected(std::move(set).error());
+  if (image_opts) {
+    for (const std::string& part : split_at_commas(word)) {
+      const Suboption option = TRY(split_node_option(part));
+      TRY(set_node_option(option, node));
+    }
+  } else {
+    TRY(read_json_node(word, node));
+  }
+  if (!format.empty()) {
+    const blockcore::DiskFormat said = TRY(parse_img_format(word, format));
+    if (node.image.format && *node.image.format != said)
+      return fail(ErrorKind::kUsage, "{}: -f {} and the driver in the name differ", word, format);
+    node.image.format = said;
+  }
   const NbdNode& nbd = node.nbd;
   if (!nbd.wanted && !(nbd.type + nbd.path + nbd.host + nbd.export_name).empty())
     return fail(ErrorKind::kUsage, "--image-opts {}: a server goes with driver=nbd", word);

@@ -29,7 +29,7 @@ Result<ImgDisk> open_img(IoEngine& engine, const ImgCommon& common, const ImgNam
   const bool writable = how.writable && !name.read_only.value_or(false);
   ImgDisk image;
   image.path = name.path;
-  const bool lock = writable || !common.force_share;
+  const bool lock = name.lock && (writable || !(common.force_share || name.force_share));
   image.format =
       name.format ? *name.format : TRY(look_at_format(engine, name.path, writable, lock));
   OpenOptions options{.path = name.path,
@@ -46,6 +46,7 @@ Result<ImgDisk> open_img(IoEngine& engine, const ImgCommon& common, const ImgNam
                 "temporarily loading internal snapshots");
   if (!how.backing) options.backing.emplace();
   options.keys = TRY(common.secrets.keys(name.encryption));
+  if (how.key) options.keys = {*how.key};
   OpenedImage opened = TRY(engine.run_until_done(open_image(engine, std::move(options))));
   image.disk = std::move(opened.disk);
   image.qcow2 = opened.qcow2;

@@ -22,7 +22,8 @@ struct ImgOpen {
   bool writable = false;
   bool backing = true;  // false: the image alone; what it does not have reads as zeros
   std::optional<blockcore::SnapshotChoice> snapshot = std::nullopt;  // qcow2, to read from
-  blockcore::WorkerPool* workers = nullptr;                          // OpenOptions::workers
+  std::optional<blockcore::ImageKey> key = std::nullopt;  // of the image, in place of the name's
+  blockcore::WorkerPool* workers = nullptr;               // OpenOptions::workers
 };
 
 // The format of an image whose format the user has not given is what its first bytes say: for

@@ -53,12 +53,20 @@ struct ImgName {
   std::vector<EncryptWords> encryption;         // of the image and of those below, if one knows
   std::optional<bool> read_only;
   std::optional<blockcore::CacheMode> cache;
+  bool force_share = false;  // the name itself says -U
+  bool lock = true;
 };
 
-// `word` is a path, or with image_opts "driver=qcow2,file.filename=PATH" as QEMU's -blockdev has
-// it: drivers raw and qcow2 over file or host_device; cache.direct, cache.no-flush, read-only and
-// the options of encrypt_words.h are understood. `format` is the value of -f, empty if there was
-// none.
+// A word that names a file or an export as one string: a path, an NBD URL, file:PATH,
+// host_device:PATH, nbd:unix:PATH[:exportname=NAME], nbd:HOST:PORT[:exportname=NAME]. Returns a
+// path or a URL; kUsage for another protocol, so that no file gets such a name by mistake ("./"
+// makes it one).
+Result<std::string> parse_img_path(const std::string& word);
+
+// `word` is what parse_img_path() takes, json:{…} with the same options, or with image_opts
+// "driver=qcow2,file.filename=PATH" as QEMU's -blockdev has it: drivers raw and qcow2 over file or
+// host_device; cache.direct, cache.no-flush, read-only and the options of encrypt_words.h are
+// understood. `format` is the value of -f, empty if there was none.
 Result<ImgName> parse_img_name(const std::string& word, const std::string& format, bool image_opts);
 
 // "snapshot.id=ID,snapshot.name=NAME", or an id or a name.

@@ -4,7 +4,9 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
+#include <ctime>
 
 #include "tools/hull/command_line.h"
 
@@ -24,7 +26,24 @@ int bar_columns() {
   return std::max<int>(size.ws_col, kLeastColumns) - kBarFrame;
 }
 
+// SIGUSR1 asks how far the work has come; it is blocked in all threads and waits until somebody
+// looks.
+bool take_progress_signal() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGUSR1);
+  constexpr timespec kNow{};
+  return ::sigtimedwait(&signals, nullptr, &kNow) == SIGUSR1;
+}
+
 }  // namespace
+
+void block_progress_signal() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGUSR1);
+  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+}
 
 void ImgProgressOptions::add_options(CommandLine& app) {
   app.add_flag("-p", wanted, "show progress: a bar on a terminal, percentages elsewhere");
@@ -50,10 +69,14 @@ ImgProgress::~ImgProgress() {
 }
 
 void ImgProgress::update(uint64_t done, uint64_t total) {
-  if (form_ == Form::kNone) return;
   const double percent =
       total == 0 ? 100.0
                  : 100.0 * static_cast<double>(std::min(done, total)) / static_cast<double>(total);
+  if (take_progress_signal()) {
+    std::fflush(stdout);
+    fmt::print(stderr, "    ({:3.2f}/100%)\n", percent);
+  }
+  if (form_ == Form::kNone) return;
   const bool at_end = percent >= 100.0 && printed_ < 100.0;
   if (printed_ >= 0 && percent < printed_ + kStepPercent && !at_end) return;
   printed_ = percent;

@@ -18,6 +18,10 @@ struct ImgProgressOptions {
   void add_options(CommandLine& app);
 };
 
+// From here on SIGUSR1 ends no verb: those that report progress answer it as qemu-img does, with
+// the percentage on stderr. Before any thread is started.
+void block_progress_signal();
+
 // Prints to stdout as the work goes on: a bar that is redrawn, the percentages of qemu-img
 // ("    (12.34/100%)" and a carriage return), or a line of JSON for each step. One thread.
 class ImgProgress {

@@ -19,6 +19,7 @@ struct RebaseCommand {
   std::string cache = "writeback";
   std::string source_cache = "writeback";
   bool unsafe = false;
+  bool change_snapshots = false;
 };
 
 Result<void> rebase_now(RebaseCommand& command) {
@@ -32,6 +33,7 @@ Result<void> rebase_now(RebaseCommand& command) {
   options.backing_name = command.backing.value_or("");
   options.backing_format = command.backing_format;
   options.unsafe = command.unsafe;
+  options.change_snapshots = command.change_snapshots;
   options.keys = TRY(command.common.secrets.keys(name.encryption));
   options.cache = TRY(parse_img_cache(command.cache));
   options.backing_cache = TRY(parse_img_cache(command.source_cache));
@@ -56,6 +58,8 @@ int img_rebase(Arguments arguments) {
   app.add_option("-b", command.backing, "the new backing file; '' for none: all is copied");
   app.add_option("-F", command.backing_format, "format of the backing file: raw or qcow2");
   app.add_flag("-u", command.unsafe, "only change the name: the contents are the same");
+  app.add_flag("--change-snapshots", command.change_snapshots,
+               "also if internal snapshots will read differently");
   app.add_option("-t", command.cache, "cache mode of the overlay");
   app.add_option("-T", command.source_cache, "cache mode of the backing files");
   command.progress.add_options(app);

@@ -71,10 +71,11 @@ int main(int argc, char** argv) {
   ::signal(SIGXFSZ, SIG_IGN);
   const hull::cli::Arguments words{argv + (argc > 0 ? 1 : 0),
                                    static_cast<size_t>(argc > 0 ? argc - 1 : 0)};
-  const std::string_view name = argc > 0 ? argv[0] : "";
-  if (name == "hull-img" || name.ends_with("/hull-img")) {
+  std::string_view name = argc > 0 ? argv[0] : "";
+  name = name.substr(name.rfind('/') + 1);
+  if (name == hull::cli::kImgName || name == hull::cli::kQemuName) {
     hull::cli::open_standard_descriptors();
-    return hull::cli::img_program(words);
+    return hull::cli::img_program(name, words);
   }
   return hull::cli::main_program(words);
 }

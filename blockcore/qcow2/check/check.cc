@@ -88,25 +88,6 @@ Task<Result<void>> clear_marks(File& file, ImageHeader& header) {
   co_return co_await header.set_features(file, header->incompatible & ~marks, header->autoclear);
 }
 
-// Writes the table anew, behind everything else, with refcounts that count it: one write of the
-// header brings both.
-Task<Result<void>> complete_snapshots(File& file, ImageHeader& header) {
-  const Geometry geometry = header->geometry;
-  CO_TRY(const SnapshotTable table, co_await read_snapshot_table(file, *header));
-  CO_TRY(std::vector<std::byte> bytes, encode_snapshot_table(table.snapshots));
-  bytes.resize(geometry.offset_of(geometry.clusters_for(bytes.size())));
-  Header changed = *header;
-  changed.snapshots_offset = geometry.offset_of(geometry.clusters_for(file.size_bytes()));
-  CO_TRY_VOID(co_await write_exactly(file, changed.snapshots_offset, bytes));
-  CO_TRY(References references, References::create(file.size_bytes(), geometry));
-  Findings again;
-  CO_TRY_VOID(co_await count_references(file, changed, references, again));
-  if (again.corruptions != 0)
-    co_return fail(ErrorKind::kCorrupt, "cannot rewrite the snapshot table: {}",
-                   again.messages.front());
-  co_return co_await write_new_refcounts(file, header, references, std::move(changed));
-}
-
 // Entries of the snapshot table that say less than version 3 demands.
 Task<Result<void>> repair_snapshots(Check& check) {
   Findings& findings = check.result.findings;

@@ -9,6 +9,7 @@
 #include "blockcore/qcow2/check/check.h"
 #include "blockcore/qcow2/edit/copied_flags.h"
 #include "blockcore/qcow2/format/refcount_block.h"
+#include "blockcore/qcow2/format/snapshot_table.h"
 
 namespace hull::blockcore::qcow2 {
 namespace {
@@ -172,6 +173,24 @@ Task<Result<void>> write_new_refcounts(File& file, ImageHeader& header,
   changed.refcount_table_offset = geometry.offset_of(place.first_cluster);
   changed.refcount_table_clusters = static_cast<uint32_t>(place.table_clusters);
   co_return co_await header.update(file, std::move(changed));
+}
+
+Task<Result<void>> complete_snapshots(File& file, ImageHeader& header) {
+  const Geometry geometry = header->geometry;
+  CO_TRY(const SnapshotTable table, co_await read_snapshot_table(file, *header));
+  if (std::ranges::none_of(table.snapshots, &Snapshot::incomplete)) co_return {};
+  CO_TRY(std::vector<std::byte> bytes, encode_snapshot_table(table.snapshots));
+  bytes.resize(geometry.offset_of(geometry.clusters_for(bytes.size())));
+  Header changed = *header;
+  changed.snapshots_offset = geometry.offset_of(geometry.clusters_for(file.size_bytes()));
+  CO_TRY_VOID(co_await write_exactly(file, changed.snapshots_offset, bytes));
+  CO_TRY(References references, References::create(file.size_bytes(), geometry));
+  Findings again;
+  CO_TRY_VOID(co_await count_references(file, changed, references, again));
+  if (again.corruptions != 0)
+    co_return fail(ErrorKind::kCorrupt, "cannot rewrite the snapshot table: {}",
+                   again.messages.front());
+  co_return co_await write_new_refcounts(file, header, references, std::move(changed));
 }
 
 Task<Result<void>> rebuild_refcounts(File& file, ImageHeader& header) {

@@ -13,6 +13,11 @@ namespace hull::blockcore::qcow2 {
 Task<Result<void>> write_new_refcounts(File& file, ImageHeader& header,
                                        const References& references, Header changed);
 
+// Writes the snapshot table anew where an entry says less than version 3 demands, behind everything
+// else and with refcounts that count it: one write of the header brings both. kCorrupt if the image
+// has errors.
+Task<Result<void>> complete_snapshots(File& file, ImageHeader& header);
+
 // The same with counts of another width (docs/interop/qcow2, refcount_order), for a version 3
 // image. kCorrupt if it has errors; leaks end. The width and the places change with one write.
 // Whoever has the image open opens it again.

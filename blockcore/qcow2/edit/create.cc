@@ -50,55 +50,6 @@ Result<void> check_data_file(const Qcow2CreateOptions& options) {
   return {};
 }
 
-Result<void> check_options(const Qcow2CreateOptions& options) {
-  if (options.version != 2 && options.version != 3)
-    return fail(ErrorKind::kInvalidConfig, "there is no qcow2 version {}", options.version);
-  if (options.cluster_bits < kMinClusterBits || options.cluster_bits > kMaxClusterBits)
-    return fail(ErrorKind::kInvalidConfig,
-                "Cluster size must be a power of two between 512 and 2048k");
-  if (options.refcount_order > kMaxRefcountOrder)
-    return fail(ErrorKind::kInvalidConfig,
-                "Refcount width must be a power of two and may not exceed 64 bits");
-  if (options.version == 2 && options.refcount_order != 4)
-    return fail(
-        ErrorKind::kInvalidConfig,
-        "Different refcount widths than 16 bits require compatibility level 1.1 or above (use "
-        "version=v3 or greater)");
-  if (options.version == 2 && options.lazy_refcounts)
-    return fail(
-        ErrorKind::kInvalidConfig,
-        "Lazy refcounts only supported with compatibility level 1.1 and above (use version=v3 or "
-        "greater)");
-  if (options.version == 2 && options.compression != CompressionType::kZlib)
-    return fail(
-        ErrorKind::kInvalidConfig,
-        "Non-zlib compression type is only supported with compatibility level 1.1 and above (use "
-        "version=v3 or greater)");
-  if (options.extended_l2 && options.version == 2)
-    return fail(ErrorKind::kInvalidConfig,
-                "Extended L2 entries are only supported with compatibility level 1.1 and above "
-                "(use version=v3 or greater)");
-  if (options.extended_l2 && options.cluster_bits < kMinExtendedClusterBits)
-    return fail(ErrorKind::kInvalidConfig,
-                "Extended L2 entries are only supported with cluster sizes of at least 16384 "
-                "bytes");
-  if (!options.backing_name.empty() && options.preallocation != Preallocation::kOff &&
-      !options.extended_l2)
-    return fail(
-        ErrorKind::kInvalidConfig,
-        "Backing file and preallocation can only be used at the same time if extended_l2 is on");
-  TRY(check_data_file(options));
-  if (options.encryption && options.preallocation != Preallocation::kOff)
-    return fail(ErrorKind::kInvalidConfig,
-                "encryption and preallocation exclude each other: what is not written would read "
-                "as noise");
-  if (options.encryption && !options.data_file_name.empty())
-    return fail(ErrorKind::kInvalidConfig, "hull does not encrypt an external data file");
-  if (options.size_bytes > kMaxGuestBytes)
-    return fail(ErrorKind::kOutOfRange, "the image size is too large for qcow2");
-  return {};
-}
-
 Result<Layout> plan(const Qcow2CreateOptions& options, uint64_t luks_bytes) {
   Layout layout;
   layout.geometry = {options.cluster_bits, options.refcount_order, options.extended_l2};
@@ -252,9 +203,58 @@ Task<Result<void>> clear_data_file(File& file, uint64_t size_bytes) {
 
 }  // namespace
 
+Result<void> check_create_options(const Qcow2CreateOptions& options) {
+  if (options.version != 2 && options.version != 3)
+    return fail(ErrorKind::kInvalidConfig, "there is no qcow2 version {}", options.version);
+  if (options.cluster_bits < kMinClusterBits || options.cluster_bits > kMaxClusterBits)
+    return fail(ErrorKind::kInvalidConfig,
+                "Cluster size must be a power of two between 512 and 2048k");
+  if (options.refcount_order > kMaxRefcountOrder)
+    return fail(ErrorKind::kInvalidConfig,
+                "Refcount width must be a power of two and may not exceed 64 bits");
+  if (options.version == 2 && options.refcount_order != 4)
+    return fail(
+        ErrorKind::kInvalidConfig,
+        "Different refcount widths than 16 bits require compatibility level 1.1 or above (use "
+        "version=v3 or greater)");
+  if (options.version == 2 && options.lazy_refcounts)
+    return fail(
+        ErrorKind::kInvalidConfig,
+        "Lazy refcounts only supported with compatibility level 1.1 and above (use version=v3 or "
+        "greater)");
+  if (options.version == 2 && options.compression != CompressionType::kZlib)
+    return fail(
+        ErrorKind::kInvalidConfig,
+        "Non-zlib compression type is only supported with compatibility level 1.1 and above (use "
+        "version=v3 or greater)");
+  if (options.extended_l2 && options.version == 2)
+    return fail(ErrorKind::kInvalidConfig,
+                "Extended L2 entries are only supported with compatibility level 1.1 and above "
+                "(use version=v3 or greater)");
+  if (options.extended_l2 && options.cluster_bits < kMinExtendedClusterBits)
+    return fail(ErrorKind::kInvalidConfig,
+                "Extended L2 entries are only supported with cluster sizes of at least 16384 "
+                "bytes");
+  if (!options.backing_name.empty() && options.preallocation != Preallocation::kOff &&
+      !options.extended_l2)
+    return fail(
+        ErrorKind::kInvalidConfig,
+        "Backing file and preallocation can only be used at the same time if extended_l2 is on");
+  TRY(check_data_file(options));
+  if (options.encryption && options.preallocation != Preallocation::kOff)
+    return fail(ErrorKind::kInvalidConfig,
+                "encryption and preallocation exclude each other: what is not written would read "
+                "as noise");
+  if (options.encryption && !options.data_file_name.empty())
+    return fail(ErrorKind::kInvalidConfig, "hull does not encrypt an external data file");
+  if (options.size_bytes > kMaxGuestBytes)
+    return fail(ErrorKind::kOutOfRange, "the image size is too large for qcow2");
+  return {};
+}
+
 Task<Result<void>> create_qcow2(File& file, Qcow2CreateOptions options, File* data_file) {
   CHECK(options.data_file_name.empty() == (data_file == nullptr));
-  CO_TRY_VOID(check_options(options));
+  CO_TRY_VOID(check_create_options(options));
   // Every cluster of a raw data file is the guest's, whatever it holds.
   if (options.data_file_raw && options.preallocation == Preallocation::kOff)
     options.preallocation = Preallocation::kMetadata;

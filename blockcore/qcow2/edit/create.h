@@ -42,6 +42,9 @@ struct Qcow2CreateOptions {
   std::optional<Qcow2Encryption> encryption = std::nullopt;  // excludes preallocation
 };
 
+// kInvalidConfig or kOutOfRange if they contradict each other or the format.
+Result<void> check_create_options(const Qcow2CreateOptions& options);
+
 // Truncates `file` and writes the image; flushes nothing. With a data_file_name, `data_file` is
 // truncated as well and gets the size of the disk. kInvalidConfig or kOutOfRange if the options
 // contradict each other or the format.

@@ -59,9 +59,9 @@ TEST_F(ImgOptions, BadSecretsAreRefused) {
 }
 
 TEST(ImgName, PathIsTakenAsItIs) {
-  const auto name = parse_img_name("nbd:/a,b=c", "qcow2", false);
+  const auto name = parse_img_name("./nbd:/a,b=c", "qcow2", false);
   ASSERT_TRUE(name);
-  EXPECT_EQ(name->path, "nbd:/a,b=c");
+  EXPECT_EQ(name->path, "./nbd:/a,b=c");
   EXPECT_EQ(name->format, DiskFormat::kQcow2);
   EXPECT_FALSE(parse_img_name("x", "", false)->format.has_value());
 }
