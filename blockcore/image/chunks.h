@@ -2,14 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 
 #include "blockcore/async/task.h"
+#include "blockcore/progress.h"
 
 namespace hull::blockcore {
-
-// Told how many bytes of how many are done; on the engine's thread. May be empty.
-using ProgressReport = std::function<void(uint64_t done, uint64_t total)>;
 
 class ChunkWork {
  public:

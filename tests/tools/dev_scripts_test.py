@@ -41,6 +41,13 @@ class CheckLayers(unittest.TestCase):
         self.assertEqual(self.violations("virtio/block_device.cc", '#include "blockcore/disk.h"\n'), "")
         self.assertIn("virtio/net_device.cc:1", self.violations("virtio/net_device.cc", '#include "blockcore/disk.h"\n'))
 
+    def test_arrows_inside_blockcore(self):
+        for name, header in (("qcow2/edit/a.h", "image/chunks.h"), ("file/a.cc", "qcow2/parts.h"), ("engine/a.h", "file/file.h"),
+                             ("nbd/a.cc", "open.h"), ("new/a.h", "async/task.h")):
+            self.assertIn("must not include", self.violations(f"blockcore/{name}", f'#include "blockcore/{header}"\n'))
+        for name, header in (("image/a.cc", "qcow2/edit/create.h"), ("qcow2/a.h", "disk.h"), ("open.cc", "nbd/nbd_disk.h")):
+            self.assertEqual(self.violations(f"blockcore/{name}", f'#include "blockcore/{header}"\n'), "")
+
     def test_relative_include_is_refused(self):
         self.assertIn("not written from the root", self.violations("base/log.cc", '#include "log.h"\n'))
 

@@ -8,7 +8,7 @@
 
 #include <cstdint>
 
-#include "blockcore/image/chunks.h"
+#include "blockcore/progress.h"
 #include "blockcore/qcow2/parts.h"
 
 namespace hull::blockcore::qcow2 {

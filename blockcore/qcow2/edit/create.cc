@@ -172,8 +172,8 @@ Header make_header(const Qcow2CreateOptions& options, const Layout& layout) {
 
 Result<void> check_room(const File& device, uint64_t bytes) {
   if (bytes <= device.size_bytes()) return {};
-  return fail(ErrorKind::kOutOfRange, "{}: the device has only {} bytes, and {} are needed",
-              device.path(), device.size_bytes(), bytes);
+  return fail(ErrorKind::kOutOfRange, "the device has only {} bytes, and {} are needed",
+              device.size_bytes(), bytes);
 }
 
 // What a device holds already shows where tables are not written to their ends, and in clusters
@@ -194,7 +194,7 @@ Task<Result<void>> clear_device(File& device, const Layout& layout, uint64_t l1_
 
 Task<Result<void>> clear_data_file(File& file, uint64_t size_bytes) {
   if (file.is_block_device()) {
-    CO_TRY_VOID(check_room(file, size_bytes));
+    CO_TRY_VOID(check_room(file, size_bytes).with_context(file.path()));
     co_return co_await file.write_zeroes(0, size_bytes, true);
   }
   CO_TRY_VOID(file.cut_to(0));

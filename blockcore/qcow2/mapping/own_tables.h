@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "blockcore/image/chunks.h"
+#include "blockcore/progress.h"
 #include "blockcore/qcow2/parts.h"
 
 namespace hull::blockcore::qcow2 {
