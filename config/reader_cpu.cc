@@ -1,5 +1,6 @@
 // <cpu>: the guest gets the host's CPU; what asks for another is reported.
 #include "base/checked.h"
+#include "base/x86_cpu_features.h"
 #include "config/reader_parts.h"
 #include "config/validate.h"
 #include "config/values.h"
@@ -22,18 +23,21 @@ void check_model(const XmlElement& cpu, Findings& findings) {
 }
 
 bool is_feature_name(std::string_view name) {
-  constexpr std::string_view kAllowed = "abcdefghijklmnopqrstuvwxyz0123456789-_.";
-  return !name.empty() && name.size() <= kMaxFeatureNameBytes &&
-         name.find_first_not_of(kAllowed) == std::string_view::npos;
+  return name.size() <= kMaxFeatureNameBytes &&
+         (find_x86_cpu_feature(name) != nullptr || is_x86_vmx_detail(name));
 }
 
 void read_features(const XmlElement& cpu, DomainConfig& config, Findings& findings) {
   for (const XmlElement* feature : cpu.children_named("feature")) {
     const std::string_view name = feature->value("name");
+    const std::string_view policy = feature->value("policy", "require");
+    if (policy == "optional" && !name.empty()) continue;  // there if the host has it
     if (!is_feature_name(name))
       findings.invalid(*feature, "name", "is not the name of a CPU feature");
-    else if (feature->value("policy") == "disable")
+    else if (policy == "disable")
       config.disabled_cpu_features.emplace_back(name);
+    else if (policy == "require" || policy == "force")
+      config.required_cpu_features.emplace_back(name);
   }
 }
 
@@ -97,6 +101,9 @@ void check_numa(const XmlElement& root, unsigned vcpus, Findings& findings) {
 }
 
 void read_cpu(const XmlElement& root, DomainConfig& config, Findings& findings) {
+  const XmlElement* hypervisor = root.child("features");
+  const XmlElement* pmu = hypervisor == nullptr ? nullptr : hypervisor->child("pmu");
+  config.pmu = pmu != nullptr && pmu->value("state", "on") == "on";
   const XmlElement* cpu = root.child("cpu");
   if (cpu == nullptr) return;
   check_model(*cpu, findings);

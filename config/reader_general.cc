@@ -122,12 +122,10 @@ void read_sysinfo(const XmlElement& root, const DomainConfig& config, Findings& 
   }
 }
 
-void read_clock(const XmlElement& root, Findings& findings) {
+void read_clock(const XmlElement& root, DomainConfig& config, Findings& findings) {
   const XmlElement* clock = root.child("clock");
   if (clock == nullptr) return;
-  if (clock->value("offset") == "variable" &&
-      (clock->value("adjustment", "0") != "0" || clock->value("basis", "utc") != "utc"))
-    findings.report_computed(*clock, {}, "~adjusted");
+  config.clock = read_clock_start(*clock, findings);
   for (const XmlElement* timer : clock->children_named("timer")) {
     if (timer->value("name") == "kvmclock" && timer->value("present") == "no")
       findings.report_computed(*timer, {}, "~kvmclock absent");
@@ -146,7 +144,7 @@ void read_general(const XmlElement& root, DomainConfig& config, Findings& findin
   check_numa(root, config.vcpus, findings);
   read_os(root, config, findings);
   read_sysinfo(root, config, findings);
-  read_clock(root, findings);
+  read_clock(root, config, findings);
 }
 
 }  // namespace hull::config

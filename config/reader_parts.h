@@ -49,6 +49,9 @@ void read_small_devices(const XmlElement& devices, DomainConfig& config, Finding
 std::optional<uint64_t> read_number(const XmlElement& element, std::string_view attribute,
                                     uint64_t minimum, uint64_t maximum, Findings& findings);
 
+// <clock>, whose other parts are reported elsewhere.
+ClockConfig read_clock_start(const XmlElement& clock, Findings& findings);
+
 // The cells of <cpu><numa>, whose memory may stand for <memory>: the sum; none if there are none.
 std::optional<uint64_t> numa_memory(const XmlElement& root, Findings& findings);
 // `vcpus` is the number of the domain.

@@ -62,7 +62,7 @@ void check_size(const DomainConfig& config, Problems& problems) {
   else if (config.vcpus_online < 1 || config.vcpus_online > config.vcpus)
     problems.add("vcpu: {} online of {} at most", config.vcpus_online, config.vcpus);
   problems.about(Subject::kCpu);
-  if (config.disabled_cpu_features.size() > kMaxCpuFeatures)
+  if (config.disabled_cpu_features.size() + config.required_cpu_features.size() > kMaxCpuFeatures)
     problems.add("cpu: more than {} features", kMaxCpuFeatures);
 }
 

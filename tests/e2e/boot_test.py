@@ -2,7 +2,7 @@
 
 import unittest
 
-from support import CRASHED, DEBUG_EXIT_BASE, MIB, OK, RESET, TIMEOUT, Disk, HullTest, domain_xml, pattern, qemu_img, sha256
+from support import CRASHED, DEBUG_EXIT_BASE, HOST, MIB, OK, REFUSED, RESET, TIMEOUT, Disk, HullTest, domain_xml, pattern, qemu_img, sha256
 
 SECTORS = 4 * MIB // 512
 
@@ -158,6 +158,30 @@ class Clock(HullTest):
         result = self.run_guest("rtc;rtc.alarm", (), "--timeout", "120")
         self.assertEqual(result.code, OK, result)
         self.assertIn("hull-guest: ok rtc.alarm", result.out)
+
+    def test_clock_starts_where_the_document_says(self):
+        """4 July 2001, noon."""
+        document = domain_xml(cmdline="hull.do=rtc", elements="<clock offset='absolute' start='994248000'/>")
+        result = self.run_xml(document)
+        self.assertIn("hull-guest: rtc year=2001 month=7 day=4 hour=12 ", result.out, result)
+
+
+class Processor(HullTest):
+    def document(self, features):
+        return domain_xml(cmdline="hull.do=facts", elements=f"<cpu mode='host-passthrough'>{features}</cpu>")
+
+    def test_required_feature_that_no_host_has_is_an_error_that_names_it(self):
+        result = self.run_xml(self.document("<feature policy='require' name='3dnow'/><feature policy='require' name='ia64'/>"))
+        self.expect_error(result, HOST, "'ia64'")
+
+    def test_unknown_feature_is_refused_with_its_place(self):
+        result = self.run_xml(self.document("<feature policy='disable' name='warp'/>"))
+        self.expect_error(result, REFUSED, "/domain/cpu/feature")
+
+    def test_every_name_of_libvirt_can_be_disabled(self):
+        names = ("mca", "syscall", "xsaves", "md-clear", "npt", "vaes", "intel-pt", "osvw", "perfctr_core", "mds-no", "vmx-ept")
+        result = self.run_xml(self.document("".join(f"<feature policy='disable' name='{n}'/>" for n in names)))
+        self.assertEqual(result.code, OK, result)
 
 
 class Ends(HullTest):

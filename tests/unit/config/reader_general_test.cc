@@ -175,10 +175,47 @@ TEST(ReadClock, OnlyAnotherTimeThanUtcWarns) {
       "");
   EXPECT_EQ(lines(read_general("<clock offset='variable' adjustment='0' basis='utc'/>").warnings),
             "");
-  EXPECT_EQ(read_general("<clock offset='localtime'/>").warnings.size(), 1U);
-  EXPECT_EQ(read_general("<clock offset='variable' adjustment='3600'/>").warnings.size(), 1U);
+  EXPECT_EQ(read_general("<clock offset='timezone' timezone='Europe/Paris'/>").warnings.size(), 1U);
   EXPECT_EQ(lines(read_general("<clock><timer name='kvmclock' present='no'/></clock>").warnings),
             "/domain/clock/timer: kvm-clock is offered all the same");
+}
+
+TEST(ReadClock, StartIsUtcLocalTimeOrAMoment) {
+  using Base = ClockConfig::Base;
+  const auto clock = [](const std::string& attributes) {
+    const DomainReading reading = read_general("<clock " + attributes + "/>");
+    EXPECT_EQ(lines(reading.warnings) + lines(reading.refusals), "");
+    return std::pair(reading.config.clock.base, reading.config.clock.seconds);
+  };
+  EXPECT_EQ(clock("offset='utc'"), std::pair(Base::kUtc, int64_t{0}));
+  EXPECT_EQ(clock("offset='utc' adjustment='-60'"), std::pair(Base::kUtc, int64_t{-60}));
+  EXPECT_EQ(clock("offset='localtime' adjustment='reset'"),
+            std::pair(Base::kLocaltime, int64_t{0}));
+  EXPECT_EQ(clock("offset='variable' adjustment='3600'"), std::pair(Base::kUtc, int64_t{3600}));
+  EXPECT_EQ(clock("offset='variable' basis='localtime' adjustment='5'"),
+            std::pair(Base::kLocaltime, int64_t{5}));
+  EXPECT_EQ(clock("offset='absolute' start='86400'"), std::pair(Base::kAbsolute, int64_t{86400}));
+  for (const char* wrong : {"<clock offset='variable' adjustment='soon'/>",
+                            "<clock offset='variable' adjustment='99999999999'/>",
+                            "<clock offset='absolute' start='1e3'/>"})
+    EXPECT_FALSE(read_general(wrong).accepted()) << wrong;
+}
+
+TEST(ReadCpu, CountersAreShownIfAskedFor) {
+  EXPECT_FALSE(read_general("").config.pmu);
+  EXPECT_FALSE(read_general("<features><pmu state='off'/></features>").config.pmu);
+  EXPECT_TRUE(read_general("<features><pmu state='on'/></features>").config.pmu);
+  EXPECT_TRUE(read_general("<features><pmu/></features>").config.pmu);
+}
+
+TEST(ReadCpu, RequiredFeaturesAreCollected) {
+  const DomainReading reading = read_general(
+      "<cpu mode='host-model'><feature policy='require' name='avx2'/><feature name='aes'/>"
+      "<feature policy='force' name='vmx'/><feature policy='optional' name='warp'/>"
+      "<feature policy='disable' name='vmx-ept'/></cpu>");
+  EXPECT_EQ(lines(reading.warnings) + lines(reading.refusals), "");
+  EXPECT_EQ(reading.config.required_cpu_features, (std::vector<std::string>{"avx2", "aes", "vmx"}));
+  EXPECT_EQ(reading.config.disabled_cpu_features, std::vector<std::string>{"vmx-ept"});
 }
 
 TEST(ReadCpu, DisabledFeaturesAreCollected) {
@@ -187,6 +224,7 @@ TEST(ReadCpu, DisabledFeaturesAreCollected) {
       "<feature policy='optional' name='vmx'/></cpu>");
   EXPECT_EQ(lines(reading.warnings) + lines(reading.refusals), "");
   EXPECT_EQ(reading.config.disabled_cpu_features, std::vector<std::string>{"svm"});
+  EXPECT_TRUE(reading.config.required_cpu_features.empty());
 }
 
 TEST(ReadCpu, ModelIsReplacedAloudOrRefused) {
@@ -197,7 +235,8 @@ TEST(ReadCpu, ModelIsReplacedAloudOrRefused) {
   for (const char* cpu : {"<cpu><model fallback='forbid'>qemu64</model></cpu>",
                           "<cpu mode='custom' check='full'><model>qemu64</model></cpu>",
                           "<cpu match='strict'><model>qemu64</model></cpu>",
-                          "<cpu mode='host-model'><feature policy='force' name='vmx'/></cpu>",
+                          "<cpu mode='host-model'><feature policy='disable' name='warp'/></cpu>",
+                          "<cpu mode='host-model'><feature policy='require' name='warp'/></cpu>",
                           "<cpu mode='host-model'><feature policy='forbid' name='vmx'/></cpu>",
                           "<cpu mode='host-model'><feature policy='disable' name='../x'/></cpu>"})
     EXPECT_FALSE(read_general(cpu).accepted()) << cpu;

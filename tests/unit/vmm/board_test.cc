@@ -144,9 +144,9 @@ TEST(VcpuState, EverythingGoesIntoAnotherProcessor) {
   lapic.regs[0x80] = 0x20;  // task priority
   lapic.regs[0xf1] = 1;     // enabled
   ASSERT_TRUE(x86::set_lapic(vcpu, lapic));
-  constexpr uint32_t kKernelGsBase = 0xc0000102, kTsc = 0x10;
+  constexpr uint32_t kKernelGsBase = 0xc0000102, kSysenterEip = 0x176;
   ASSERT_TRUE(expect_value(x86::set_msr(vcpu, kKernelGsBase, 0xffff888000000000)));
-  ASSERT_TRUE(expect_value(x86::set_msr(vcpu, kTsc, uint64_t{1} << 50)));
+  ASSERT_TRUE(expect_value(x86::set_msr(vcpu, kSysenterEip, 0xffffffff81000000)));
   x86::XsaveArea xsave{};
   ASSERT_EQ(::ioctl(vcpu.fd(), x86::kGetXsave, &xsave), 0);
   xsave.region[0] = 0x0f7f;       // FCW, FSW
@@ -185,7 +185,7 @@ TEST(VcpuState, EverythingGoesIntoAnotherProcessor) {
   EXPECT_EQ(apic.regs[0x80], 0x20);
   EXPECT_EQ(apic.regs[0xf1] & 1, 1);
   EXPECT_EQ(expect_value(x86::get_msr(copy, kKernelGsBase)), 0xffff888000000000);
-  EXPECT_GE(expect_value(x86::get_msr(copy, kTsc)), uint64_t{1} << 50);
+  EXPECT_EQ(expect_value(x86::get_msr(copy, kSysenterEip)), 0xffffffff81000000);
   x86::XsaveArea fpu{};
   ASSERT_EQ(::ioctl(copy.fd(), x86::kGetXsave, &fpu), 0);
   EXPECT_EQ(fpu.region[0], xsave.region[0]);
