@@ -46,7 +46,7 @@ Result<std::unique_ptr<HostParts>> HostParts::open(EventLoop& loop,
   options.secrets.clear();
   TRY(parts->open_networks(domain));
   TRY(check_cancelled(options.cancel));
-  TRY(parts->open_console(loop, domain, std::move(on_escape)));
+  TRY(parts->open_console(loop, domain, options, std::move(on_escape)));
   TRY(parts->io_thread_->start("block"));
   return parts;
 }
@@ -100,11 +100,13 @@ Result<void> HostParts::open_networks(const config::DomainConfig& domain) {
 }
 
 Result<void> HostParts::open_console(EventLoop& loop, const config::DomainConfig& domain,
+                                     const DomainOptions& options,
                                      std::function<void()> on_escape) {
   config::ConsoleConfig config;
   config.kind = config::ConsoleKind::kStdio;
   if (domain.console) config = *domain.console;
   console_ = TRY(devices::Console::create(loop, to_console_options(config), std::move(on_escape)));
+  console_->set_observer(options.on_console_output);
   return {};
 }
 

@@ -31,6 +31,8 @@ struct DomainOptions {
   bool debug_exit_port = false;     // the port by which test guests end with a code of their own
   bool return_device_tree = false;  // Domain::device_tree() has it
   DiskSecrets secrets = {};         // wiped when the disks are open, unless the caller has them too
+  // Gets what the guest writes to its console, on the loop's thread. May be empty.
+  std::function<void(std::span<const uint8_t>)> on_console_output = {};
   // Looked at between the steps of opening and building: an Error soon after it was requested.
   std::stop_token cancel = {};
 };
@@ -63,7 +65,7 @@ class HostParts {
   Result<void> open_disks(const config::DomainConfig& domain, const DomainOptions& options);
   Result<void> open_networks(const config::DomainConfig& domain);
   Result<void> open_console(EventLoop& loop, const config::DomainConfig& domain,
-                            std::function<void()> on_escape);
+                            const DomainOptions& options, std::function<void()> on_escape);
 
   std::optional<Kvm> kvm_;
   std::optional<firmware::BootSource> boot_;

@@ -60,7 +60,7 @@ void Console::detach() {
   loop_.remove(serial_->output_ready().fd());
   loop_.remove(serial_->input_room().fd());
   serial_ = nullptr;
-  logged_ = 0;
+  seen_ = 0;
 }
 
 bool Console::drained() {
@@ -95,16 +95,16 @@ void Console::write_pending() {
   // The back end may report its end in the middle of a write.
   if (serial_ == nullptr || std::exchange(writing_, true)) return;
   const RingView pending = serial_->output();
-  if (log_) {
-    const RingView fresh = pending.skip(logged_);
-    log_->write(fresh.first);
-    log_->write(fresh.second);
-    logged_ = pending.size();
+  const RingView fresh = pending.skip(seen_);
+  seen_ = pending.size();
+  for (const std::span<const uint8_t> part : {fresh.first, fresh.second}) {
+    if (log_) log_->write(part);
+    if (observer_ && !part.empty()) observer_(part);
   }
   size_t done = write_to_backend(pending);
   skip_backlog(pending, done);
   serial_->consume_output(done);
-  if (log_) logged_ -= done;
+  seen_ -= done;
   writing_ = false;
 }
 

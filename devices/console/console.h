@@ -64,6 +64,11 @@ class Console final : private ConsoleFrontend {
   void give_up_rest();
   void detach();  // the ring's content is lost
 
+  // Gets every byte that the guest writes, once.
+  void set_observer(std::function<void(std::span<const uint8_t>)> observer) {
+    observer_ = std::move(observer);
+  }
+
   // The pty's or socket's path; empty for the others.
   const std::string& path() const;
 
@@ -83,9 +88,10 @@ class Console final : private ConsoleFrontend {
 
   EventLoop& loop_;
   const std::function<void()> escape_handler_;
+  std::function<void(std::span<const uint8_t>)> observer_;
   std::unique_ptr<ConsoleLog> log_;
   Serial16550* serial_ = nullptr;
-  size_t logged_ = 0;   // bytes at the front of the ring that the log file has already
+  size_t seen_ = 0;     // bytes at the front of the ring that log file and observer have had
   uint64_t timer_ = 0;  // 0: none
   bool writing_ = false;
   bool skip_reported_ = false;

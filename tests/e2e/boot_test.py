@@ -191,7 +191,7 @@ class Ends(HullTest):
     def test_reset_boots_again(self):
         for way in ("reset", "i8042"):
             with self.subTest(way=way):
-                result = self.run_guest("blk.info", [self.raw(f"{way}.raw")], "--timeout", "4", end=way)
+                result = self.run_guest("blk.info", [self.raw(f"{way}.raw")], "--on-reboot", "restart", "--timeout", "4", end=way)
                 self.assertEqual(result.code, TIMEOUT, result)
                 self.assertGreaterEqual(result.out.count("hull-guest: start"), 2, result)
 

@@ -144,7 +144,7 @@ class Signals(HullTest):
 
     def test_time_out_under_endless_resets(self):
         for _ in range(5):
-            result = self.run_guest("", (), "--timeout", "1", end="i8042")
+            result = self.run_guest("", (), "--on-reboot", "restart", "--timeout", "1", end="i8042")
             self.assertEqual(result.code, TIMEOUT, result)
 
     def test_signal_storm_does_no_harm(self):

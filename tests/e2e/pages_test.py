@@ -25,13 +25,27 @@ RUN = {
     "hull run --kernel vmlinuz --initrd initrd.img --append 'console=ttyS0 root=/dev/vda ip=192.0.2.2::192.0.2.1:255.255.255.0::eth0:off' "
     "--disk disk.qcow2,format=qcow2 --net tap,ifname=tap0": GUEST_ENDED,
     "hull run job.xml --ephemeral --timeout 600": GUEST_ENDED,
+    "hull run job.xml --quiet --result result.json": GUEST_ENDED,
     "hull run web.xml --console file:web.log": WORDLESS,
+    "tar -cf in.tar -C src .": WORDLESS,
+    "hull img create -q -f raw out.raw 64M": WORDLESS,
+    "hull run --kernel vmlinuz --initrd initrd.img --append 'console=ttyS0 root=/dev/vda panic=-1' --ephemeral --disk disk.qcow2,format=qcow2 "
+    "--disk in.tar,readonly=on --disk out.raw,transient=off --result result.json --timeout 600": GUEST_ENDED,
     "hull run --kernel hull:guest --append hull.do=facts": GUEST_ENDED,
+    "hull run --kernel hull:guest --append hull.do=facts --quiet --result result.json": GUEST_ENDED,
     "hull img create -f qcow2 -b base.qcow2 -F qcow2 job.qcow2": "Formatting 'job.qcow2', fmt=qcow2",
     "hull img info job.qcow2": "backing file: base.qcow2",
     "hull img check job.qcow2": "No errors were found",
     "hull img convert -c -O qcow2 job.qcow2 small.qcow2": WORDLESS,
     "hull img snapshot -c before job.qcow2": WORDLESS,
+    "hull-img create -f qcow2 base.qcow2 20G": "Formatting 'base.qcow2'",
+    "hull-img create -f qcow2 -b base.qcow2 -F qcow2 vm.qcow2": "Formatting 'vm.qcow2'",
+    "hull-img info --backing-chain vm.qcow2": r"(?s)image: vm\.qcow2.*image: base\.qcow2",
+    "hull-img convert -p -c -O qcow2 vm.qcow2 release.qcow2": r"\(100\.00/100%\)",
+    "hull-img check vm.qcow2": "No errors were found",
+    "cp vm.qcow2 vm.copy": WORDLESS,
+    "hull-img check -r all vm.qcow2": "No errors were found",
+    "nbdcopy -- [ hull nbd -f qcow2 web.qcow2 ] web.raw": WORDLESS,
     "hull nbd -t -e 8 -f qcow2 --socket /run/job.sock job.qcow2": WORDLESS,
     "hull nbd --fork -t -e 8 -k /run/web.sock -f qcow2 web.qcow2": WORDLESS,
     "nbdinfo --map 'nbd+unix:///?socket=/run/web.sock'": r"^0 +4194304 +\d",
@@ -53,6 +67,7 @@ STOCK = "a stock guest: docs/examples/debian-image is for people with root right
 CLOUD = "wants a cloud image that is not in Debian's packages"
 ELSEWHERE = {
     "tools/demo": "tools/dev/bare-debian",
+    "hull-img convert -O raw nbd://backup.example:10809/disk disk.raw": "wants a server; tests/e2e/nbd_test.py has one",
     "tools/demo --linux": "by hand; its parts are those of tests/nested",
     "tools/test": "it runs this test",
     "tools/dev/setup && cmake --preset release && ninja -C build/release hull": "tools/dev/bare-debian",
@@ -104,6 +119,7 @@ class Pages(HullTest):
         """What the pages take for granted: images, a document, a kernel. Returns the directory."""
         work = self.directory / "work"
         (work / "bin").mkdir(parents=True)
+        (work / "src").mkdir()
         for name in ("hull", "hull-img"):
             (work / "bin" / name).symlink_to(pathlib.Path(HULL).resolve())
         guest = pathlib.Path(HULL).resolve().parents[2] / "firmware/guest/hull-guest.elf"

@@ -80,6 +80,11 @@ class Hints(HullTest):
         self.expect_error(self.hull(str(self.directory / "web.xml")), USAGE, "hull run")
 
 
+    def test_image_in_the_place_of_a_document(self):
+        image = self.qcow2(size=64 << 20)
+        self.expect_error(self.hull("run", image.path), REFUSED, "qcow2 image and no domain XML", "--disk", "format=qcow2")
+
+
 class ExitCodes(HullTest):
     def test_what_cannot_be_understood_is_2(self):
         """hull(1), EXIT STATUS: whichever parser finds it."""

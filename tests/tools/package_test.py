@@ -33,7 +33,8 @@ class Case(unittest.TestCase):
         source = self.directory / "project"
         source.mkdir()
         (source / "CMakeLists.txt").write_text("cmake_minimum_required(VERSION 3.25)\nproject(user LANGUAGES C CXX ASM)\n" + text)
-        shutil.copy(ROOT / "docs/examples/image.cc", source)
+        for example in (ROOT / "docs/examples").glob("*.cc"):
+            shutil.copy(example, source)
         return source
 
     def expect_example(self, program):
@@ -55,10 +56,12 @@ class Installed(Case):
             self.assertTrue((self.prefix / "share" / name).is_file(), name)
 
     def test_cmake_project_on_it(self):
-        source = self.project("find_package(hull 0.1 REQUIRED)\nadd_executable(image image.cc)\ntarget_link_libraries(image hull::blockcore)\n")
+        source = self.project("find_package(hull 0.1 REQUIRED)\nadd_executable(image image.cc)\ntarget_link_libraries(image hull::blockcore)\n"
+                              "add_executable(domains domains.cc)\ntarget_link_libraries(domains hull::vmm)\n")
         run("cmake", "-S", source, "-B", source / "build", *COMPILERS, f"-DCMAKE_PREFIX_PATH={self.prefix}")
         run("ninja", "-C", source / "build")
         self.expect_example(source / "build/image")
+        self.assertRegex(run(source / "build/domains"), r"(?s)short: ended \(it switched itself off\).*endless: ended \(the short one is done\)")
 
     def test_pkg_config_on_it(self):
         directories = ":".join(str(p.parent) for p in self.prefix.rglob("hull.pc"))

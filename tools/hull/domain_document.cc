@@ -12,6 +12,13 @@ namespace {
 Result<std::string> contents_of(const std::string& file) {
   if (file == "-") return read_whole(STDIN_FILENO, config::kMaxXmlBytes);
   const UniqueFd opened = TRY(open_file(file, O_RDONLY));
+  // An image in the place of the document is a common mistake.
+  char magic[4]{};
+  if (::pread(opened.get(), magic, sizeof magic, 0) == sizeof magic &&
+      std::string_view(magic, sizeof magic) == "QFI\xfb")
+    return fail(ErrorKind::kInvalidConfig,
+                "is a qcow2 image and no domain XML; say --disk {},format=qcow2 and a --kernel",
+                file);
   return read_whole(opened.get(), config::kMaxXmlBytes);
 }
 

@@ -93,6 +93,7 @@ constexpr ForeignWord kRunOptions[] = {
     {"-bios", "--kernel FILE: there is no firmware"},
     {"-boot", "--kernel FILE: there is no firmware that would choose"},
     {"-pidfile", "--root DIR: the PID file is DIR/run/qemu/NAME.pid"},
+    {"-no-reboot", "--no-reboot, and so it is without it"},
     {"-daemonize",
      "not there: hull runs in the foreground; 'setsid', systemd or '&' put it elsewhere"},
     {"-fsdev", "not there: --disk FILE takes files in and out"},

@@ -9,9 +9,11 @@
 #include "tools/hull/exit_code.h"
 #include "tools/hull/run_domain.h"
 #include "tools/hull/run_options.h"
+#include "tools/hull/run_record.h"
 #include "tools/hull/run_secrets.h"
 #include "tools/hull/verbs.h"
 #include "tools/hull/warden.h"
+#include "vmm/exit_report.h"
 
 namespace hull::cli {
 
@@ -23,7 +25,7 @@ Result<config::DomainConfig> domain_from_document(const RunCommand& command) {
   config::DomainReading reading = TRY(read_domain_file(command.document, options));
   const std::string source = source_of(command.document);
   for (const config::Finding& warning : reading.warnings)
-    log_line(LogLevel::kWarn, warning.text_in(source));
+    if (!command.quiet) log_line(LogLevel::kWarn, warning.text_in(source));
   if (!reading.accepted()) return std::unexpected(reading.refusal(source));
   return std::move(reading.config);
 }
@@ -54,9 +56,29 @@ Result<config::Paths> choose_paths(const RunCommand& command) {
                                  libvirt ? config::Product::kLibvirt : config::Product::kHull);
 }
 
-Result<int> run_command(const RunCommand& command, Arguments arguments, Warden& warden) {
-  if (command.debug) set_log_level(LogLevel::kDebug);
+// Where the run speaks, and whether anybody there can press Ctrl-].
+RunObserver::Options observer_options(const RunCommand& command,
+                                      const config::DomainConfig& domain) {
+  const bool stdio = !domain.console || domain.console->kind == config::ConsoleKind::kStdio;
+  return {.name = domain.name,
+          .speaks = !command.quiet && ::isatty(STDERR_FILENO) == 1,
+          .has_keyboard = stdio && ::isatty(STDIN_FILENO) == 1,
+          .grace = std::chrono::seconds(command.grace_seconds)};
+}
+
+// A minute of silence would tell it less clearly.
+void warn_of_stock_kernel(const config::DomainConfig& domain) {
+  if (domain.boot.kind == config::BootKind::kBuiltinGuest ||
+      vmm::host_has_hardware_virtualisation())
+    return;
+  LOG_WARN(
+      "{}: this host's KVM has no VT-x or AMD-V: stock kernels hang or fail here ('hull doctor')",
+      domain.name);
+}
+
+Result<config::DomainConfig> prepare_domain(const RunCommand& command) {
   config::DomainConfig domain = TRY(describe_domain(command));
+  TRY(set_lifecycle(command, domain));
   if (!command.console.empty()) domain.console = TRY(parse_console(command.console));
   // A foreground run is on the terminal, as with 'virsh start --console', unless the document or
   // the user names another place.
@@ -64,6 +86,15 @@ Result<int> run_command(const RunCommand& command, Arguments arguments, Warden& 
     domain.console->kind = config::ConsoleKind::kStdio;
   TRY(config::fill_generated(domain));
   TRY(require_valid(domain));
+  return domain;
+}
+
+// What was noted on the way is in `record` also when it returns an Error.
+Result<vmm::EndReason> run_command(const RunCommand& command, Arguments arguments, Warden& warden,
+                                   EventStream* events, RunRecord& record) {
+  const config::DomainConfig domain = TRY(prepare_domain(command));
+  record.domain = domain.name;
+  if (events != nullptr) events->set_domain(domain.name);
   vmm::DiskSecrets secrets = TRY(read_secrets(command.secrets));
   TRY(check_secrets(domain, secrets));
 
@@ -74,27 +105,66 @@ Result<int> run_command(const RunCommand& command, Arguments arguments, Warden& 
   options.version = HULL_VERSION;
   options.command_line = {"hull", "run"};
   options.command_line.insert(options.command_line.end(), arguments.begin(), arguments.end());
+  if (options.dump_dtb.empty()) warn_of_stock_kernel(domain);
 
-  const vmm::EndReason end = TRY(run_domain(domain, options,
-                                            {.ephemeral = command.ephemeral,
-                                             .debug_exit_port = command.debug_exit,
-                                             .secrets = std::move(secrets)},
-                                            warden)
-                                     .with_context(domain.name));
-  if (end.kind != vmm::EndKind::kPowerOff && !end.detail.empty())
-    log_line(LogLevel::kError, fmt::format("{}: {}", domain.name, end.detail));
-  return exit_code_of(end);
+  RunObserver observer(observer_options(command, domain), events);
+  // Disks that options describe know themselves whether they are transient.
+  Result<vmm::EndReason> end =
+      run_domain(domain, options,
+                 {.ephemeral = command.ephemeral && !command.document.empty(),
+                  .debug_exit_port = command.debug_exit,
+                  .secrets = std::move(secrets)},
+                 warden, observer);
+  record.resets = observer.resets();
+  if (end && end->kind == vmm::EndKind::kReset && end->detail.empty())
+    end->detail = "the guest reset itself; --on-reboot restart would have started it again";
+  return std::move(end).with_context(domain.name);
+}
+
+// Before anything else, so that a mistake is found while nothing has happened.
+Result<void> open_reports(const RunCommand& command, UniqueFd& result,
+                          std::unique_ptr<EventStream>& events) {
+  if (!command.result.empty()) result = TRY(open_result(command.result).with_context("--result"));
+  if (!command.events.empty())
+    events = TRY(EventStream::open(command.events).with_context("--events"));
+  return {};
+}
+
+// Says how it ended, and returns the exit code.
+int conclude(const RunCommand& command, EventStream* events, int result, RunRecord& record) {
+  record.ended = std::chrono::system_clock::now();
+  const Result<vmm::EndReason>& end = record.end;
+  if (end && end->kind != vmm::EndKind::kPowerOff && !end->detail.empty())
+    log_line(LogLevel::kError, fmt::format("{}: {}", record.domain, end->detail));
+  record.exit_code = end ? exit_code_of(*end) : report(end.error());
+  if (events != nullptr) events->ended(record);
+  if (result < 0) return record.exit_code;
+  const Result<void> written =
+      write_result(result, record).with_context("--result " + command.result);
+  // The guest's end counts for more, unless all was well.
+  if (!written) {
+    const int code = report(written.error());
+    return record.exit_code == kExitOk ? code : record.exit_code;
+  }
+  return record.exit_code;
 }
 
 }  // namespace
 
 int run_verb(Arguments arguments) {
   const auto entry = Warden::Clock::now();
+  RunRecord record{.started = std::chrono::system_clock::now()};
   const Result<RunCommand> command = parse_run_command(arguments);
   if (!command) return report(command.error());
   if (command->help_shown) return kExitOk;
+  if (command->quiet) set_log_level(LogLevel::kError);
+  if (command->debug) set_log_level(LogLevel::kDebug);
   // A closed pipe has to come back as EPIPE.
   ::signal(SIGPIPE, SIG_IGN);
+  UniqueFd result;
+  std::unique_ptr<EventStream> events;
+  if (const auto opened = open_reports(*command, result, events); !opened)
+    return report(opened.error());
   Warden::Limits limits{.entry = entry};
   if (command->timeout_seconds.value_or(0) != 0)
     limits.timeout = std::chrono::seconds(*command->timeout_seconds);
@@ -102,8 +172,8 @@ int run_verb(Arguments arguments) {
   // To the very end: what is still to be said may have to wait for its reader.
   const auto warden = Warden::start(limits);
   if (!warden) return report(warden.error());
-  const Result<int> code = run_command(*command, arguments, **warden);
-  return code ? *code : report(code.error());
+  record.end = run_command(*command, arguments, **warden, events.get(), record);
+  return conclude(*command, events.get(), result.valid() ? result.get() : -1, record);
 }
 
 }  // namespace hull::cli

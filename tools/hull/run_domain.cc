@@ -61,9 +61,11 @@ class HeldPidFile {
 
 // Until the guest, or somebody for it, has ended the run.
 Result<vmm::EndReason> run(vmm::Domain& machine, EventLoop& loop, const std::string& name,
-                           Warden& warden) {
+                           Warden& warden, RunObserver& observer) {
   machine.on_escape([&warden] { warden.wish_for_end(); });
+  warden.on_power_button([&observer] { observer.on_power_button(); });
   machine.on_event([&](vmm::DomainState state) {
+    observer.on_state(loop, state, machine.console_path());
     if (state == vmm::DomainState::kEnded) loop.stop();
     if (state == vmm::DomainState::kPreserved)
       LOG_WARN("{}: kept as on_crash, on_reboot or on_poweroff asks{}{}; a signal ends it", name,
@@ -75,6 +77,7 @@ Result<vmm::EndReason> run(vmm::Domain& machine, EventLoop& loop, const std::str
   TRY(loop.run());
   loop.cancel(settled);
   warden.detach();
+  observer.stop();
   return machine.reason();
 }
 
@@ -90,7 +93,10 @@ Result<std::optional<DomainLog>> begin_log(const RunOptions& options,
 Result<vmm::EndReason> build_and_run(const config::DomainConfig& domain, const RunOptions& options,
                                      vmm::DomainOptions machine_options,
                                      const config::DomainPaths& files, PidFile& pid_file,
-                                     Warden& warden) {
+                                     Warden& warden, RunObserver& observer) {
+  machine_options.on_console_output = [&observer](std::span<const uint8_t> bytes) {
+    observer.on_console_output(bytes);
+  };
   machine_options.cancel = warden.start_called_off();
   machine_options.return_device_tree = !options.dump_dtb.empty();
   EventLoop loop = TRY(EventLoop::create());
@@ -103,8 +109,9 @@ Result<vmm::EndReason> build_and_run(const config::DomainConfig& domain, const R
   if (domain.console && domain.console->kind == config::ConsoleKind::kPty)
     log_line(LogLevel::kInfo, fmt::format("console: {}", machine->console_path()));
   std::optional<DomainLog> log = TRY(begin_log(options, files));
+  if (log) observer.set_log_file(files.log_file);
   TRY(pid_file.publish(::getpid()));
-  Result<vmm::EndReason> end = run(*machine, loop, domain.name, warden);
+  Result<vmm::EndReason> end = run(*machine, loop, domain.name, warden, observer);
   if (!end) end = vmm::EndReason{.kind = vmm::EndKind::kHostError, .detail = end.error().message()};
   // Before the images are closed, which may take longer than there is time for.
   write_end(log, *end);
@@ -115,16 +122,20 @@ Result<vmm::EndReason> build_and_run(const config::DomainConfig& domain, const R
 }  // namespace
 
 Result<vmm::EndReason> run_domain(const config::DomainConfig& domain, const RunOptions& options,
-                                  vmm::DomainOptions machine, Warden& warden) {
+                                  vmm::DomainOptions machine, Warden& warden,
+                                  RunObserver& observer) {
   warden.set_name(domain.name);
   TRY(check_libvirt_idle(options.paths));
-  TRY(options.paths.create_run_directories());
+  if (const auto made = options.paths.create_run_directories(); !made)
+    return std::unexpected(Error(
+        made.error().kind(), made.error().message() + "; --root DIR puts hull's files elsewhere",
+        made.error().error_number()));
   if (options.nameless) remove_stale_pid_files(options.paths.run_dir, kMadeUpNamePrefix);
   const config::DomainPaths files =
       TRY(options.paths.of_domain(domain.name, static_cast<unsigned>(::getpid())));
   HeldPidFile pid_file(TRY(PidFile::acquire(files.pid_file)), warden);
   Result<vmm::EndReason> end =
-      build_and_run(domain, options, std::move(machine), files, pid_file.file(), warden);
+      build_and_run(domain, options, std::move(machine), files, pid_file.file(), warden, observer);
   if (end) return end;
   // What failed because it was called off is no failure.
   if (auto order = warden.order()) return *std::move(order);

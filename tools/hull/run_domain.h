@@ -6,6 +6,7 @@
 
 #include "config/domain.h"
 #include "config/paths.h"
+#include "tools/hull/run_observer.h"
 #include "tools/hull/warden.h"
 #include "vmm/domain.h"
 
@@ -23,6 +24,7 @@ struct RunOptions {
 // Errors: what the user or the host did wrong before the guest ran, or to its images at the end.
 // EndReason: how the guest ended, or who called the start off.
 Result<vmm::EndReason> run_domain(const config::DomainConfig& domain, const RunOptions& options,
-                                  vmm::DomainOptions machine, Warden& warden);
+                                  vmm::DomainOptions machine, Warden& warden,
+                                  RunObserver& observer);
 
 }  // namespace hull::cli

@@ -19,8 +19,10 @@ std::string target_name(size_t index) {
   return "vd" + letters;
 }
 
-Result<config::DiskConfig> parse_disk(const std::string& text, size_t index) {
+// `ephemeral`: what it is if it does not say transient=.
+Result<config::DiskConfig> parse_disk(const std::string& text, size_t index, bool ephemeral) {
   config::DiskConfig disk;
+  disk.transient = ephemeral;
   disk.target = target_name(index);
   std::vector<EncryptWords> encryption;
   if (text.empty()) return fail(ErrorKind::kUsage, "which file?");
@@ -32,6 +34,8 @@ Result<config::DiskConfig> parse_disk(const std::string& text, size_t index) {
       disk.format = TRY(config::parse_disk_format(option.value));
     else if (option.key == "readonly")
       disk.read_only = TRY(parse_switch(option));
+    else if (option.key == "transient")
+      disk.transient = TRY(parse_switch(option));
     else if (option.key == "serial")
       disk.serial = option.value;
     else if (option.key == "cache")
@@ -90,7 +94,9 @@ void describe_options(CommandLine& app, RunCommand& command) {
   app.add_option("--initrd FILE", command.initrd, "initial RAM disk");
   app.add_option("--append TEXT", command.append, "kernel command line, passed as it is");
   app.add_option(
-      "--disk FILE[,format=raw|qcow2][,readonly=on|off][,serial=S][,discard=unmap|ignore]"
+      "--disk "
+      "FILE[,format=raw|qcow2][,readonly=on|off][,transient=on|off][,serial=S][,discard=unmap|"
+      "ignore]"
       "[,cache=writeback|none|writethrough|directsync|unsafe][,l2-cache-size=SIZE]"
       "[,target=vdX][,encrypt.key-secret=ID][,backing.encrypt.key-secret=ID]",
       command.disks,
@@ -117,6 +123,16 @@ void describe_options(CommandLine& app, RunCommand& command) {
                  "switch off after this time and exit with 124; 0: never");
   app.add_option("--grace SECONDS", command.grace_seconds,
                  "between the power button (SIGTERM) and switching off (default 10)");
+  app.add_option("--on-reboot", command.on_reboot,
+                 "what a reset does (default: destroy; with a document, what that says)")
+      .one_of({"destroy", "restart", "preserve"});
+  app.add_option("--on-crash", command.on_crash, "what a panic or a crash does (default: destroy)")
+      .one_of({"destroy", "restart", "preserve"});
+  app.add_flag("--no-reboot", command.no_reboot, "the same as --on-reboot destroy");
+  app.add_option("--result FILE|fd:N", command.result, "write there in JSON how the run ended");
+  app.add_option("--events fd:N|unix:PATH", command.events,
+                 "write there a line of JSON for each thing that happens");
+  app.add_flag("--quiet", command.quiet, "say nothing on standard error but errors");
   app.add_option("--dump-dtb FILE", command.dump_dtb,
                  "write the device tree to this file and do not run");
   app.add_flag("--debug-exit", command.debug_exit,
@@ -154,10 +170,12 @@ Result<config::DomainConfig> read_options(const RunCommand& command) {
   config::set_kernel(domain.boot, *boot.kernel);
   domain.boot.initrd = boot.initrd.value_or("");
   domain.boot.cmdline = boot.cmdline.value_or("");
+  // A job that resets is over: nobody is there who would see it boot again and again.
+  domain.on_reboot = config::LifecycleAction::kDestroy;
   domain.panic_device = true;  // a job that panics ends at once, with an exit code of its own
   for (const std::string& disk : command.disks)
-    domain.disks.push_back(
-        TRY(parse_disk(disk, domain.disks.size()).with_context("--disk " + disk)));
+    domain.disks.push_back(TRY(
+        parse_disk(disk, domain.disks.size(), command.ephemeral).with_context("--disk " + disk)));
   for (const std::string& text : command.networks)
     if (auto network = TRY(parse_network(text).with_context("--net " + text)))
       domain.networks.push_back(*network);
@@ -220,6 +238,22 @@ Result<config::BootOverride> boot_words(const RunCommand& command) {
 
 Result<config::DomainConfig> domain_from_options(const RunCommand& command) {
   return as_usage(read_options(command));
+}
+
+Result<void> set_lifecycle(const RunCommand& command, config::DomainConfig& domain) {
+  using config::LifecycleAction;
+  const auto action = [](const std::string& word) {
+    return word == "destroy"   ? LifecycleAction::kDestroy
+           : word == "restart" ? LifecycleAction::kRestart
+                               : LifecycleAction::kPreserve;
+  };
+  if (command.no_reboot && !command.on_reboot.empty() && command.on_reboot != "destroy")
+    return fail(ErrorKind::kUsage, "run: --no-reboot and --on-reboot {} contradict each other",
+                command.on_reboot);
+  if (command.no_reboot) domain.on_reboot = LifecycleAction::kDestroy;
+  if (!command.on_reboot.empty()) domain.on_reboot = action(command.on_reboot);
+  if (!command.on_crash.empty()) domain.on_crash = action(command.on_crash);
+  return {};
 }
 
 }  // namespace hull::cli

@@ -24,10 +24,12 @@ struct RunCommand {
   unsigned vcpus = 1;
   std::vector<std::string> ignore;
   std::vector<std::string> secrets;  // as read_secrets() takes them (run_secrets.h)
-  std::string root, layout, dump_dtb;
+  std::string root, layout, dump_dtb, on_reboot, on_crash;
+  std::string result, events;  // as open_result() and EventStream::open() take them (run_record.h)
   std::optional<unsigned> timeout_seconds;
   unsigned grace_seconds = 10;
   bool ephemeral = false, strict = false, debug = false, debug_exit = false, no_rng = false;
+  bool quiet = false, no_reboot = false;
   bool describes_domain = false;  // an option that takes the place of a document was given
   bool help_shown = false;
 };
@@ -40,6 +42,9 @@ Result<config::BootOverride> boot_words(const RunCommand& command);
 
 // The options that describe a domain, for a command without a document.
 Result<config::DomainConfig> domain_from_options(const RunCommand& command);
+
+// What --on-reboot, --no-reboot and --on-crash say, over what `domain` says.
+Result<void> set_lifecycle(const RunCommand& command, config::DomainConfig& domain);
 
 // `path` as seen from the current directory; links are not resolved.
 Result<std::string> absolute_path(const std::string& path);

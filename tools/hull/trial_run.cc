@@ -117,7 +117,8 @@ Result<vmm::EndReason> run_with_warden(const config::DomainConfig& domain,
   const auto warden = TRY(Warden::start({.timeout = std::chrono::seconds(30),
                                          .grace = std::chrono::seconds(0),
                                          .process_goes_on = true}));
-  return run_domain(domain, options, {}, *warden);
+  RunObserver silent({.name = domain.name, .grace = {}}, nullptr);
+  return run_domain(domain, options, {}, *warden, silent);
 }
 
 }  // namespace

@@ -187,7 +187,9 @@ void Warden::pass_on_orders() {
     end = order_;
   }
   if (end) return domain_->end(*std::move(end));
-  if (button) domain_->power_button();
+  if (!button) return;
+  if (button_listener_) button_listener_();
+  domain_->power_button();
 }
 
 int Warden::milliseconds_to_deadline() const {

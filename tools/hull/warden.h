@@ -65,6 +65,9 @@ class Warden {
   // The machine has ended: a signal means that the rest shall not take long either.
   void detach();
 
+  // Called on the main thread when the power button is pressed.
+  void on_power_button(std::function<void()> listener) { button_listener_ = std::move(listener); }
+
   // As a signal does: Ctrl-] at the console.
   void wish_for_end();
 
@@ -112,9 +115,10 @@ class Warden {
   Mutex duty_mutex_;
   std::function<void()> last_duty_ GUARDED_BY(duty_mutex_);
 
-  EventLoop* loop_ = nullptr;      // the main thread's
-  vmm::Domain* domain_ = nullptr;  // the main thread's
-  Thread thread_;                  // last: it uses everything above
+  std::function<void()> button_listener_;  // the main thread's
+  EventLoop* loop_ = nullptr;              // the main thread's
+  vmm::Domain* domain_ = nullptr;          // the main thread's
+  Thread thread_;                          // last: it uses everything above
 };
 
 }  // namespace hull::cli

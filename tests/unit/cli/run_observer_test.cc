@@ -1,0 +1,137 @@
+#include "tools/hull/run_observer.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+
+namespace hull::cli {
+namespace {
+
+std::span<const uint8_t> bytes_of(std::string_view text) {
+  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
+}
+
+TEST(WordFinder, FindsAWordHoweverItIsCut) {
+  const std::string text = "xxpanicyy";
+  for (size_t cut = 0; cut <= text.size(); ++cut) {
+    WordFinder finder("panic");
+    const bool first = finder.found_in(bytes_of(text.substr(0, cut)));
+    const bool second = finder.found_in(bytes_of(text.substr(cut)));
+    EXPECT_TRUE(first != second) << cut;
+  }
+}
+
+TEST(WordFinder, SingleBytesAndAFalseStart) {
+  WordFinder finder("panic");
+  int found = 0;
+  for (const char c : std::string("papanic, pani, c, panic"))
+    found += finder.found_in(bytes_of({&c, 1})) ? 1 : 0;
+  EXPECT_EQ(found, 2);
+}
+
+// Both ends of a pipe that holds one page.
+struct Pipe {
+  Pipe() {
+    int fds[2];
+    EXPECT_EQ(::pipe2(fds, O_CLOEXEC), 0);
+    read = UniqueFd(fds[0]);
+    write = UniqueFd(fds[1]);
+    ::fcntl(write.get(), F_SETPIPE_SZ, 4096);
+  }
+  std::string take() const {
+    std::string text(65536, '\0');
+    const ssize_t length = ::read(read.get(), text.data(), text.size());
+    text.resize(static_cast<size_t>(std::max<ssize_t>(length, 0)));
+    return text;
+  }
+  std::string name() const { return fmt::format("fd:{}", write.get()); }
+  UniqueFd read, write;
+};
+
+// What a person reads if the guest runs for a while, having printed `output`.
+std::string said_about(std::string_view output, bool speaks) {
+  ::testing::internal::CaptureStderr();
+  auto loop = EventLoop::create();
+  RunObserver observer({.name = "web",
+                        .log_file = "/log",
+                        .speaks = speaks,
+                        .has_keyboard = true,
+                        .grace = std::chrono::seconds(10),
+                        .silence = std::chrono::milliseconds(1)},
+                       nullptr);
+  observer.on_state(*loop, vmm::DomainState::kRunning, "");
+  if (!output.empty()) observer.on_console_output(bytes_of(output));
+  loop->call_after(std::chrono::milliseconds(5), [&loop] { loop->stop(); });
+  EXPECT_TRUE(loop->run().has_value());
+  observer.on_state(*loop, vmm::DomainState::kEnded, "");
+  return ::testing::internal::GetCapturedStderr();
+}
+
+TEST(RunObserver, SilentGuestGetsAHint) {
+  EXPECT_NE(said_about("", true).find("console=ttyS0"), std::string::npos);
+  EXPECT_EQ(said_about("Linux version", true).find("console=ttyS0"), std::string::npos);
+  EXPECT_EQ(said_about("", false), "");
+}
+
+TEST(RunObserver, TellsWhereThingsAreAndOfAPanic) {
+  const std::string said = said_about("[ 1.0] Kernel panic - not syncing: VFS", true);
+  EXPECT_NE(said.find("info: web: started; log: /log; Ctrl-]"), std::string::npos) << said;
+  EXPECT_NE(said.find("panic=-1"), std::string::npos) << said;
+}
+
+TEST(EventStream, TellsHowManyASlowReaderHasLost) {
+  const Pipe pipe;
+  auto stream = EventStream::open(pipe.name());
+  ASSERT_TRUE(stream.has_value()) << stream.error().message();
+  (*stream)->set_domain("web");
+  for (int i = 0; i < 100; ++i) (*stream)->event("reset");
+  size_t kept = 0;
+  for (const char c : pipe.take()) kept += c == '\n' ? 1 : 0;
+  ASSERT_GT(kept, 0U);
+  ASSERT_LT(kept, 100U);
+
+  (*stream)->event("preserved");
+  const auto last = nlohmann::json::parse(pipe.take());
+  EXPECT_EQ(last["event"], "preserved");
+  EXPECT_EQ(last["lost"], 100 - kept);
+}
+
+TEST(EventStream, EndArrivesHoweverLongItsStoryIs) {
+  const Pipe pipe;
+  auto stream = EventStream::open(pipe.name());
+  ASSERT_TRUE(stream.has_value());
+  RunRecord record{.domain = "web"};
+  record.end = fail(ErrorKind::kIo, "{}", std::string(10000, 'x'));
+  (*stream)->ended(record);
+  const std::string line = pipe.take();
+  EXPECT_LE(line.size(), 4096U);
+  const auto json = nlohmann::json::parse(line);
+  EXPECT_EQ(json["event"], "ended");
+  EXPECT_TRUE(json["detail"].get<std::string>().ends_with("x..."));
+}
+
+TEST(RunRecord, IsOneObjectWhateverTheNames) {
+  RunRecord record{.domain = "\xff\n\"", .resets = 3, .exit_code = 70};
+  record.end = vmm::EndReason{.kind = vmm::EndKind::kDebugExit, .code = 38, .detail = "a\nb"};
+  const std::string text = to_json(record);
+  EXPECT_EQ(text.find('\n'), std::string::npos);
+  const auto json = nlohmann::json::parse(text);
+  EXPECT_EQ(json["reason"], "debug-exit");
+  EXPECT_EQ(json["guest_status"], 38);
+  EXPECT_EQ(json["resets"], 3);
+  EXPECT_EQ(json["detail"], "a\nb");
+  EXPECT_EQ(json["started"], "1970-01-01T00:00:00.000Z");
+}
+
+TEST(OpenResult, RefusesDescriptorsThatAreNone) {
+  for (const char* where : {"fd:", "fd:x", "fd:-1", "fd:1x", "fd:1000000"})
+    EXPECT_FALSE(open_result(where).has_value()) << where;
+  const Pipe pipe;
+  EXPECT_FALSE(open_result(fmt::format("fd:{}", pipe.read.get())).has_value());
+  EXPECT_TRUE(open_result(pipe.name()).has_value());
+}
+
+}  // namespace
+}  // namespace hull::cli

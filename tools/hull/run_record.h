@@ -1,0 +1,55 @@
+// What programs learn about a run: the record of `hull run --result` and the lines of `--events`.
+// The schema is version 1, described in hull-run(1), RECORD AND EVENTS; fields may be added to it.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "vmm/outcome.h"
+
+namespace hull::cli {
+
+struct RunRecord {
+  std::string domain{};
+  std::chrono::system_clock::time_point started{};
+  std::chrono::system_clock::time_point ended{};
+  unsigned resets = 0;  // after which the machine was started again
+  int exit_code = 0;
+  Result<vmm::EndReason> end =
+      vmm::EndReason{};  // an Error: nothing ran, or an image failed in the end
+};
+
+// One JSON object, without a newline.
+std::string to_json(const RunRecord& record);
+
+// "FILE", which is made empty at once, or "fd:N". kUsage, kIo.
+Result<UniqueFd> open_result(const std::string& where);
+Result<void> write_result(int fd, const RunRecord& record);
+
+// One line of JSON for each event. A reader that is slow loses events and is told how many: a run
+// never waits for it. One thread.
+class EventStream {
+ public:
+  // "fd:N" or "unix:PATH", a stream socket that somebody listens at. kUsage, kIo.
+  static Result<std::unique_ptr<EventStream>> open(const std::string& where);
+  // Before the first event.
+  void set_domain(std::string name) { domain_ = std::move(name); }
+
+  void started(const std::string& console_path);
+  void event(const char* name);  // "power-button", "reset", "panic", "preserved"
+  void ended(const RunRecord& record);
+
+ private:
+  EventStream(UniqueFd fd, bool socket) : fd_(std::move(fd)), socket_(socket) {}
+  void send(std::string line);
+
+  UniqueFd fd_;
+  const bool socket_;
+  std::string domain_;
+  uint64_t lost_ = 0;
+};
+
+}  // namespace hull::cli
