@@ -135,11 +135,12 @@ int img_amend(Arguments arguments) {
   AmendCommand command;
   CommandLine app("Gives an existing image other features.", "hull img amend");
   app.add_option("FILE", command.file, "the image");
-  app.add_option("-o", command.options,
+  app.add_option("-o KEY=VALUE,...", command.options,
                  "compat=0.10|1.1, lazy_refcounts=on|off, refcount_bits=N, size=SIZE, "
                  "data_file=NAME, data_file_raw=off");
-  app.add_option("-f", command.format, "its format; looks if absent");
-  app.add_option("-t", command.cache, "cache mode (writeback)");
+  app.add_option("-f raw|qcow2", command.format, "its format; looks if absent");
+  app.add_option("-t none|writeback|writethrough|directsync|unsafe", command.cache,
+                 "cache mode (writeback)");
   bool force = false;
   app.add_flag("--force", force, "accepted; nothing needs it");
   command.progress.add_options(app);

@@ -202,19 +202,21 @@ int img_bench(Arguments arguments) {
   BenchCommand command;
   CommandLine app("Times requests to an image; -w destroys its contents.", "hull img bench");
   app.add_option("FILE", command.file, "the image").required();
-  app.add_option("-f", command.format, "its format: raw or qcow2; looks if absent");
-  app.add_option("-c", command.count, "how many requests (75000)");
-  app.add_option("-d", command.depth, "how many at once (64)");
-  app.add_option("-o", command.offset, "where the first one goes (0)");
-  app.add_option("-s", command.buffer_size, "bytes of each (4096)");
-  app.add_option("-S", command.step_size, "from one to the next (as -s)");
-  app.add_option("-t", command.cache, "cache mode (writeback)");
-  app.add_option("-i,--aio", command.engine, "threads, native or io_uring (io_uring if possible)");
+  app.add_option("-f raw|qcow2", command.format, "its format: raw or qcow2; looks if absent");
+  app.add_option("-c N", command.count, "how many requests (75000)");
+  app.add_option("-d N", command.depth, "how many at once (64)");
+  app.add_option("-o OFFSET", command.offset, "where the first one goes (0)");
+  app.add_option("-s SIZE", command.buffer_size, "bytes of each (4096)");
+  app.add_option("-S SIZE", command.step_size, "from one to the next (as -s)");
+  app.add_option("-t none|writeback|writethrough|directsync|unsafe", command.cache,
+                 "cache mode (writeback)");
+  app.add_option("-i,--aio io_uring|native|threads", command.engine,
+                 "threads, native or io_uring (io_uring if possible)");
   app.add_flag("-n,--native", command.native, "the same as -i native");
   app.add_flag("-w", command.write, "write instead of read");
-  app.add_option("--flush-interval", command.flush_interval, "flush after so many writes");
+  app.add_option("--flush-interval N", command.flush_interval, "flush after so many writes");
   app.add_flag("--no-drain", command.no_drain, "flush while other requests are in flight");
-  app.add_option("--pattern", command.pattern, "byte to write (0)");
+  app.add_option("--pattern BYTE", command.pattern, "byte to write (0)");
   command.common.add_options(app);
   if (const auto done = parse_img_words(app, arguments)) return *done;
   const auto finished = bench_now(command);

@@ -209,7 +209,7 @@ int img_bitmap(Arguments arguments) {
   CommandLine app("Changes the persistent dirty bitmaps of an image.", "hull img bitmap");
   app.add_option("FILE", command.file, "the image").required();
   app.add_option("BITMAP", command.bitmap, "the bitmap").required();
-  app.add_option("-f", command.format, "the format of the image; looks if absent");
+  app.add_option("-f raw|qcow2", command.format, "the format of the image; looks if absent");
   for (const auto& [option, what] :
        {std::pair{"--add", "make it, enabled"}, std::pair{"--remove", "delete it"},
         std::pair{"--clear", "forget what it recorded"},
@@ -217,9 +217,9 @@ int img_bitmap(Arguments arguments) {
         std::pair{"--disable", "record no longer"}})
     app.add_action(option, what);
   app.add_action("--merge", "SOURCE", "also record what this bitmap has recorded");
-  app.add_option("-g,--granularity", command.granularity, "bytes for a bit (with --add)");
-  app.add_option("-b,--source-file", command.source_file, "the image that holds SOURCE");
-  app.add_option("-F,--source-format", command.source_format, "its format");
+  app.add_option("-g,--granularity SIZE", command.granularity, "bytes for a bit (with --add)");
+  app.add_option("-b,--source-file FILE", command.source_file, "the image that holds SOURCE");
+  app.add_option("-F,--source-format raw|qcow2", command.source_format, "its format");
   command.common.add_options(app);
   if (const auto done = parse_img_words(app, arguments)) return *done;
   collect_actions(app, command);

@@ -49,13 +49,14 @@ int img_commit(Arguments arguments) {
   CommandLine app("Writes what an overlay holds into its backing file, and empties the overlay.",
                   "hull img commit");
   app.add_option("FILE", command.file, "the overlay").required();
-  app.add_option("-f", command.format, "its format: qcow2; looks if absent");
-  app.add_option("-b", command.base, "write to this file of the chain; implies -d");
+  app.add_option("-f raw|qcow2", command.format, "its format: qcow2; looks if absent");
+  app.add_option("-b FILE", command.base, "write to this file of the chain; implies -d");
   app.add_flag("-d", command.keep, "do not empty the overlay");
   app.add_flag("--change-snapshots", command.change_snapshots,
                "also if internal snapshots will read differently");
-  app.add_option("-r", command.rate, "bytes per second at most");
-  app.add_option("-t", command.cache, "cache mode of all files");
+  app.add_option("-r RATE", command.rate, "bytes per second at most");
+  app.add_option("-t none|writeback|writethrough|directsync|unsafe", command.cache,
+                 "cache mode of all files");
   command.progress.add_options(app);
   command.common.add_options(app);
   if (const auto done = parse_img_words(app, arguments)) return *done;

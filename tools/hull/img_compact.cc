@@ -83,8 +83,9 @@ int img_compact(Arguments arguments) {
       "clusters of zeros, and the end of the file after what lies there has moved.",
       "hull img compact");
   app.add_option("FILE", command.file, "the image").required();
-  app.add_option("-f", command.format, "its format: qcow2; looks if absent");
-  app.add_option("-t", command.cache, "cache mode (writeback)");
+  app.add_option("-f raw|qcow2", command.format, "its format: qcow2; looks if absent");
+  app.add_option("-t none|writeback|writethrough|directsync|unsafe", command.cache,
+                 "cache mode (writeback)");
   app.add_option("--output", command.output, "human (default) or json").one_of({"human", "json"});
   command.progress.add_options(app);
   command.common.add_options(app);

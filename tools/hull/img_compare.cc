@@ -184,9 +184,11 @@ int img_compare(Arguments arguments) {
       "its data cannot be read.");
   app.add_option("FILE1", command.first, "one image").required();
   app.add_option("FILE2", command.second, "the other").required();
-  app.add_option("-f", command.first_format, "format of FILE1: raw or qcow2; looks if absent");
-  app.add_option("-F", command.second_format, "format of FILE2");
-  app.add_option("-T", command.cache, "cache mode (writeback)");
+  app.add_option("-f raw|qcow2", command.first_format,
+                 "format of FILE1: raw or qcow2; looks if absent");
+  app.add_option("-F raw|qcow2", command.second_format, "format of FILE2");
+  app.add_option("-T none|writeback|writethrough|directsync|unsafe", command.cache,
+                 "cache mode (writeback)");
   app.add_flag("-s", command.strict, "sizes and allocation must be alike, too");
   command.common.add_options(app);
   command.progress.add_options(app);

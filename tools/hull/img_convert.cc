@@ -241,27 +241,31 @@ Result<void> convert_now(ConvertCommand& command) {
 
 void add_options(CommandLine& app, ConvertCommand& command) {
   app.add_option("FILE", command.files, "the images to read, one after the other, and the target");
-  app.add_option("-f", command.format, "format of FILE: raw or qcow2; looks if absent");
-  app.add_option("-O", command.output_format, "format of the target: raw (default) or qcow2");
-  app.add_option("-B", command.backing,
+  app.add_option("-f raw|qcow2", command.format, "format of FILE: raw or qcow2; looks if absent");
+  app.add_option("-O raw|qcow2", command.output_format,
+                 "format of the target: raw (default) or qcow2");
+  app.add_option("-B FILE", command.backing,
                  "backing file of the target, with the contents of that of FILE");
-  app.add_option("-F", command.backing_format, "format of the backing file");
-  app.add_option("-o", command.options, "KEY=VALUE,…: options of the target, as for create");
+  app.add_option("-F raw|qcow2", command.backing_format, "format of the backing file");
+  app.add_option("-o KEY=VALUE,...", command.options,
+                 "KEY=VALUE,…: options of the target, as for create");
   app.add_flag("-c", command.compress, "compress (qcow2)");
   app.add_flag("-n", command.no_create, "the target exists");
-  app.add_option("-l", command.snapshot,
+  app.add_option("-l SNAPSHOT", command.snapshot,
                  "of FILE at this snapshot: an id, a name or snapshot.id=ID,snapshot.name=NAME");
   app.add_flag("-C", command.offload,
                "let the kernel copy, which may share blocks; zeros in data are not looked for");
   app.add_flag("--bitmaps", command.bitmaps, "copy the persistent bitmaps too (qcow2)");
   app.add_flag("--skip-broken-bitmaps", command.skip_broken_bitmaps,
                "with --bitmaps: leave out inconsistent ones");
-  app.add_option("-S", command.sparse, "zeros of this many bytes are left out; 0: none (4k)");
-  app.add_option("-t", command.cache, "cache mode of the target (unsafe)");
-  app.add_option("-T", command.source_cache, "cache mode of FILE (writeback)");
-  app.add_option("-m", command.coroutines, "chunks in flight, 1 to 16");
+  app.add_option("-S SIZE", command.sparse, "zeros of this many bytes are left out; 0: none (4k)");
+  app.add_option("-t none|writeback|writethrough|directsync|unsafe", command.cache,
+                 "cache mode of the target (unsafe)");
+  app.add_option("-T none|writeback|writethrough|directsync|unsafe", command.source_cache,
+                 "cache mode of FILE (writeback)");
+  app.add_option("-m N", command.coroutines, "chunks in flight, 1 to 16");
   app.add_flag("-W", command.out_of_order, "accepted; never needed for speed");
-  app.add_option("-r", command.rate, "at most this many bytes a second");
+  app.add_option("-r RATE", command.rate, "at most this many bytes a second");
   app.add_flag("--salvage", command.salvage, "go on after read errors, with zeros");
   app.add_flag("--target-is-zero", command.target_is_zero, "with -n: the target holds zeros");
   app.add_flag("--target-image-opts", command.target_image_opts,

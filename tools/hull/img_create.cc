@@ -69,15 +69,17 @@ int img_create(Arguments arguments) {
   CommandLine app("Makes a new image, or an overlay over BASE.", "hull img create");
   app.add_option("FILE", command.path, "the new image; an existing file is overwritten");
   app.add_option("SIZE", command.size, "of the disk, with suffix k, M, G, T, P or E; that of BASE");
-  app.add_option("-f", command.format, "format of FILE: raw (default) or qcow2");
-  app.add_option("-b", command.backing, "BASE, relative to FILE: clusters that FILE does not have");
-  app.add_option("-F", command.backing_format, "format of BASE: raw or qcow2");
-  app.add_option("-o", command.options,
+  app.add_option("-f raw|qcow2", command.format, "format of FILE: raw (default) or qcow2");
+  app.add_option("-b FILE", command.backing,
+                 "BASE, relative to FILE: clusters that FILE does not have");
+  app.add_option("-F raw|qcow2", command.backing_format, "format of BASE: raw or qcow2");
+  app.add_option("-o KEY=VALUE,...", command.options,
                  "KEY=VALUE,…: size, preallocation=off|metadata|falloc|full; for qcow2 "
                  "cluster_size, lazy_refcounts, refcount_bits, compat=0.10|1.1, "
                  "compression_type=zlib|zstd, extended_l2, data_file, data_file_raw, "
                  "backing_file, backing_fmt");
-  app.add_option("--object", command.objects, "secret,id=NAME,file=PATH: the key of encryption");
+  app.add_option("--object secret,id=NAME,file=PATH", command.objects,
+                 "secret,id=NAME,file=PATH: the key of encryption");
   app.add_flag("-q", command.quiet, "print nothing");
   app.add_flag("-u", command.unsafe, "do not open BASE");
   if (const auto done = parse_img_words(app, arguments)) return *done;

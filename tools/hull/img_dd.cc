@@ -98,8 +98,8 @@ int img_dd(Arguments arguments) {
   app.add_option("if=FILE|of=FILE|bs=SIZE|count=N|skip=N", command.operands,
                  "from where to where; bs is 512 if nothing is said")
       .required();
-  app.add_option("-f", command.format, "format of INPUT: raw or qcow2; looks if absent");
-  app.add_option("-O", command.output_format, "format of OUTPUT: raw (default) or qcow2");
+  app.add_option("-f raw|qcow2", command.format, "format of INPUT: raw or qcow2; looks if absent");
+  app.add_option("-O raw|qcow2", command.output_format, "format of OUTPUT: raw (default) or qcow2");
   command.common.add_options(app);
   if (const auto done = parse_img_words(app, arguments)) return *done;
   const auto copied = dd_now(command);

@@ -115,10 +115,10 @@ int img_map(Arguments arguments) {
   MapCommand command;
   CommandLine app("Says which parts of an image hold data, and where.", "hull img map");
   app.add_option("FILE", command.file, "the image").required();
-  app.add_option("-f", command.format, "its format: raw or qcow2; looks if absent");
+  app.add_option("-f raw|qcow2", command.format, "its format: raw or qcow2; looks if absent");
   app.add_option("--output", command.output, "human (default) or json").one_of({"human", "json"});
-  app.add_option("-s,--start-offset", command.start, "where to begin");
-  app.add_option("-l,--max-length", command.length, "how far to go");
+  app.add_option("-s,--start-offset OFFSET", command.start, "where to begin");
+  app.add_option("-l,--max-length LENGTH", command.length, "how far to go");
   command.common.add_options(app);
   if (const auto done = parse_img_words(app, arguments)) return *done;
   const auto mapped = map_now(command);

@@ -66,11 +66,13 @@ int img_measure(Arguments arguments) {
   CommandLine app("Says how large a new image of the contents of FILE, or of a size, would be.",
                   "hull img measure");
   app.add_option("FILE", command.file, "the image that would be converted");
-  app.add_option("-f", command.format, "its format: raw or qcow2; looks if absent");
-  app.add_option("-O", command.output_format, "format of the new image: raw (default) or qcow2");
-  app.add_option("-l", command.snapshot, "of FILE at this snapshot, as for convert");
-  app.add_option("-o", command.options, "KEY=VALUE,…: options of the new image, as for create");
-  app.add_option("-s,--size", command.size, "size of the disk, in place of FILE");
+  app.add_option("-f raw|qcow2", command.format, "its format: raw or qcow2; looks if absent");
+  app.add_option("-O raw|qcow2", command.output_format,
+                 "format of the new image: raw (default) or qcow2");
+  app.add_option("-l SNAPSHOT", command.snapshot, "of FILE at this snapshot, as for convert");
+  app.add_option("-o KEY=VALUE,...", command.options,
+                 "KEY=VALUE,…: options of the new image, as for create");
+  app.add_option("-s,--size SIZE", command.size, "size of the disk, in place of FILE");
   app.add_option("--output", command.output, "human (default) or json").one_of({"human", "json"});
   command.common.add_options(app);
   if (const auto done = parse_img_words(app, arguments)) return *done;

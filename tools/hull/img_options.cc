@@ -99,7 +99,8 @@ Result<blockcore::ImageKeys> ImgSecrets::keys(const std::vector<EncryptWords>& l
 }
 
 void ImgCommon::add_options(CommandLine& app) {
-  app.add_option("--object", objects, "secret,id=NAME,file=PATH: a key that images may need");
+  app.add_option("--object secret,id=NAME,file=PATH", objects,
+                 "secret,id=NAME,file=PATH: a key that images may need");
   app.add_flag("--image-opts", image_opts,
                "image names are node options: driver=qcow2,file.filename=PATH");
   app.add_flag("-U,--force-share", force_share, "also while a program writes to the image");

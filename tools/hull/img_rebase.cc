@@ -54,14 +54,17 @@ int img_rebase(Arguments arguments) {
       "overlay first.",
       "hull img rebase");
   app.add_option("FILE", command.file, "the overlay").required();
-  app.add_option("-f", command.format, "its format: qcow2; looks if absent");
-  app.add_option("-b", command.backing, "the new backing file; '' for none: all is copied");
-  app.add_option("-F", command.backing_format, "format of the backing file: raw or qcow2");
+  app.add_option("-f raw|qcow2", command.format, "its format: qcow2; looks if absent");
+  app.add_option("-b FILE", command.backing, "the new backing file; '' for none: all is copied");
+  app.add_option("-F raw|qcow2", command.backing_format,
+                 "format of the backing file: raw or qcow2");
   app.add_flag("-u", command.unsafe, "only change the name: the contents are the same");
   app.add_flag("--change-snapshots", command.change_snapshots,
                "also if internal snapshots will read differently");
-  app.add_option("-t", command.cache, "cache mode of the overlay");
-  app.add_option("-T", command.source_cache, "cache mode of the backing files");
+  app.add_option("-t none|writeback|writethrough|directsync|unsafe", command.cache,
+                 "cache mode of the overlay");
+  app.add_option("-T none|writeback|writethrough|directsync|unsafe", command.source_cache,
+                 "cache mode of the backing files");
   command.progress.add_options(app);
   command.common.add_options(app);
   if (const auto done = parse_img_words(app, arguments)) return *done;

@@ -66,8 +66,8 @@ int img_resize(Arguments arguments) {
   CommandLine app("Gives an image another size: SIZE, or so much more (+) or less (-).",
                   "hull img resize");
   app.add_option("FILE", command.file, "the image").required();
-  app.add_option("-f", command.format, "its format: raw or qcow2; looks if absent");
-  app.add_option("--preallocation", command.preallocation,
+  app.add_option("-f raw|qcow2", command.format, "its format: raw or qcow2; looks if absent");
+  app.add_option("--preallocation off|metadata|falloc|full", command.preallocation,
                  "of what is added: off, metadata, falloc or full");
   app.add_flag("--shrink", command.shrink, "make it smaller: what is past the new end is lost");
   command.common.add_options(app);

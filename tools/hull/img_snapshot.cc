@@ -120,10 +120,11 @@ int img_snapshot(Arguments arguments) {
   bool list = false;
   app.add_flag("-l", list, "list the snapshots");
   const std::pair<CommandOption, Action> actions[] = {
-      {app.add_option("-c", command.snapshot, "make one of this name"), Action::kCreate},
-      {app.add_option("-a", command.snapshot, "go back to the one of this id or name"),
+      {app.add_option("-c NAME", command.snapshot, "make one of this name"), Action::kCreate},
+      {app.add_option("-a NAME", command.snapshot, "go back to the one of this id or name"),
        Action::kApply},
-      {app.add_option("-d", command.snapshot, "delete the one of this name"), Action::kDelete}};
+      {app.add_option("-d NAME", command.snapshot, "delete the one of this name"),
+       Action::kDelete}};
   command.common.add_options(app);
   if (const auto done = parse_img_words(app, arguments)) return *done;
   if (list) command.action = Action::kList;

@@ -29,35 +29,38 @@ struct Words {
 
 void describe_options(CommandLine& app, NbdCommand& command, Words& words) {
   app.add_option("FILE", words.file, "the image").required();
-  app.add_option("-f,--format", words.format, "its format: raw (default) or qcow2; never guessed");
-  app.add_option("--object", words.objects,
+  app.add_option("-f,--format raw|qcow2", words.format,
+                 "its format: raw (default) or qcow2; never guessed");
+  app.add_option("--object secret,id=NAME,file=PATH", words.objects,
                  "secret,id=NAME,file=PATH: the key of an encrypted image; may be repeated");
   app.add_flag("--image-opts", words.image_opts,
                "FILE is node options: driver=qcow2,file.filename=PATH,encrypt.key-secret=NAME");
   app.add_flag("-r,--read-only", command.image.read_only, "clients may not write");
   app.add_flag("-s,--snapshot", command.image.transient,
                "writes go to an overlay that is gone afterwards");
-  app.add_option("-k,--socket", command.socket, "path of a unix socket (mode 0600)");
-  app.add_option("-p,--port", words.port, "TCP port (default 10809; 0: any, said by --verbose)");
-  app.add_option("-b,--bind", command.bind, "address of the TCP port (default 127.0.0.1)");
-  app.add_option("-x,--export-name", command.export_name,
+  app.add_option("-k,--socket PATH", command.socket, "path of a unix socket (mode 0600)");
+  app.add_option("-p,--port PORT", words.port,
+                 "TCP port (default 10809; 0: any, said by --verbose)");
+  app.add_option("-b,--bind ADDRESS", command.bind, "address of the TCP port (default 127.0.0.1)");
+  app.add_option("-x,--export-name NAME", command.export_name,
                  "name that clients must ask for (default: the empty name)");
-  app.add_option("-D,--description", command.description, "text for people who list exports");
-  app.add_option("-e,--shared", command.clients,
+  app.add_option("-D,--description TEXT", command.description, "text for people who list exports");
+  app.add_option("-e,--shared N", command.clients,
                  "how many clients at once (default 1; 0: as many as can be, 256)");
   app.add_flag("-t,--persistent", command.persistent, "go on when the last client has left");
   app.add_flag("-A,--allocation-depth", command.allocation_depth,
                "offer the metadata context qemu:allocation-depth");
-  app.add_option("-B,--bitmap", command.bitmaps,
+  app.add_option("-B,--bitmap NAME", command.bitmaps,
                  "offer a persistent dirty bitmap as qemu:dirty-bitmap:NAME; may be repeated");
-  app.add_option("--cache", words.cache,
+  app.add_option("--cache none|writeback|writethrough|directsync|unsafe", words.cache,
                  "writeback (default), none, writethrough, directsync or unsafe");
   app.add_flag("-n,--nocache", words.no_cache, "the same as --cache=none");
-  app.add_option("--discard", words.discard,
+  app.add_option("--discard ignore|unmap", words.discard,
                  "unmap: clients can give space back; ignore (default)");
-  app.add_option("--detect-zeroes", words.detect_zeroes, "off (default), on or unmap");
-  app.add_option("--aio", words.aio, "io_uring or threads (default: the better one)");
-  app.add_option("--pid-file", command.pid_file, "holds the process's number while it serves");
+  app.add_option("--detect-zeroes off|on|unmap", words.detect_zeroes, "off (default), on or unmap");
+  app.add_option("--aio io_uring|threads", words.aio,
+                 "io_uring or threads (default: the better one)");
+  app.add_option("--pid-file FILE", command.pid_file, "holds the process's number while it serves");
   app.add_flag("--fork", command.fork, "return when the server is ready, which goes on by itself");
   app.add_flag("-v,--verbose", command.verbose, "say where it listens; debug messages");
 }
