@@ -2,12 +2,16 @@
 
 #include <unistd.h>
 
-#include <cerrno>
+#include <cstdlib>
 #include <string>
+
+#include "base/line_writer.h"
 
 namespace hull {
 
 namespace {
+
+constexpr std::chrono::milliseconds kLastPatience{900};
 
 std::atomic<LogLevel> g_level{LogLevel::kWarn};
 
@@ -49,6 +53,17 @@ bool is_control(std::string_view character) {
          (code >= 0x2066 && code <= 0x2069);
 }
 
+// Never destroyed: threads may log until the process is gone. At its end stderr's reader gets a
+// while to take what was kept for it.
+LineWriter& standard_error() {
+  static LineWriter* const writer = [] {
+    auto* const made = new LineWriter(STDERR_FILENO);
+    std::atexit([] { standard_error().flush(kLastPatience); });
+    return made;
+  }();
+  return *writer;
+}
+
 }  // namespace
 
 void set_log_level(LogLevel level) { g_level.store(level, std::memory_order_relaxed); }
@@ -71,9 +86,7 @@ std::string printable(std::string_view text) {
 }
 
 void log_line(LogLevel level, std::string_view message) {
-  const std::string line = fmt::format("{}{}\n", name_of(level), printable(message));
-  while (::write(STDERR_FILENO, line.data(), line.size()) < 0 && errno == EINTR) {
-  }
+  standard_error().write(fmt::format("{}{}\n", name_of(level), printable(message)));
 }
 
 bool LogLimiter::admit(uint32_t& suppressed) {
