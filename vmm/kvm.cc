@@ -51,9 +51,14 @@ Error cannot_open(int error_number) {
 
 Result<bool> Vcpu::enter() {
   if (::ioctl(fd_.get(), KVM_RUN, 0) >= 0) return true;
-  // EAGAIN: an application processor that has not been started yet was woken.
-  if (errno == EINTR || errno == EAGAIN) return false;
-  return std::unexpected(Error::from_errno("KVM_RUN"));
+  if (errno == EINTR) return false;
+  const int number = errno;
+  // An application processor that has not been started yet was woken. The first processor never is
+  // one: there KVM could not make a thread of its own, and to try again could go on for ever.
+  if (number == EAGAIN && index_ != 0) return false;
+  return fail(
+      ErrorKind::kHost, "{}{}", Error::from_errno("KVM_RUN", number).message(),
+      number == EAGAIN ? "; look at 'ulimit -u' and the pids limit of the control group" : "");
 }
 
 // KVM lets the signal in only while the guest runs, and leaves before it would be delivered: it
