@@ -18,6 +18,7 @@ namespace {
 // ring has twice as many; the rest is for watches and for sockets, which may wait for ever and so
 // must not keep anything else waiting. What does not fit there the kernel keeps.
 constexpr unsigned kMaxInFlight = 448;
+constexpr int kRefusedMs = 50;               // between two attempts at what the host refuses
 constexpr size_t kMaxPlainBytes = 1U << 30;  // the length of an entry has 32 bits
 
 // Low bits of user_data, which are zero in the pointers that are the rest of it.
@@ -132,7 +133,9 @@ void UringEngine::run_once(bool deliver_watches) {
       return;
     }
   }
-  if (!ring_.enabled()) ring_.enable();
+  if (!ring_.enabled())
+    if (const Result<void> enabled = ring_.enable(); !enabled)
+      return refuse_pending(enabled.error());
   if (deliver_watches && dispatch_watches()) return;
   if (watches_changed_) arm_watches();
   queue_pending();
@@ -140,6 +143,18 @@ void UringEngine::run_once(bool deliver_watches) {
   submit_and_wait(1);
   reap();
   if (deliver_watches) dispatch_watches();
+}
+
+// A turn without a ring: the host granted one when the engine was made and refuses it now.
+void UringEngine::refuse_pending(const Error& error) {
+  LOG_LIMITED(LogLevel::kError, "{}", error.message());
+  IoOperationList refused;
+  std::swap(refused, pending_);
+  const bool any = !refused.empty();
+  while (!refused.empty()) finish(refused.pop(), -error.error_number());
+  if (any) return;
+  pollfd wake{.fd = wake_fd(), .events = POLLIN, .revents = 0};
+  if (::poll(&wake, 1, kRefusedMs) > 0) run_posted();
 }
 
 io_uring_sqe* UringEngine::next_entry() {
@@ -232,9 +247,10 @@ void UringEngine::submit_and_wait(unsigned completions) {
   if (submitted >= 0) return;
   // EBUSY: completions overflowed and have to be reaped first; EAGAIN: out of request memory. What
   // was not submitted stays in the ring for the next turn.
-  if (submitted != -EINTR && submitted != -EAGAIN && submitted != -EBUSY)
-    LOG_ERROR("{}", Error::from_errno("io_uring_enter", -submitted).message());
-  CHECK(submitted == -EINTR || submitted == -EAGAIN || submitted == -EBUSY);
+  if (submitted == -EINTR || submitted == -EAGAIN || submitted == -EBUSY) return;
+  // Whatever the host has changed, it may change back; what is in flight cannot be given up.
+  LOG_LIMITED(LogLevel::kError, "{}", Error::from_errno("io_uring_enter", -submitted).message());
+  ::poll(nullptr, 0, kRefusedMs);
 }
 
 // True if there were completions.
@@ -264,7 +280,9 @@ void UringEngine::complete(uint64_t user_data, int result, uint32_t flags) {
     pending_for(operation).push(operation);
     return;
   }
-  finish(operation, result);
+  // Nobody cancels: the kernel could not make a thread for it (a limit on processes).
+  const bool no_thread = result == -ECANCELED && !is_of_socket(operation);
+  finish(operation, no_thread ? perform(operation) : result);
 }
 
 void UringEngine::on_watch_event(Watch& watch, int result, uint32_t flags) {

@@ -38,6 +38,7 @@ class UringEngine : public IoEngine {
     bool signalled = false;
   };
 
+  void refuse_pending(const Error& error);
   io_uring_sqe* next_entry();
   void arm_watches();
   IoOperationList& pending_for(const IoOperation& operation);

@@ -3,11 +3,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
-
-#include "base/check.h"
-#include "base/log.h"
 
 namespace hull::blockcore {
 namespace {
@@ -31,6 +29,12 @@ uint64_t thread_number() {
   return own;
 }
 
+Error refused(const char* call, int error) {
+  return Error(ErrorKind::kHost, Error::from_errno(call, error).message(), error);
+}
+
+Error refused(const char* call) { return refused(call, errno); }
+
 }  // namespace
 
 Result<void> UringRing::create() {
@@ -42,13 +46,26 @@ Result<void> UringRing::create() {
     if (error == EINVAL) continue;
     if (error != 0) break;
     exists_ = true;
-    if ((parameters.features & IORING_FEAT_NODROP) != 0) return {};
+    Result<void> usable = probe();
+    if (usable && (parameters.features & IORING_FEAT_NODROP) != 0) return {};
     destroy();
+    if (!usable) return usable;
     error = ENOSYS;
     break;
   }
-  return std::unexpected(
-      Error(ErrorKind::kHost, Error::from_errno("io_uring_setup", error).message(), error));
+  return std::unexpected(refused("io_uring_setup", error));
+}
+
+// Container runtimes refuse system calls one by one. A ring that is still disabled answers both
+// without any effect.
+Result<void> UringRing::probe() const {
+  std::array<uint64_t, 2> nothing{};  // struct io_uring_probe without room for an answer
+  if (::syscall(__NR_io_uring_register, ring_.ring_fd, IORING_REGISTER_PROBE, nothing.data(), 0) <
+      0)
+    return std::unexpected(refused("io_uring_register"));
+  if (::syscall(__NR_io_uring_enter, ring_.ring_fd, 0, 0, 0, nullptr, 0) < 0 && errno != EBADFD)
+    return std::unexpected(refused("io_uring_enter"));
+  return {};
 }
 
 void UringRing::destroy() {
@@ -58,18 +75,15 @@ void UringRing::destroy() {
   enabled_ = false;
 }
 
-void UringRing::enable() {
-  if (!exists_) {
-    const auto created = create();
-    if (!created) LOG_ERROR("{}", created.error().message());
-    CHECK(created.has_value());
-  }
+Result<void> UringRing::enable() {
+  if (!exists_) TRY(create());
   // The wrapper is not exported by every liburing.
-  const long enabled =
-      ::syscall(__NR_io_uring_register, ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
-  CHECK(enabled == 0);
+  if (::syscall(__NR_io_uring_register, ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0) <
+      0)
+    return std::unexpected(refused("io_uring_register"));
   enabled_ = true;
   owner_ = thread_number();
+  return {};
 }
 
 bool UringRing::is_foreign() const { return enabled_ && owner_ != thread_number(); }

@@ -20,12 +20,14 @@ class UringRing {
   UringRing& operator=(const UringRing&) = delete;
   ~UringRing() { destroy(); }
 
-  // kHost if the kernel or its policy refuses io_uring. There must be none yet.
+  // kHost if the kernel or its policy refuses io_uring or one of its system calls. There must be
+  // none yet.
   Result<void> create();
   // Nothing may be in flight; the polls that were armed are gone.
   void destroy();
-  // The calling thread becomes the single issuer of the ring, which is made if there is none.
-  void enable();
+  // The calling thread becomes the single issuer of the ring, which is made if there is none. kHost
+  // if the host refuses now what it granted before.
+  Result<void> enable();
   bool enabled() const { return enabled_; }
   // Another thread than the calling one has enabled it.
   bool is_foreign() const;
@@ -34,6 +36,8 @@ class UringRing {
   io_uring* get() { return &ring_; }
 
  private:
+  Result<void> probe() const;
+
   io_uring ring_{};
   bool exists_ = false;
   bool enabled_ = false;

@@ -1,0 +1,165 @@
+"""What happens at the limits that a container or a shell sets: tasks, memory, system calls, file sizes, processor time."""
+
+import ctypes
+import errno
+import os
+import pathlib
+import resource
+import struct
+import unittest
+
+from support import ERROR, HOST, MIB, OK, HullTest
+
+IO_URING_SETUP, IO_URING_ENTER, IO_URING_REGISTER = 425, 426, 427
+
+
+def refuse_calls(number, *calls):
+    """To be called in a child: these system calls fail with this errno from now on, as seccomp profiles do it."""
+    load, jump_if_equal, give = 0x20, 0x15, 0x06
+    allow, refuse = 0x7FFF0000, 0x00050000 | number
+    program = [struct.pack("HBBI", load, 0, 0, 0)]
+    for call in calls:
+        program += [struct.pack("HBBI", jump_if_equal, 0, 1, call), struct.pack("HBBI", give, 0, 0, refuse)]
+    program.append(struct.pack("HBBI", give, 0, 0, allow))
+    code = ctypes.create_string_buffer(b"".join(program))
+    filter_program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(program), ctypes.addressof(code)))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(38, 1, 0, 0, 0) != 0 or libc.prctl(22, 2, filter_program, 0, 0) != 0:  # no new privileges; seccomp filter
+        os._exit(99)
+
+
+def pids_cgroup():
+    """A new control group that limits tasks, or None where there is none to be had."""
+    for parent in (pathlib.Path("/sys/fs/cgroup/pids"), pathlib.Path("/sys/fs/cgroup")):
+        group = parent / f"hull-test-{os.getpid()}"
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        if (group / "pids.max").exists():
+            return group
+        group.rmdir()
+    return None
+
+
+class Tasks(HullTest):
+    def expect_no_thread(self, result, code=HOST):
+        self.assertEqual(result.code, code, result)
+        self.assertRegex(result.err, "(thread|KVM_RUN)", result)
+        self.assertLess(len(result.err.splitlines()), 5, result)
+        self.expect_sane(result)
+
+    @unittest.skipUnless(os.geteuid() == 0, "a new PID namespace needs root")
+    def test_new_pid_namespace(self):
+        """Its creator can make processes but no threads."""
+        result = self.hull(*self.guest_arguments("facts", (), "--name", "one"), prefix=["unshare", "--pid"])
+        self.expect_no_thread(result)
+        self.assertFalse(self.pid_file("one").exists())
+        disk = self.qcow2()
+        self.expect_no_thread(self.hull("img", "convert", "-O", "raw", disk.path, self.directory / "out.raw", prefix=["unshare", "--pid"]), ERROR)
+
+    def test_every_limit_of_tasks(self):
+        """From too few to enough: an error of the host, or success; never a hang and never a crash."""
+        group = pids_cgroup()
+        if group is None:
+            self.skipTest("no control group for tasks can be made here")
+        self.addCleanup(group.rmdir)
+
+        def enter():
+            (group / "cgroup.procs").write_text(str(os.getpid()))
+
+        disk = self.qcow2()
+        codes = []
+        for limit in range(1, 16):
+            (group / "pids.max").write_text(str(limit))
+            result = self.hull(*self.guest_arguments("blk.fill,count=64;blk.flush;blk.verify,count=64", [disk], "--vcpus", "2"), preexec_fn=enter)
+            self.assertIn(result.code, (OK, HOST), f"limit {limit}: {result}")
+            if result.code == HOST:
+                self.expect_no_thread(result)
+            else:
+                self.expect_success(result)
+            codes.append(result.code)
+        self.assertEqual((codes[0], codes[-1]), (HOST, OK), codes)
+
+
+class AddressSpace(HullTest):
+    def test_every_limit(self):
+        """From too little to enough: an error of the host, or success; never a crash."""
+        codes = []
+        for mebibytes in range(80, 340, 4):
+            def limit(size=mebibytes * MIB):
+                resource.setrlimit(resource.RLIMIT_AS, (size, size))
+
+            result = self.hull(*self.guest_arguments("facts", (), "--vcpus", "8", "--console", "null"), preexec_fn=limit)
+            self.assertIn(result.code, (OK, HOST), f"{mebibytes} MiB: {result}")
+            self.expect_sane(result)
+            codes.append(result.code)
+        self.assertEqual((codes[0], codes[-1]), (HOST, OK), codes)
+
+    def test_descriptors(self):
+        for limit in (8, 12, 16, 20):
+            def few(count=limit):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (count, count))
+
+            result = self.hull(*self.guest_arguments("facts"), preexec_fn=few)
+            self.expect_error(result, HOST)
+
+
+class PartlyRefusedIoUring(HullTest):
+    """Disks then use threads; the guest sees no difference."""
+
+    def test_each_call(self):
+        for call in (IO_URING_SETUP, IO_URING_ENTER, IO_URING_REGISTER):
+            for number in (errno.EPERM, errno.ENOSYS):
+                with self.subTest(call=call, errno=number):
+                    disk = self.qcow2(f"{call}-{number}.qcow2")
+
+                    def refuse(call=call, number=number):
+                        refuse_calls(number, call)
+
+                    agenda = "blk.fill,count=2048;blk.flush;blk.verify,count=2048"
+                    self.expect_success(self.hull(*self.guest_arguments(agenda, [disk]), preexec_fn=refuse))
+                    disk.check()
+
+    def test_doctor_says_so(self):
+        result = self.hull("doctor", preexec_fn=lambda: refuse_calls(errno.EPERM, IO_URING_REGISTER))
+        self.assertIn("io_uring_register: Operation not permitted", result.out, result)
+        self.expect_sane(result)
+
+
+class FileSizes(HullTest):
+    """A write beyond the limit is an error (EFBIG) and no signal that kills."""
+
+    def limited(self, bytes_):
+        def limit():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_, bytes_))
+        return limit
+
+    def test_console_file(self):
+        console = self.directory / "console"
+        result = self.hull(*self.guest_arguments("serial.flood,bytes=64k", (), "--console", f"file:{console}"), preexec_fn=self.limited(16384))
+        self.assertEqual(result.code, OK, result)
+        self.assertEqual(console.stat().st_size, 16384)
+
+    def test_guest_sees_an_error(self):
+        disk = self.qcow2(size=16 * MIB)
+        result = self.hull(*self.guest_arguments("blk.fill;blk.info", [disk]), preexec_fn=self.limited(4 * MIB))
+        self.assertEqual(result.code, OK, result)
+        self.assertIn("hull-guest: FAIL blk.fill", result.out)
+        self.assertIn("hull-guest: ok blk.info", result.out)
+        disk.check()
+
+    def test_convert(self):
+        disk = self.raw(data=os.urandom(MIB))
+        result = self.hull("img", "convert", "-f", "raw", "-O", "raw", disk.path, self.directory / "out.raw", preexec_fn=self.limited(64 << 10))
+        self.assertEqual(result.code, ERROR, result)
+        self.assertIn("File too large", result.err)
+
+    def test_nothing_may_be_written(self):
+        result = self.hull(*self.guest_arguments("facts"), preexec_fn=self.limited(0))
+        self.assertGreaterEqual(result.code, 0, result)
+        self.expect_sane(result)
+
+
+if __name__ == "__main__":
+    unittest.main()
