@@ -5,7 +5,7 @@ namespace hull::cli {
 namespace {
 
 // A word that becomes a verb of hull's own is found there first.
-constexpr ForeignWord kVerbs[] = {
+constexpr ForeignWord kForeignVerbs[] = {
     // virsh
     {"start", "'hull run FILE.xml', in the foreground"},
     {"create", "'hull run FILE.xml' for a domain, 'hull img create' for an image"},
@@ -172,7 +172,7 @@ constexpr ForeignWord kRunOptions[] = {
 
 }  // namespace
 
-std::span<const ForeignWord> foreign_verbs() { return kVerbs; }
+std::span<const ForeignWord> foreign_verbs() { return kForeignVerbs; }
 std::span<const ForeignWord> foreign_run_options() { return kRunOptions; }
 
 }  // namespace hull::cli
