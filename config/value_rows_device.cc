@@ -8,6 +8,13 @@ namespace {
 using enum ValueKind;
 
 constexpr ValueRow kRows[] = {
+    {"*", "address/@irq", kNumber},
+    {"*", "teaming/@type", kWords, "persistent|transient"},
+    {"/domain/devices/filesystem", "binary/@xattr binary/lock/@flock binary/lock/@posix", kOnOff},
+    {"/domain/devices/filesystem", "binary/cache/@mode", kWords, "always|none"},
+    {"/domain/devices/filesystem", "binary/sandbox/@mode", kWords, "chroot|namespace|none"},
+    {"/domain/devices/filesystem", "binary/thread_pool/@size driver/@queue", kNumber},
+    {"/domain/devices/hostdev", "@display @ramfb", kOnOff},
     {"/domain/devices/filesystem", "@type", kWords, "bind|block|file|mount|ram|template|volume"},
     {"/domain/devices/graphics", "@autoport", kYesNo},
     {"/domain/devices/hostdev", "@type", kWords, "mdev|misc|net|pci|scsi|scsi_host|storage|usb"},

@@ -8,6 +8,9 @@ namespace {
 using enum ValueKind;
 
 constexpr ValueRow kRows[] = {
+    {"/domain/clock", "timer/@frequency", kNumber},
+    {"/domain/defaultiothread", "@thread_pool_min @thread_pool_max", kInteger},
+    {"/domain/iothreadids", "iothread/@thread_pool_min iothread/@thread_pool_max", kInteger},
     {"/domain/cputune", "emulator_period", kNumber},
     {"/domain/cputune", "emulator_quota", kInteger},
     {"/domain/os", "bootmenu/@timeout", kNumber},
