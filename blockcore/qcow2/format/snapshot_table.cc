@@ -158,6 +158,9 @@ Task<Result<Snapshot>> find_snapshot(File& file, const Header& header,
     found = std::ranges::find(all, *choice.any, &Snapshot::name);
   if (found == all.end())
     co_return fail(ErrorKind::kInvalidConfig, "Failed to load snapshot: Can't find snapshot");
+  if (found->l1_entries != 0 && found->l1_offset == 0)
+    co_return fail(ErrorKind::kCorrupt, "snapshot table: the L1 table of '{}' is the header itself",
+                   found->name);
   const uint64_t needed = header.geometry.l1_entries_for(found->disk_bytes);
   if (found->disk_bytes > kMaxGuestBytes || needed * 8 > kMaxL1Bytes || needed > found->l1_entries)
     co_return fail(ErrorKind::kCorrupt, "snapshot table: the disk of '{}' has {:#x} bytes",

@@ -128,6 +128,15 @@ TEST_P(Qcow2RepairFields, SizeOfTheActiveL1TableMakesNoDataATable) {
 
 INSTANTIATE_TEST_SUITE_P(Clusters, Qcow2RepairFields, ::testing::Values(12U, 16U));
 
+// What would be read there are the header's own fields.
+TEST(Qcow2RepairSnapshotTable, SnapshotWhoseTableIsTheHeaderIsNotRead) {
+  Bytes image = image_with_data({.size_bytes = 8 << 20, .cluster_bits = 12}, Bytes(4096, 1), true);
+  const SnapshotChoice choice{.name = "s1"};
+  ASSERT_TRUE(testing::open_qcow2(image, {.read_only = true, .snapshot = choice}));
+  set_word(image, word(image, 64), 0);
+  EXPECT_FALSE(testing::open_qcow2(image, {.read_only = true, .snapshot = choice}));
+}
+
 // Copies that were cut off: what is missing may still come.
 TEST(Qcow2RepairTruncated, FileStaysAsItIs) {
   const Bytes image =
