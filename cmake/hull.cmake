@@ -48,7 +48,7 @@ function(hull_library name)
   list(FILTER sources EXCLUDE REGEX "/firmware/guest/")
   add_library(hull_${name} STATIC ${sources})
   hull_publish(hull_${name})
-  list(FILTER sources INCLUDE REGEX "/verdict_rows_")  # the same names in each, on purpose
+  list(FILTER sources INCLUDE REGEX "/(verdict|value)_rows_")  # the same names in each, on purpose
   set_source_files_properties(${sources} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   foreach(dependency ${arg_DEPENDS})
     target_link_libraries(hull_${name} PUBLIC hull_${dependency})

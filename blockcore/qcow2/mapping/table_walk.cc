@@ -9,7 +9,7 @@ namespace hull::blockcore::qcow2 {
 namespace {
 
 constexpr size_t kReaders = 6;
-constexpr uint64_t kBatchBytes = 256 << 10;  // fits into a processor's cache
+constexpr uint64_t kWalkBytes = 256 << 10;  // fits into a processor's cache
 
 class TableWalk {
  public:
@@ -33,7 +33,7 @@ class TableWalk {
   };
 
   Batch take_batch() {
-    const size_t most = std::max<uint64_t>(kBatchBytes / table_bytes_, 1);
+    const size_t most = std::max<uint64_t>(kWalkBytes / table_bytes_, 1);
     Batch batch{.number = batches_++, .first = next_, .count = 1};
     while (batch.count < most && batch.first + batch.count < offsets_.size() &&
            offsets_[batch.first + batch.count] ==
