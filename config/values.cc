@@ -14,7 +14,7 @@ namespace {
 // Longer words are quoted up to here in messages.
 constexpr size_t kQuotedBytes = 64;
 
-std::string_view quoted(std::string_view text) { return text.substr(0, kQuotedBytes); }
+std::string_view beginning(std::string_view text) { return text.substr(0, kQuotedBytes); }
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
@@ -47,7 +47,7 @@ Result<Value> choose(std::string_view what, std::string_view text,
     known += known.empty() ? "" : ", ";
     known += candidate.word;
   }
-  return fail(ErrorKind::kInvalidConfig, "{} '{}' is not one of {}", what, quoted(text), known);
+  return fail(ErrorKind::kInvalidConfig, "{} '{}' is not one of {}", what, beginning(text), known);
 }
 
 }  // namespace
@@ -91,9 +91,10 @@ Result<uint64_t> parse_size(std::string_view text, uint64_t default_unit) {
   const auto scale =
       unit.empty() && digits == text.size() ? std::optional(default_unit) : bytes_per_unit(unit);
   if (digits == 0 || !scale)
-    return fail(ErrorKind::kInvalidConfig, "'{}' is not a size such as 512M or 2GiB", quoted(text));
+    return fail(ErrorKind::kInvalidConfig, "'{}' is not a size such as 512M or 2GiB",
+                beginning(text));
   const auto bytes = number ? checked_multiply(*number, *scale) : std::nullopt;
-  if (!bytes) return fail(ErrorKind::kInvalidConfig, "'{}' is too large", quoted(text));
+  if (!bytes) return fail(ErrorKind::kInvalidConfig, "'{}' is too large", beginning(text));
   return *bytes;
 }
 
@@ -132,7 +133,7 @@ Result<MacAddress> parse_mac(std::string_view text) {
   }
   if (!valid)
     return fail(ErrorKind::kInvalidConfig, "'{}' is not a MAC address such as 52:54:00:12:34:56",
-                quoted(text));
+                beginning(text));
   if ((mac[0] & 1) != 0)
     return fail(ErrorKind::kInvalidConfig, "MAC address '{}' is multicast: no station can have it",
                 text);
@@ -183,7 +184,7 @@ Result<std::string> parse_uuid(std::string_view text) {
     canonical += lower(text[i]);
   }
   if (!valid || digits != 32)
-    return fail(ErrorKind::kInvalidConfig, "'{}' is not a UUID", quoted(text));
+    return fail(ErrorKind::kInvalidConfig, "'{}' is not a UUID", beginning(text));
   return canonical;
 }
 
