@@ -38,6 +38,7 @@ class PolicyDisk final : public Disk {
   }
   Task<Result<uint64_t>> copy_from(const File& source, uint64_t source_offset, uint64_t offset,
                                    uint64_t length) override;
+  void abandon() override { disk_->abandon(); }
   Task<Result<void>> close() override { return disk_->close(); }
 
  private:

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <semaphore>
 
 #include "base/endian.h"
 #include "base/limits.h"
@@ -14,6 +13,7 @@ namespace {
 
 // Virtio 1.2, 5.2.3.
 enum class BlockFeature : uint8_t {
+  kSizeMax = 1,
   kSegmentMax = 2,
   kReadOnly = 5,
   kBlockSize = 6,
@@ -49,6 +49,10 @@ static_assert(sizeof(BlockConfig) == 0x3c);
 
 constexpr uint32_t kMaxRangeSectors = 1u << 21;  // 1 GiB
 constexpr uint32_t kMaxRanges = 16;
+// A driver that keeps to both stays below kMaxTransferBytes.
+constexpr uint32_t kMaxSegmentBytes = 128 << 10;
+constexpr uint32_t kMaxSegments = 254;
+static_assert(uint64_t{kMaxSegmentBytes} * kMaxSegments <= kMaxTransferBytes);
 
 }  // namespace
 
@@ -66,11 +70,12 @@ BlockDevice::BlockDevice(BlockOptions options, blockcore::Disk& disk, blockcore:
         options_.physical_block_size >= options_.logical_block_size);
 }
 
-BlockDevice::~BlockDevice() { BlockDevice::reset(); }
+BlockDevice::~BlockDevice() { CHECK(session_ == nullptr); }
 
 FeatureSet BlockDevice::device_features() const {
   const bool read_only = geometry_.read_only;
   return FeatureSet()
+      .with(BlockFeature::kSizeMax)
       .with(BlockFeature::kSegmentMax)
       .with(BlockFeature::kBlockSize)
       .with(BlockFeature::kTopology)
@@ -93,7 +98,9 @@ void BlockDevice::read_config(uint64_t offset, std::span<uint8_t> data) const {
   const uint32_t logical = options_.logical_block_size;
   BlockConfig config{};
   config.capacity = geometry_.capacity_sectors;
-  config.segment_max = options_.queue_size - 2u;  // header and status take one each
+  config.size_max = kMaxSegmentBytes;
+  // Header and status take a descriptor each.
+  config.segment_max = std::min(options_.queue_size - 2u, kMaxSegments);
   config.block_size = logical;
   config.physical_block_exp =
       static_cast<uint8_t>(std::countr_zero(options_.physical_block_size / logical));
@@ -119,7 +126,7 @@ void BlockDevice::write_config(uint64_t /*offset*/, std::span<const uint8_t> /*d
 Result<void> BlockDevice::activate(DeviceResources resources) {
   std::optional<QueueResources>& queue = resources.queues[0];
   if (!queue) return {};
-  session_ = std::make_unique<BlockSession>(
+  session_ = std::make_shared<BlockSession>(
       BlockSession::Context{.name = options_.name,
                             .serial = options_.serial,
                             .disk = disk_,
@@ -129,16 +136,20 @@ Result<void> BlockDevice::activate(DeviceResources resources) {
                             .unmap = options_.discard,
                             .write_through = !resources.features.has(BlockFeature::kFlush)},
       *std::move(queue));
-  engine_.post([session = session_.get()] { session->start(); });
+  engine_.post([session = session_] { session->start(); });
   return {};
 }
 
-void BlockDevice::reset() {
-  if (session_ == nullptr) return;
-  std::binary_semaphore drained(0);
-  engine_.post([&] { session_->stop(drained); });
-  drained.acquire();
-  session_.reset();
+void BlockDevice::stop(std::function<void()> stopped) {
+  if (session_ == nullptr) return stopped();
+  engine_.post([session = std::move(session_), stopped = std::move(stopped)]() mutable {
+    BlockSession& stopping = *session;
+    stopping.stop(std::move(session), std::move(stopped));
+  });
+}
+
+void BlockDevice::abandon() {
+  engine_.post([&disk = disk_] { disk.abandon(); });
 }
 
 }  // namespace hull::virtio

@@ -27,8 +27,7 @@ class BlockSession;
 // negotiated features each write is made durable before it completes (5.2.6.2).
 class BlockDevice final : public VirtioDevice {
  public:
-  // `disk` and `engine` outlive the device; the engine's thread runs whenever the device is active,
-  // also in reset() and in the destructor.
+  // `disk` and `engine` outlive the device; the engine's thread runs until the device has stopped.
   BlockDevice(BlockOptions options, blockcore::Disk& disk, blockcore::IoEngine& engine);
   ~BlockDevice() override;
 
@@ -39,7 +38,8 @@ class BlockDevice final : public VirtioDevice {
   void read_config(uint64_t offset, std::span<uint8_t> data) const override;
   void write_config(uint64_t offset, std::span<const uint8_t> data) override;
   Result<void> activate(DeviceResources resources) override;
-  void reset() override;
+  void stop(std::function<void()> stopped) override;
+  void abandon() override;
 
  private:
   // What the disk says about itself, which vCPU threads may not ask it: constant.
@@ -55,7 +55,7 @@ class BlockDevice final : public VirtioDevice {
   const Geometry geometry_;
   blockcore::Disk& disk_;
   blockcore::IoEngine& engine_;
-  std::unique_ptr<BlockSession> session_;  // one activation
+  std::shared_ptr<BlockSession> session_;  // one activation
 };
 
 }  // namespace hull::virtio

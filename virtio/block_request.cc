@@ -1,7 +1,5 @@
 #include "virtio/block_request.h"
 
-#include <algorithm>
-
 #include "base/checked.h"
 #include "base/endian.h"
 
@@ -95,7 +93,7 @@ BlockStatus BlockRequest::parse_operation(ChainReader reader, ChainWriter writer
 BlockStatus BlockRequest::parse_transfer(SegmentCursor& data, uint64_t sector,
                                          const BlockLimits& limits) {
   length = data.remaining();
-  if (length % kSectorBytes != 0 ||
+  if (length % kSectorBytes != 0 || length > kMaxTransferBytes ||
       !range_fits(sector, length / kSectorBytes, limits.capacity_sectors))
     return BlockStatus::kIoError;
   offset = sector * kSectorBytes;  // inside the capacity: no overflow
@@ -119,6 +117,7 @@ BlockStatus BlockRequest::parse_ranges(ChainReader reader, const BlockLimits& li
         !range_fits<uint64_t>(range->sector, sectors, limits.capacity_sectors))
       return BlockStatus::kIoError;
     if (sectors == 0) continue;
+    length += sectors * kSectorBytes;
     ranges.push_back({.offset = range->sector * kSectorBytes,
                       .length = sectors * kSectorBytes,
                       .may_unmap = (range->flags & kRangeUnmap) != 0});

@@ -4,6 +4,7 @@
 
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -16,6 +17,9 @@ namespace hull::virtio {
 
 inline constexpr uint64_t kSectorBytes = 512;
 inline constexpr size_t kBlockIdBytes = 20;
+// Of a read or write; more is an I/O error. And of what is zeroed or discarded before the device
+// looks whether it has to stop. The configuration keeps polite drivers below it.
+inline constexpr uint64_t kMaxTransferBytes = 32 << 20;
 
 enum class BlockStatus : uint8_t { kOk = 0, kIoError = 1, kUnsupported = 2 };
 
@@ -49,13 +53,15 @@ struct BlockRequest {
 
   // Fills everything from `chain`; any earlier content is forgotten.
   void parse(const Chain& chain, const BlockLimits& limits);
+  // How much of the device's time it takes, in bytes moved before it can be ended.
+  uint64_t work_bytes() const { return std::min(length, kMaxTransferBytes); }
   // The bytes that the driver is told were written if the request ends with `result`.
   uint32_t written_bytes(BlockStatus result) const;
 
   BlockOperation operation = BlockOperation::kNothing;
   BlockStatus status = BlockStatus::kOk;   // kNothing: the answer
   uint64_t offset = 0;                     // kRead, kWrite: bytes; inside the capacity
-  uint64_t length = 0;                     // kRead, kWrite: bytes; kGetId: room for the id
+  uint64_t length = 0;                     // bytes; kGetId: room for the id; of all ranges
   std::vector<iovec> buffers;              // kRead, kWrite: `length` bytes
   std::vector<Range> ranges;               // kDiscard, kWriteZeroes: none is empty
   std::optional<ChainWriter> id_target;    // kGetId

@@ -10,6 +10,8 @@ namespace {
 
 // Requests taken from the ring before others on the same thread get a turn.
 constexpr unsigned kMaxRequestsPerTurn = 64;
+// More keeps no disk busier, and a reset waits for all of it.
+constexpr uint64_t kMaxWorkBytes = 2 * kMaxTransferBytes;
 
 }  // namespace
 
@@ -21,10 +23,20 @@ void BlockSession::start() {
   serving_ = true;
 }
 
-void BlockSession::stop(std::binary_semaphore& drained) {
+void BlockSession::stop(std::shared_ptr<BlockSession> self, std::function<void()> stopped) {
   stop_serving();
-  drained_ = &drained;
-  if (queue_.in_flight() == 0) drained.release();
+  stopping_ = true;
+  self_ = std::move(self);
+  stopped_ = std::move(stopped);
+  if (queue_.in_flight() == 0) end();
+}
+
+// Not at once: this is called from functions of the session.
+void BlockSession::end() {
+  context_.engine.post([self = std::move(self_), stopped = std::move(stopped_)]() mutable {
+    self.reset();
+    stopped();
+  });
 }
 
 void BlockSession::stop_serving() {
@@ -37,7 +49,7 @@ void BlockSession::stop_serving() {
 bool BlockSession::turn() {
   queue_.disable_notifications();
   unsigned taken = 0;
-  while (taken < kMaxRequestsPerTurn) {
+  while (taken < kMaxRequestsPerTurn && !is_full()) {
     auto chain = queue_.pop();
     if (!chain) {
       fail(describe(chain.error()));
@@ -52,7 +64,10 @@ bool BlockSession::turn() {
   return taken != 0;
 }
 
-bool BlockSession::may_sleep() { return queue_.enable_notifications(); }
+// While it is full a completion wakes the loop, and not the driver.
+bool BlockSession::may_sleep() { return is_full() || queue_.enable_notifications(); }
+
+bool BlockSession::is_full() const { return work_bytes_ >= kMaxWorkBytes; }
 
 void BlockSession::begin(Chain chain) {
   if (idle_.empty()) {
@@ -63,6 +78,7 @@ void BlockSession::begin(Chain chain) {
   idle_.pop_back();
   slot.request.parse(chain, context_.limits);
   slot.chain.emplace(std::move(chain));
+  work_bytes_ += slot.request.work_bytes();
   if (slot.request.operation == BlockOperation::kNothing)
     answer(slot, slot.request.status);
   else
@@ -95,13 +111,21 @@ blockcore::Task<void> BlockSession::serve(Slot& slot) {
   finish(slot, result);
 }
 
+// In pieces, so that a device that has to stop need not wait for all of it. They end at multiples,
+// lest a cluster of the image is in two of them.
 blockcore::Task<Result<void>> BlockSession::serve_ranges(const BlockRequest& request) {
   for (const BlockRequest::Range& range : request.ranges) {
-    if (request.operation == BlockOperation::kDiscard) {
-      CO_TRY_VOID(co_await context_.disk.discard(range.offset, range.length));
-    } else {
-      const bool may_unmap = range.may_unmap && context_.unmap;
-      CO_TRY_VOID(co_await context_.disk.write_zeroes(range.offset, range.length, may_unmap));
+    for (uint64_t done = 0; done < range.length && !stopping_;) {
+      const uint64_t offset = range.offset + done;
+      const uint64_t length =
+          std::min(range.length - done, kMaxTransferBytes - offset % kMaxTransferBytes);
+      if (request.operation == BlockOperation::kDiscard) {
+        CO_TRY_VOID(co_await context_.disk.discard(offset, length));
+      } else {
+        const bool may_unmap = range.may_unmap && context_.unmap;
+        CO_TRY_VOID(co_await context_.disk.write_zeroes(offset, length, may_unmap));
+      }
+      done += length;
     }
   }
   co_return Result<void>();
@@ -117,17 +141,19 @@ Result<void> BlockSession::write_id(const BlockRequest& request) {
 }
 
 void BlockSession::finish(Slot& slot, const Result<void>& result) {
-  if (!result) LOG_LIMITED(LogLevel::kError, "{}: {}", context_.name, result.error().message());
+  if (!result && !stopping_)
+    LOG_LIMITED(LogLevel::kError, "{}: {}", context_.name, result.error().message());
   answer(slot, block_status(result));
 }
 
 void BlockSession::answer(Slot& slot, BlockStatus status) {
   Chain chain = *std::move(slot.chain);
   slot.chain.reset();
-  if (drained_ != nullptr) {
+  work_bytes_ -= slot.request.work_bytes();
+  if (stopping_) {
     // The driver has forgotten the buffer: nothing is written into its memory any more.
     queue_.discard(std::move(chain));
-    if (queue_.in_flight() == 0) drained_->release();
+    if (queue_.in_flight() == 0) end();
     return;
   }
   const auto byte = static_cast<uint8_t>(status);

@@ -2,9 +2,9 @@
 // disk carry them out, answers.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
-#include <semaphore>
 #include <string>
 #include <vector>
 
@@ -15,7 +15,7 @@
 
 namespace hull::virtio {
 
-// Lives from activate() to reset(); every member function runs on the engine's thread.
+// Lives from activate() until it has stopped; every member function runs on the engine's thread.
 class BlockSession : private blockcore::LoopClient {
  public:
   struct Context {
@@ -32,8 +32,9 @@ class BlockSession : private blockcore::LoopClient {
       : context_(context), queue_(std::move(resources.queue)), kick_(*resources.kick) {}
 
   void start();
-  // Releases `drained` once nothing is in flight; nothing touches the session afterwards.
-  void stop(std::binary_semaphore& drained);
+  // Takes nothing more and answers nothing more. `self`, the last owner, is let go of once nothing
+  // is in flight; then `stopped` is called.
+  void stop(std::shared_ptr<BlockSession> self, std::function<void()> stopped);
 
  private:
   struct Slot {
@@ -43,7 +44,9 @@ class BlockSession : private blockcore::LoopClient {
 
   bool turn() override;
   bool may_sleep() override;
+  bool is_full() const;
   void stop_serving();
+  void end();
   void begin(Chain chain);
   blockcore::Task<void> serve(Slot& slot);
   blockcore::Task<Result<void>> serve_ranges(const BlockRequest& request);
@@ -57,8 +60,11 @@ class BlockSession : private blockcore::LoopClient {
   const EventFd& kick_;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::vector<Slot*> idle_;  // last in, first out: the warm one
+  uint64_t work_bytes_ = 0;  // of the requests in flight
   bool serving_ = false;
-  std::binary_semaphore* drained_ = nullptr;  // set: stopping
+  bool stopping_ = false;
+  std::shared_ptr<BlockSession> self_;  // while stopping
+  std::function<void()> stopped_;
 };
 
 }  // namespace hull::virtio

@@ -1,11 +1,12 @@
 // What a virtio device is to a transport, and a transport to a device.
 //
 // The transport owns negotiation, status and the queue registers; a device never sees them. When
-// the driver sets DRIVER_OK the transport moves validated queues into activate(); reset() takes
-// everything back. A device can be reset and activated any number of times.
+// the driver sets DRIVER_OK the transport moves validated queues into activate(); stop() takes
+// everything back. A device can be activated and stopped any number of times.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -22,7 +23,7 @@ namespace hull::virtio {
 enum class DeviceType : uint32_t { kNetwork = 1, kBlock = 2, kEntropy = 4 };
 
 // How a device reaches its driver; the transport's. Any thread, never blocks, takes no lock. Not to
-// be used once reset() has returned.
+// be used once the device has stopped.
 class DeviceInterrupt {
  public:
   virtual ~DeviceInterrupt() = default;
@@ -65,10 +66,15 @@ class VirtioDevice {
   // Called on a vCPU thread while inactive; must not wait for I/O. On an error the device stays
   // inactive. The transport signals every kick afterwards.
   virtual Result<void> activate(DeviceResources resources) = 0;
-  // Called on a vCPU thread (or at tear-down) while active, without a lock: stops and drains the
-  // worker, gives back every chain, drops the resources. Guest memory and interrupt are not touched
-  // once it returned.
-  virtual void reset() = 0;
+  // Called on a vCPU thread (or at tear-down) while active, once per activation, without a lock.
+  // Begins to end the activation and never blocks: nothing new is taken from the queues, buffers in
+  // flight are given back unanswered. `stopped` is called once, on any thread, perhaps before this
+  // returns, and last of all: guest memory and interrupt are not touched any more. Until then the
+  // device must not be destroyed or activated.
+  virtual void stop(std::function<void()> stopped) = 0;
+  // Between stop() and its end, any thread, never blocks: what the device still waits for is given
+  // up, so that it stops soon, at the price of the back end if need be (Disk::abandon()).
+  virtual void abandon() {}
 };
 
 // Answers a read of the configuration space whose bytes are `config`; past its end all-ones.

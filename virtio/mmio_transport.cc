@@ -48,14 +48,14 @@ Result<std::unique_ptr<MmioTransport>> MmioTransport::create(std::unique_ptr<Vir
                                                              const GuestMemory& memory,
                                                              devices::InterruptLine& line) {
   std::unique_ptr<MmioTransport> transport(new MmioTransport(line));
-  transport->host_ = TRY(DeviceHost::create(std::move(device), memory, *transport));
+  transport->frontend_ = TRY(Frontend::create(std::move(device), memory, *transport));
   return transport;
 }
 
-std::string_view MmioTransport::name() const { return host_->device().name(); }
+std::string_view MmioTransport::name() const { return frontend_->device().name(); }
 
 void MmioTransport::read(uint64_t offset, std::span<uint8_t> data) {
-  if (offset >= kConfig) return host_->read_config(offset - kConfig, data);
+  if (offset >= kConfig) return frontend_->read_config(offset - kConfig, data);
   std::ranges::fill(data, uint8_t{0xff});
   if (data.size() != 4 || offset % 4 != 0) return;
   const Le32 value = read_register(offset);
@@ -63,7 +63,7 @@ void MmioTransport::read(uint64_t offset, std::span<uint8_t> data) {
 }
 
 void MmioTransport::write(uint64_t offset, std::span<const uint8_t> data) {
-  if (offset >= kConfig) return host_->write_config(offset - kConfig, data);
+  if (offset >= kConfig) return frontend_->write_config(offset - kConfig, data);
   if (data.size() != 4 || offset % 4 != 0) return;
   Le32 value;
   std::memcpy(&value, data.data(), sizeof value);
@@ -74,14 +74,14 @@ uint32_t MmioTransport::read_register(uint64_t offset) const {
   switch (offset) {
     case kMagicValue: return kMagic;
     case kVersion: return 2;
-    case kDeviceId: return static_cast<uint32_t>(host_->device().type());
+    case kDeviceId: return static_cast<uint32_t>(frontend_->device().type());
     case kVendorId: return kVendor;
-    case kDeviceFeatures: return host_->offered_features(device_features_select_);
-    case kQueueSizeMax: return host_->queue_max_size(queue_select_);
-    case kQueueReady: return host_->queue_ready(queue_select_) ? 1 : 0;
+    case kDeviceFeatures: return frontend_->offered_features(device_features_select_);
+    case kQueueSizeMax: return frontend_->queue_max_size(queue_select_);
+    case kQueueReady: return frontend_->queue_ready(queue_select_) ? 1 : 0;
     case kInterruptStatus: return interrupt_status_;
-    case kStatus: return host_->status();
-    case kConfigGeneration: return config_generation_;
+    case kStatus: return frontend_->status();
+    case kConfigGeneration: return frontend_->config_generation();
     default: return kNothing;
   }
 }
@@ -90,30 +90,28 @@ void MmioTransport::write_register(uint64_t offset, uint32_t value) {
   const uint32_t queue = queue_select_;
   switch (offset) {
     case kDeviceFeaturesSelect: device_features_select_ = value; break;
-    case kDriverFeatures: host_->accept_features(driver_features_select_, value); break;
+    case kDriverFeatures: frontend_->accept_features(driver_features_select_, value); break;
     case kDriverFeaturesSelect: driver_features_select_ = value; break;
     case kQueueSelect: queue_select_ = value; break;
-    case kQueueSize: host_->set_queue_size(queue, value); break;
-    case kQueueReady: host_->set_queue_ready(queue, value != 0); break;
-    case kQueueNotify: host_->notify_queue(value); break;
+    case kQueueSize: frontend_->set_queue_size(queue, value); break;
+    case kQueueReady: frontend_->set_queue_ready(queue, value != 0); break;
+    case kQueueNotify: frontend_->notify_queue(value); break;
     case kInterruptAck: acknowledge(value); break;
     case kStatus:
-      // 4.2.2.1: reset clears every bit of InterruptStatus.
-      if (value > UINT8_MAX) break;
-      if (host_->write_status(static_cast<uint8_t>(value)) == StatusAction::kReset)
-        interrupt_status_ = 0;
+      if (value <= UINT8_MAX) frontend_->write_status(static_cast<uint8_t>(value));
       break;
     case kQueueDescriptorsLow:
     case kQueueDescriptorsHigh:
-      host_->set_queue_area(queue, QueueArea::kDescriptors, offset == kQueueDescriptorsHigh, value);
+      frontend_->set_queue_area(queue, QueueArea::kDescriptors, offset == kQueueDescriptorsHigh,
+                                value);
       break;
     case kQueueDriverLow:
     case kQueueDriverHigh:
-      host_->set_queue_area(queue, QueueArea::kDriver, offset == kQueueDriverHigh, value);
+      frontend_->set_queue_area(queue, QueueArea::kDriver, offset == kQueueDriverHigh, value);
       break;
     case kQueueDeviceLow:
     case kQueueDeviceHigh:
-      host_->set_queue_area(queue, QueueArea::kDevice, offset == kQueueDeviceHigh, value);
+      frontend_->set_queue_area(queue, QueueArea::kDevice, offset == kQueueDeviceHigh, value);
       break;
     default: break;
   }
@@ -134,13 +132,16 @@ void MmioTransport::raise(uint32_t bit) {
 void MmioTransport::used_buffers(size_t /*queue*/) { raise(kUsedBufferInterrupt); }
 
 void MmioTransport::config_changed() {
-  config_generation_.fetch_add(1);
+  frontend_->next_config_generation();
   raise(kConfigInterrupt);
 }
 
 void MmioTransport::device_failed() {
-  host_->set_needs_reset();
+  frontend_->set_needs_reset();
   raise(kConfigInterrupt);
 }
+
+// 4.2.2.1: reset clears every bit of InterruptStatus.
+void MmioTransport::was_reset() { interrupt_status_ = 0; }
 
 }  // namespace hull::virtio

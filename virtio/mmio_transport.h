@@ -8,11 +8,11 @@
 #include "base/guest_memory.h"
 #include "devices/bus.h"
 #include "devices/interrupt_line.h"
-#include "virtio/device_host.h"
+#include "virtio/frontend.h"
 
 namespace hull::virtio {
 
-class MmioTransport final : public devices::BusDevice, private DeviceInterrupt {
+class MmioTransport final : public devices::BusDevice, private FrontendEvents {
  public:
   static constexpr uint64_t kRegisterBytes = 0x200;
   static constexpr uint64_t kQueueNotifyOffset = 0x50;
@@ -24,8 +24,9 @@ class MmioTransport final : public devices::BusDevice, private DeviceInterrupt {
                                                        const GuestMemory& memory,
                                                        devices::InterruptLine& line);
 
-  size_t queue_count() const { return host_->queue_count(); }
-  int kick_fd(size_t queue) const { return host_->kick_fd(queue); }
+  Frontend& frontend() { return *frontend_; }
+  size_t queue_count() const { return frontend_->queue_count(); }
+  int kick_fd(size_t queue) const { return frontend_->kick_fd(queue); }
 
   // Control registers answer aligned accesses of 4 bytes (4.2.2.2), all others read all-ones and
   // are dropped; the configuration space takes any.
@@ -43,6 +44,7 @@ class MmioTransport final : public devices::BusDevice, private DeviceInterrupt {
   void used_buffers(size_t queue) override;
   void config_changed() override;
   void device_failed() override;
+  void was_reset() override;
 
   devices::InterruptLine& line_;
 
@@ -51,10 +53,9 @@ class MmioTransport final : public devices::BusDevice, private DeviceInterrupt {
   std::atomic<uint32_t> driver_features_select_{0};
   std::atomic<uint32_t> queue_select_{0};
   std::atomic<uint32_t> interrupt_status_{0};
-  std::atomic<uint32_t> config_generation_{0};
 
   // Last: its destructor resets the device, which may still interrupt.
-  std::unique_ptr<DeviceHost> host_;
+  std::unique_ptr<Frontend> frontend_;
 };
 
 }  // namespace hull::virtio

@@ -48,7 +48,7 @@ NetDevice::NetDevice(NetOptions options, NetBackend* backend, WorkerThread& work
   CHECK(std::has_single_bit(options_.queue_size) && options_.queue_size <= 512);
 }
 
-NetDevice::~NetDevice() { NetDevice::reset(); }
+NetDevice::~NetDevice() { CHECK(session_ == nullptr); }
 
 FeatureSet NetDevice::device_features() const {
   const NetOffloads offloads = backend_ != nullptr ? backend_->supported_offloads() : NetOffloads();
@@ -81,7 +81,7 @@ void NetDevice::write_config(uint64_t /*offset*/, std::span<const uint8_t> /*dat
 
 Result<void> NetDevice::activate(DeviceResources resources) {
   const FeatureSet features = resources.features;
-  session_ = std::make_unique<NetSession>(
+  session_ = std::make_shared<NetSession>(
       NetSession::Context{.name = options_.name,
                           .backend = backend_,
                           .link_up = link_up_,
@@ -92,15 +92,16 @@ Result<void> NetDevice::activate(DeviceResources resources) {
                                        .ecn = features.has(NetFeature::kGuestEcn)},
                           .mergeable_buffers = features.has(NetFeature::kMergeableBuffers)},
       std::move(resources));
-  worker_.post([session = session_.get()] { session->start(); });
+  worker_.post([session = session_] { session->start(); });
   return {};
 }
 
-void NetDevice::reset() {
-  if (session_ == nullptr) return;
-  worker_.call([this] {
-    session_->stop();
-    session_.reset();
+void NetDevice::stop(std::function<void()> stopped) {
+  if (session_ == nullptr) return stopped();
+  worker_.post([session = std::move(session_), stopped = std::move(stopped)]() mutable {
+    session->stop();
+    session.reset();
+    stopped();
   });
 }
 

@@ -37,7 +37,7 @@ class NetDevice final : public VirtioDevice {
   void read_config(uint64_t offset, std::span<uint8_t> data) const override;
   void write_config(uint64_t offset, std::span<const uint8_t> data) override;
   Result<void> activate(DeviceResources resources) override;
-  void reset() override;
+  void stop(std::function<void()> stopped) override;
 
  private:
   const NetOptions options_;
@@ -45,7 +45,7 @@ class NetDevice final : public VirtioDevice {
   NetBackend* const backend_;
   WorkerThread& worker_;
   std::atomic<bool> link_up_;            // cleared for good when the back end disappears
-  std::unique_ptr<NetSession> session_;  // one activation, on the worker
+  std::shared_ptr<NetSession> session_;  // one activation, on the worker
 };
 
 }  // namespace hull::virtio

@@ -18,7 +18,7 @@ namespace hull::virtio {
 constexpr size_t kReceiveQueue = 0;
 constexpr size_t kTransmitQueue = 1;
 
-// Lives from activate() to reset(); every member function runs on the worker.
+// Lives from activate() to stop(); every member function runs on the worker.
 class NetSession {
  public:
   struct Context {

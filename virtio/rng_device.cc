@@ -38,7 +38,7 @@ size_t fill_with_entropy(ChainWriter writer, size_t bytes) {
 
 }  // namespace
 
-// Lives from activate() to reset(); every member function runs on the worker.
+// Lives from activate() to stop(); every member function runs on the worker.
 class RngDevice::Session {
  public:
   Session(const RngOptions& options, EventLoop& loop, QueueResources resources,
@@ -124,7 +124,7 @@ class RngDevice::Session {
 RngDevice::RngDevice(RngOptions options, WorkerThread& worker)
     : options_(std::move(options)), worker_(worker) {}
 
-RngDevice::~RngDevice() { RngDevice::reset(); }
+RngDevice::~RngDevice() { CHECK(session_ == nullptr); }
 
 std::span<const uint16_t> RngDevice::queue_max_sizes() const { return kQueueSizes; }
 
@@ -138,15 +138,18 @@ Result<void> RngDevice::activate(DeviceResources resources) {
   std::optional<QueueResources>& queue = resources.queues[0];
   if (!queue) return {};
   session_ =
-      std::make_unique<Session>(options_, worker_.loop(), *std::move(queue), *resources.interrupt);
-  worker_.post([session = session_.get()] { session->start(); });
+      std::make_shared<Session>(options_, worker_.loop(), *std::move(queue), *resources.interrupt);
+  worker_.post([session = session_] { session->start(); });
   return {};
 }
 
-void RngDevice::reset() {
-  if (session_ == nullptr) return;
-  worker_.call([this] { session_->stop(); });
-  session_.reset();
+void RngDevice::stop(std::function<void()> stopped) {
+  if (session_ == nullptr) return stopped();
+  worker_.post([session = std::move(session_), stopped = std::move(stopped)]() mutable {
+    session->stop();
+    session.reset();
+    stopped();
+  });
 }
 
 }  // namespace hull::virtio

@@ -30,13 +30,13 @@ class RngDevice final : public VirtioDevice {
   void read_config(uint64_t offset, std::span<uint8_t> data) const override;
   void write_config(uint64_t offset, std::span<const uint8_t> data) override;
   Result<void> activate(DeviceResources resources) override;
-  void reset() override;
+  void stop(std::function<void()> stopped) override;
 
  private:
   class Session;  // one activation, on the worker
   const RngOptions options_;
   WorkerThread& worker_;
-  std::unique_ptr<Session> session_;
+  std::shared_ptr<Session> session_;
 };
 
 }  // namespace hull::virtio

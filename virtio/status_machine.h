@@ -1,7 +1,7 @@
 // The device status field (virtio 1.2, 2.1 and 3.1.1), shared by every transport.
 //
 // Which status may follow which is one table; everything else that a driver writes is refused and
-// changes nothing. DEVICE_NEEDS_RESET is the device's and kept elsewhere (DeviceHost).
+// changes nothing. DEVICE_NEEDS_RESET is the device's and kept elsewhere (Frontend).
 #pragma once
 
 #include <cstdint>

@@ -80,15 +80,34 @@ Result<void> Domain::watch_machine() {
                    [this](uint32_t) { on_orders_obeyed(); });
 }
 
-void Domain::drop_machine() {
+bool Domain::drop_machine() {
   loop_.cancel(std::exchange(timer_, 0));
-  if (machine_ == nullptr) return;
+  if (machine_ == nullptr) return true;
   if (std::exchange(watched_, false)) {
     loop_.remove(outcome_->event_fd());
     loop_.remove(machine_->orders().obeyed_event().fd());
     parts_->console().detach();
   }
+  // What has stopped already costs no time here.
+  if (!machine_->drain_devices(kHurriedDeviceTime)) {
+    machine_->abandon_devices();
+    if (!machine_->drain_devices(kHurriedDeviceTime)) {
+      give_up_machine();
+      return false;
+    }
+  }
   machine_.reset();
+  return true;
+}
+
+// The kernel, or a thread that waits for it, may still write to the guest's memory: nothing of what
+// it may use is destroyed.
+void Domain::give_up_machine() {
+  constexpr const char* kWhy = "a disk does not answer: it is left as after a crash";
+  LOG_ERROR("{}: {}", config_.name, kWhy);
+  if (!ordered_) reason_ = {.kind = EndKind::kHostError, .detail = kWhy};
+  (void)machine_.release();
+  parts_->leak_disks();
 }
 
 void Domain::enter(DomainState state) {
@@ -166,21 +185,34 @@ void Domain::drain_console() {
     return;
   }
   parts_->console().give_up_rest();
-  on_drained();
+  if (next_action() == config::LifecycleAction::kPreserve) return enter(DomainState::kPreserved);
+  drain_deadline_ = Clock::now() + (ordered_ ? kHurriedDeviceTime : kDeviceTime);
+  devices_abandoned_ = false;
+  drain_devices();
+}
+
+// Not a moment longer than the devices need, and yet the loop serves others meanwhile.
+void Domain::drain_devices() {
+  timer_ = 0;
+  if (machine_->drain_devices(kDrainPoll)) return on_drained();
+  if (Clock::now() >= drain_deadline_) {
+    if (devices_abandoned_) return on_drained();
+    devices_abandoned_ = true;
+    machine_->abandon_devices();
+    drain_deadline_ = Clock::now() + kHurriedDeviceTime;
+  }
+  timer_ = loop_.call_after(kDrainPoll, [this] { drain_devices(); });
 }
 
 void Domain::on_drained() {
-  switch (next_action()) {
-    case config::LifecycleAction::kRestart: return restart();
-    case config::LifecycleAction::kPreserve: return enter(DomainState::kPreserved);
-    case config::LifecycleAction::kDestroy: return finish();
-  }
+  if (next_action() == config::LifecycleAction::kRestart) return restart();
+  finish();
 }
 
 void Domain::restart() {
   if (!reason_.detail.empty())
     LOG_LIMITED(LogLevel::kWarn, "{}: restarted after: {}", config_.name, reason_.detail);
-  drop_machine();
+  if (!drop_machine()) return enter(DomainState::kEnded);
   enter(DomainState::kBuilding);
   Result<void> started = build();
   if (started) started = start();
@@ -205,7 +237,7 @@ config::LifecycleAction Domain::next_action() const {
 
 Result<void> Domain::close() {
   drop_machine();
-  return parts_->close();
+  return parts_->close(ordered_ ? kHurriedDeviceTime : kDeviceTime);
 }
 
 }  // namespace hull::vmm

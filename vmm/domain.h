@@ -36,7 +36,7 @@ enum class DomainState : uint8_t {
   kBuilding,
   kRunning,
   kPaused,
-  kEnding,     // vCPUs leave the guest, the console takes the last bytes
+  kEnding,     // vCPUs leave the guest, the console takes the last bytes, devices stop
   kPreserved,  // as the guest left it; waits for end()
   kEnded,      // the machine is gone; close() is next
 };
@@ -49,11 +49,16 @@ class Domain {
   static constexpr std::chrono::milliseconds kDrainTime{3000};
   static constexpr std::chrono::milliseconds kHurriedDrainTime{300};
 
+  // How long requests in flight have to end, after an end of the guest's own and after one that was
+  // ordered; then their back ends are given up, and have the shorter time once more.
+  static constexpr std::chrono::milliseconds kDeviceTime{10'000};
+  static constexpr std::chrono::milliseconds kHurriedDeviceTime{200};
+
   // Opens and builds everything; the guest waits for start(). `loop` and `config` outlive the
   // domain.
   static Result<std::unique_ptr<Domain>> create(EventLoop& loop, const config::DomainConfig& config,
                                                 DomainOptions options);
-  // Waits for the vCPUs and for requests that are in flight.
+  // Waits for the vCPUs, and not for long for requests that are in flight.
   ~Domain();
   Domain(const Domain&) = delete;
   Domain& operator=(const Domain&) = delete;
@@ -94,12 +99,14 @@ class Domain {
 
   Result<void> build();
   Result<void> watch_machine();
-  void drop_machine();
+  bool drop_machine();  // false: it had to be given up, and the disks with it
   void enter(DomainState state);
   void on_outcome();
   void on_orders_obeyed();
   void on_paused();
   void drain_console();
+  void drain_devices();
+  void give_up_machine();
   void on_drained();
   void restart();
   void finish();
@@ -121,6 +128,7 @@ class Domain {
   std::optional<EndReason> ordered_;  // end() was called
   bool power_button_pressed_ = false;
   std::chrono::steady_clock::time_point drain_deadline_;
+  bool devices_abandoned_ = false;
   uint64_t timer_ = 0;
 };
 

@@ -1,5 +1,7 @@
 #include "vmm/host_parts.h"
 
+#include <semaphore>
+
 #include "base/log.h"
 #include "firmware/guest/image.h"
 #include "virtio/tap.h"
@@ -8,6 +10,9 @@
 namespace hull::vmm {
 
 namespace {
+
+// What is in the page cache may be gigabytes on a slow disk.
+constexpr std::chrono::minutes kFlushTime{5};
 
 devices::ConsoleOptions to_console_options(const config::ConsoleConfig& config) {
   devices::ConsoleOptions options;
@@ -110,15 +115,48 @@ Result<void> HostParts::open_console(EventLoop& loop, const config::DomainConfig
   return {};
 }
 
-Result<void> HostParts::close() {
-  io_thread_->stop();
+namespace {
+
+struct Closing {
+  std::binary_semaphore done{0};
   Result<void> first_error;
-  for (const auto& disk : disks_) {
-    Result<void> closed = io_thread_->engine().run_until_done(disk->close());
-    if (!closed && first_error) first_error = std::move(closed);
+};
+
+blockcore::Task<void> close_all(std::span<const std::unique_ptr<blockcore::Disk>> disks,
+                                std::shared_ptr<Closing> closing) {
+  for (const auto& disk : disks) {
+    Result<void> closed = co_await disk->close();
+    if (!closed && closing->first_error) closing->first_error = std::move(closed);
   }
+  closing->done.release();
+}
+
+}  // namespace
+
+// On the images' thread, so that this one can see that it takes too long.
+Result<void> HostParts::close(std::chrono::milliseconds patience) {
+  if (io_thread_ == nullptr || !io_thread_->running()) return {};
+  const auto closing = std::make_shared<Closing>();
+  const std::span<const std::unique_ptr<blockcore::Disk>> disks = disks_;
+  io_thread_->post([disks, closing] { blockcore::start_detached(close_all(disks, closing)); });
+  if (!closing->done.try_acquire_for(patience)) {
+    io_thread_->post([disks] {
+      for (const auto& disk : disks) disk->abandon();
+    });
+    if (!closing->done.try_acquire_for(kFlushTime)) {
+      leak_disks();
+      return fail(ErrorKind::kIo, "the disks do not flush: they are left as after a crash");
+    }
+  }
+  io_thread_->stop();
   disks_.clear();
-  return first_error;
+  return std::move(closing->first_error);
+}
+
+void HostParts::leak_disks() {
+  (void)io_thread_.release();
+  for (auto& disk : disks_) (void)disk.release();
+  disks_.clear();
 }
 
 }  // namespace hull::vmm

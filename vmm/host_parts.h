@@ -2,6 +2,7 @@
 // threads, the console.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -48,8 +49,11 @@ class HostParts {
   // Without close() images are left as after a crash: consistent.
   ~HostParts();
 
-  // Flushes and closes the images, drops their locks. No machine uses them any more.
-  Result<void> close();
+  // Flushes and closes the images, drops their locks. No machine uses them any more. Servers that
+  // have not answered after `patience` are given up.
+  Result<void> close(std::chrono::milliseconds patience);
+  // Lets go of the images without an end of what they are doing; whatever uses them goes on to.
+  void leak_disks();
 
   Kvm& kvm() { return *kvm_; }
   const firmware::BootSource& boot() const { return *boot_; }

@@ -1,5 +1,9 @@
 #include "vmm/machine.h"
 
+#include <condition_variable>
+
+#include "base/mutex.h"
+
 namespace hull::vmm {
 
 Machine::~Machine() { order(VcpuOrder::kEnd); }
@@ -14,6 +18,39 @@ Result<void> Machine::start() {
 void Machine::order(VcpuOrder order) {
   orders_->give(order);
   for (const auto& vcpu : vcpus_) vcpu->kick();
+}
+
+// Shared: the last device may stop when nobody waits any more.
+struct Machine::Drain {
+  explicit Drain(size_t devices) : active(devices) {}
+  void one_has_stopped() {
+    const MutexLock lock(mutex);
+    if (--active == 0) none_active.notify_all();
+  }
+  bool wait(std::chrono::milliseconds limit) {
+    const auto deadline = std::chrono::steady_clock::now() + limit;
+    const MutexLock lock(mutex);
+    while (active != 0)
+      if (none_active.wait_until(mutex, deadline) == std::cv_status::timeout) break;
+    return active == 0;
+  }
+
+  Mutex mutex;
+  std::condition_variable_any none_active;
+  size_t active GUARDED_BY(mutex);
+};
+
+bool Machine::drain_devices(std::chrono::milliseconds limit) {
+  if (drain_ == nullptr) {
+    drain_ = std::make_shared<Drain>(virtio_.size());
+    for (const auto& transport : virtio_)
+      transport->frontend().stop([drain = drain_] { drain->one_has_stopped(); });
+  }
+  return drain_->wait(limit);
+}
+
+void Machine::abandon_devices() {
+  for (const auto& transport : virtio_) transport->frontend().abandon();
 }
 
 }  // namespace hull::vmm

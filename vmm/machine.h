@@ -3,6 +3,8 @@
 // one.
 #pragma once
 
+#include <chrono>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -28,11 +30,20 @@ class Machine {
   void order(VcpuOrder order);
   const VcpuOrders& orders() const { return *orders_; }
 
+  // After the vCPUs have ended: nothing more is taken from the virtio devices' queues, and what is in
+  // flight comes to its end. True when nothing touches the guest's memory any more, which is waited
+  // for until `limit`; to be called again if not. Only then may the machine be destroyed.
+  bool drain_devices(std::chrono::milliseconds limit);
+  // What drain_devices() waits for is given up, with the connections to servers that it takes. Never
+  // blocks.
+  void abandon_devices();
+
   devices::Serial16550& serial() { return board_->serial(); }
   devices::AcpiPm& power() { return board_->power(); }
 
  private:
   friend class MachineBuilder;
+  struct Drain;
   Machine(Vm vm, GuestMemory memory) : memory_(std::move(memory)), vm_(std::move(vm)) {}
 
   // In the order of construction; torn down from the end.
@@ -44,6 +55,7 @@ class Machine {
   std::vector<std::unique_ptr<virtio::MmioTransport>> virtio_;
   std::vector<devices::Bus::Region> regions_;
   std::unique_ptr<VcpuOrders> orders_;
+  std::shared_ptr<Drain> drain_;  // once it has begun
   // Last, so destroyed first: the threads call into everything above.
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
 };

@@ -154,6 +154,10 @@ void Client::look_for_silence() {
   received_before_ = stream_.received_bytes();
 }
 
+void Client::abandon() {
+  if (!lost_) fail_all(Error(ErrorKind::kIo, "the connection was given up"));
+}
+
 void Client::fail_all(const Error& error) {
   lost_.emplace(error.kind(), fmt::format("{}: {}", name_, error.message()), EIO);
   ::shutdown(socket_.get(), SHUT_RDWR);

@@ -42,6 +42,8 @@ class Client : public std::enable_shared_from_this<Client> {
   Task<Result<void>> command(Command command, uint16_t flags, uint64_t offset, uint32_t length);
   // base:allocation from `offset` on, at most `length` bytes, at least one extent.
   Task<Result<std::vector<ExtentDescriptor>>> block_status(uint64_t offset, uint32_t length);
+  // The connection is given up: requests in flight fail soon, whatever the server does.
+  void abandon();
 
  private:
   Client(IoEngine& engine, ClientConnection connection, std::string name, UniqueFd timer,

@@ -42,6 +42,7 @@ class NbdDisk final : public Disk {
   Task<Result<void>> write_zeroes(uint64_t offset, uint64_t length, bool may_unmap) override;
   Task<Result<void>> discard(uint64_t offset, uint64_t length) override;
   Task<Result<BlockStatus>> block_status(uint64_t offset, uint64_t length) override;
+  void abandon() override { client_->abandon(); }
   Task<Result<void>> close() override;
 
  private:

@@ -263,6 +263,10 @@ Task<Result<BlockStatus>> Qcow2Disk::block_status(uint64_t offset, uint64_t leng
   co_return co_await qcow2::block_status(parts_->image, offset, length);
 }
 
+void Qcow2Disk::abandon() {
+  if (parts_->image.backing != nullptr) parts_->image.backing->abandon();
+}
+
 Task<Result<void>> Qcow2Disk::close() {
   if (parts_->image.backing != nullptr) CO_TRY_VOID(co_await parts_->image.backing->close());
   if (read_only_) co_return {};

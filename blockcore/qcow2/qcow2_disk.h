@@ -78,6 +78,7 @@ class Qcow2Disk final : public Disk {
   Task<Result<void>> write_zeroes(uint64_t offset, uint64_t length, bool may_unmap) override;
   Task<Result<void>> discard(uint64_t offset, uint64_t length) override;
   Task<Result<BlockStatus>> block_status(uint64_t offset, uint64_t length) override;
+  void abandon() override;
   Task<Result<void>> close() override;
 
   // The streams of the whole clusters that [offset, offset + length) begins with, as they are

@@ -70,6 +70,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     while (driver.pop_used()) {
     }
   }
-  device.reset();
+  testing::stop_and_wait(device);
   return 0;
 }

@@ -196,6 +196,11 @@ void FakeMmioDriver::set_up_queue(uint32_t index, const virtio::QueueConfig& con
   write(0x44, 1);
 }
 
+void FakeMmioDriver::reset() {
+  write(0x70, 0);
+  while (status() != 0) std::this_thread::yield();
+}
+
 void FakeMmioDriver::set_driver_ok() { write(0x70, 15); }
 
 }  // namespace hull::testing

@@ -108,7 +108,8 @@ class FakeMmioDriver {
   bool negotiate(uint64_t features);
   void set_up_queue(uint32_t index, const virtio::QueueConfig& config);
   void set_driver_ok();
-  void reset() { write(0x70, 0); }
+  // Waits until it is complete.
+  void reset();
   void kick(uint32_t queue) { write(0x50, queue); }
 
  private:

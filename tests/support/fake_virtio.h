@@ -4,6 +4,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <semaphore>
 #include <string>
 #include <thread>
 
@@ -50,21 +51,37 @@ class FakeDevice : public virtio::VirtioDevice {
     resources.emplace(std::move(given));
     return {};
   }
-  void reset() override {
-    ++resets;
-    if (on_reset) on_reset();
+  void stop(std::function<void()> stopped) override {
+    ++stops;
+    if (on_stop) on_stop();
+    when_stopped_ = std::move(stopped);
+    if (!holds_back) finish_stop();
+  }
+  void abandon() override { ++abandoned; }
+  // What a back end with requests in flight does later.
+  void finish_stop() {
     resources.reset();
+    when_stopped_();
   }
 
   bool refuse = false;
   unsigned activations = 0;
-  unsigned resets = 0;
-  std::function<void()> on_reset;
+  unsigned stops = 0;
+  unsigned abandoned = 0;
+  bool holds_back = false;  // stop() leaves the end to finish_stop()
+  std::function<void()> on_stop;
   std::optional<virtio::DeviceResources> resources;
   std::vector<uint8_t> config = {1, 2, 3, 4, 5, 6, 7, 8};
 
  private:
   const std::vector<uint16_t> sizes_ = {8, 16};
+  std::function<void()> when_stopped_;
 };
+
+inline void stop_and_wait(virtio::VirtioDevice& device) {
+  std::binary_semaphore stopped(0);
+  device.stop([&] { stopped.release(); });
+  stopped.acquire();
+}
 
 }  // namespace hull::testing

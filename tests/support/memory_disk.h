@@ -53,6 +53,7 @@ class MemoryDisk : public blockcore::Disk {
   blockcore::Task<Result<void>> write_zeroes(uint64_t offset, uint64_t length,
                                              bool may_unmap) override {
     ++zeroes;
+    zeroed_bytes += length;
     unmapped = may_unmap;
     co_return co_await clear(offset, length);
   }
@@ -84,6 +85,7 @@ class MemoryDisk : public blockcore::Disk {
   unsigned flushes = 0;
   unsigned zeroes = 0;
   unsigned discards = 0;
+  uint64_t zeroed_bytes = 0;
   bool unmapped = false;
 
  private:
@@ -100,7 +102,7 @@ class MemoryDisk : public blockcore::Disk {
     co_return {};
   }
   blockcore::Task<Result<void>> clear(uint64_t offset, uint64_t length) {
-    CHECK(range_fits<uint64_t>(offset, length, bytes.size()) && !is_read_only);
+    CHECK(range_fits<uint64_t>(offset, length, size_bytes()) && !is_read_only);
     CO_TRY_VOID(co_await begin());
     std::fill_n(bytes.begin() + static_cast<ptrdiff_t>(offset), length, uint8_t{0});
     co_return {};

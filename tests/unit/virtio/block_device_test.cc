@@ -18,6 +18,7 @@ using testing::Access;
 using testing::FakeDriver;
 using testing::FakeInterrupt;
 using testing::MemoryDisk;
+using testing::stop_and_wait;
 
 constexpr uint64_t kHeader = 0x8000;
 constexpr uint64_t kDataAddress = 0x10000;
@@ -26,19 +27,31 @@ constexpr uint64_t kFlushFeature = 1 << 9;
 constexpr uint64_t kAllFeatures = kFlushFeature | 1 << 13 | 1 << 14;
 constexpr uint8_t kUntouched = 0xee;
 
+// A large disk whose back end has stopped answering.
+class StalledDisk : public MemoryDisk {
+ public:
+  StalledDisk() : MemoryDisk(0) { is_held = true; }
+  uint64_t size_bytes() const override { return uint64_t{1} << 40; }
+  void abandon() override {
+    error = ECANCELED;
+    release();
+  }
+};
+
 class BlockDeviceTest : public ::testing::Test {
  protected:
   void SetUp() override {
     thread_ = std::thread([this] { engine_->run(); });
   }
   void TearDown() override {
+    if (device_) stop_and_wait(*device_);
     device_.reset();
     engine_->stop();
     thread_.join();
   }
 
   void start(uint64_t features = kAllFeatures, BlockOptions options = {.discard = true}) {
-    if (!device_) device_.emplace(std::move(options), disk_, *engine_);
+    if (!device_) device_.emplace(std::move(options), *disk_in_use_, *engine_);
     DeviceResources resources{FeatureSet(features), {}, &interrupt_};
     resources.queues.emplace_back(
         QueueResources{Queue::create(driver_.config(), memory_).value(), &kick_});
@@ -53,14 +66,32 @@ class BlockDeviceTest : public ::testing::Test {
     });
     done.acquire();
   }
-  void add(uint32_t type, uint64_t sector, uint32_t bytes, Access access) {
+  void write_header(uint32_t type, uint64_t sector) {
     const GuestSlice header = memory_.slice(GuestAddress{kHeader}, 16).value();
     header.write(0, Le32(type));
     header.write(8, Le64(sector));
     memory_.slice(GuestAddress{kStatus}, 1)->write(0, kUntouched);
+  }
+  void add(uint32_t type, uint64_t sector, uint32_t bytes, Access access) {
+    write_header(type, sector);
     driver_.add({{GuestAddress{kHeader}, 16, Access::kRead},
                  {GuestAddress{kDataAddress}, bytes, access},
                  {GuestAddress{kStatus}, 1, Access::kWrite}});
+  }
+  // A read of `pieces` times 512 KiB, all to the same place.
+  void add_large_read(size_t pieces) {
+    write_header(0, 0);
+    std::vector<testing::Buffer> buffers = {{GuestAddress{kHeader}, 16, Access::kRead}};
+    buffers.insert(buffers.end(), pieces, {GuestAddress{0x80000}, 512 << 10, Access::kWrite});
+    buffers.push_back({GuestAddress{kStatus}, 1, Access::kWrite});
+    driver_.add(buffers);
+  }
+  // Until the disk has seen so many reads; then a while longer.
+  unsigned settled_reads(unsigned expected) {
+    unsigned reads = 0;
+    while (reads < expected) on_engine([&] { reads = disk_in_use_->reads; });
+    for (int i = 0; i < 20; ++i) on_engine([&] { reads = disk_in_use_->reads; });
+    return reads;
   }
   uint8_t status() { return memory_.slice(GuestAddress{kStatus}, 1)->read<uint8_t>(); }
   FakeDriver::Used request(uint32_t type, uint64_t sector, uint32_t bytes, Access access) {
@@ -80,6 +111,8 @@ class BlockDeviceTest : public ::testing::Test {
   FakeInterrupt interrupt_;
   EventFd kick_ = EventFd::create().value();
   MemoryDisk disk_{64 * 1024};
+  StalledDisk stalled_disk_;
+  MemoryDisk* disk_in_use_ = &disk_;
   std::unique_ptr<blockcore::IoEngine> engine_ = blockcore::IoEngine::create().value();
   std::thread thread_;
   std::optional<BlockDevice> device_;
@@ -240,36 +273,101 @@ TEST_F(BlockDeviceTest, MalformedRingStopsTheDeviceAndAResetRevivesIt) {
   driver_.set_available_index(1000);
   kick_.signal();
   interrupt_.wait_for_failure();
-  device_->reset();
+  stop_and_wait(*device_);
   driver_ = FakeDriver(memory_, GuestAddress{0x1000}, 256);
   start();
   request(0, 0, 512, Access::kWrite);
   EXPECT_EQ(status(), 0);
 }
 
-TEST_F(BlockDeviceTest, ResetWaitsForWhatIsInFlightAndAnswersNothing) {
-  disk_.is_held = true;
+TEST_F(BlockDeviceTest, StopEndsWithWhatIsInFlightAndAnswersNothing) {
+  on_engine([this] { disk_.is_held = true; });
   start();
   add(0, 0, 512, Access::kWrite);
   kick_.signal();
-  bool submitted = false;
-  while (!submitted) on_engine([&] { submitted = disk_.reads == 1; });
-  std::atomic<bool> released{false};
-  std::thread helper([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    released = true;
-    engine_->post([this] { disk_.release(); });
-  });
-  device_->reset();
-  EXPECT_TRUE(released);
+  settled_reads(1);
+  std::binary_semaphore stopped(0);
+  device_->stop([&] { stopped.release(); });
+  for (int i = 0; i < 20; ++i) on_engine([] {});
+  EXPECT_FALSE(stopped.try_acquire());
+  on_engine([this] { disk_.release(); });
+  stopped.acquire();
   EXPECT_EQ(driver_.used_index(), 0);
   EXPECT_EQ(status(), kUntouched);
-  helper.join();
+}
+
+TEST_F(BlockDeviceTest, StopTakesNothingMoreFromTheRing) {
+  on_engine([this] { disk_.is_held = true; });
+  start();
+  add(0, 0, 512, Access::kWrite);
+  kick_.signal();
+  settled_reads(1);
+  std::binary_semaphore stopped(0);
+  device_->stop([&] { stopped.release(); });
+  add(0, 0, 512, Access::kWrite);
+  kick_.signal();
+  EXPECT_EQ(settled_reads(1), 1U);
+  on_engine([this] { disk_.release(); });
+  stopped.acquire();
+  EXPECT_EQ(disk_.reads, 1U);
+}
+
+TEST_F(BlockDeviceTest, AbandonedBackEndLetsTheDeviceStop) {
+  disk_in_use_ = &stalled_disk_;
+  start();
+  for (int i = 0; i < 3; ++i) add(0, 0, 512, Access::kWrite);
+  kick_.signal();
+  settled_reads(3);
+  std::binary_semaphore stopped(0);
+  device_->stop([&] { stopped.release(); });
+  for (int i = 0; i < 20; ++i) on_engine([] {});
+  EXPECT_FALSE(stopped.try_acquire());
+  device_->abandon();
+  stopped.acquire();
+  EXPECT_EQ(driver_.used_index(), 0);
+}
+
+TEST_F(BlockDeviceTest, RequestsThatTogetherAreTooLargeWaitInTheRing) {
+  disk_in_use_ = &stalled_disk_;
+  start();
+  for (int i = 0; i < 3; ++i) add_large_read(64);
+  kick_.signal();
+  EXPECT_EQ(settled_reads(2), 2U) << "32 MiB each: what is in flight delays a reset";
+  on_engine([this] { stalled_disk_.abandon(); });
+  for (int i = 0; i < 3; ++i) driver_.wait_used();
+  EXPECT_EQ(settled_reads(3), 3U);
+}
+
+TEST_F(BlockDeviceTest, RequestAboveTheLargestIsAnErrorAndTheConfigurationKeepsDriversBelow) {
+  disk_in_use_ = &stalled_disk_;
+  start();
+  add_large_read(65);
+  kick_.signal();
+  EXPECT_EQ(driver_.wait_used().length, 1U);
+  EXPECT_EQ(status(), 1);
+  EXPECT_EQ(settled_reads(0), 0U);
+  EXPECT_NE(device_->device_features().bits() & 1U << 1, 0U) << "SIZE_MAX is valid";
+  EXPECT_LE(config_number(0x08, 4) * config_number(0x0c, 4), 32U << 20);
+}
+
+TEST_F(BlockDeviceTest, LongRangesAreCutAtMultiplesOfAPiece) {
+  disk_in_use_ = &stalled_disk_;
+  on_engine([this] { stalled_disk_.is_held = false; });
+  start();
+  const GuestSlice range = memory_.slice(GuestAddress{kDataAddress}, 16).value();
+  range.write(0, Le64((16 << 20) / 512));
+  range.write(8, Le32((64 << 20) / 512));
+  range.write(12, Le32(0));
+  on_engine([this] { stalled_disk_.error = EIO; });
+  request(13, 0, 16, Access::kRead);
+  EXPECT_EQ(status(), 1);
+  EXPECT_EQ(stalled_disk_.zeroes, 1U) << "no piece follows one that failed";
+  EXPECT_EQ(stalled_disk_.zeroed_bytes, 16U << 20);
 }
 
 TEST_F(BlockDeviceTest, InactiveDeviceCanBeResetAndDestroyed) {
   device_.emplace(BlockOptions{}, disk_, *engine_);
-  device_->reset();
+  stop_and_wait(*device_);
 }
 
 TEST_F(BlockDeviceTest, QueueThatWasNotSetUpIsNoError) {
@@ -277,7 +375,7 @@ TEST_F(BlockDeviceTest, QueueThatWasNotSetUpIsNoError) {
   DeviceResources resources{FeatureSet(), {}, &interrupt_};
   resources.queues.emplace_back();
   EXPECT_TRUE(device_->activate(std::move(resources)).has_value());
-  device_->reset();
+  stop_and_wait(*device_);
 }
 
 }  // namespace

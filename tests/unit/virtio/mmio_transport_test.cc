@@ -116,7 +116,7 @@ TEST_F(MmioTransportTest, FailedActivationNeedsResetAndResetClearsIt) {
   EXPECT_EQ(driver_.status(), 15 | kStatusNeedsReset);
   driver_.reset();
   EXPECT_EQ(driver_.status(), 0);
-  EXPECT_EQ(device_->resets, 0U) << "it never was active";
+  EXPECT_EQ(device_->stops, 0U) << "it never was active";
   EXPECT_EQ(driver_.read(0x60), 0U);
   device_->refuse = false;
   start();
@@ -126,7 +126,7 @@ TEST_F(MmioTransportTest, FailedActivationNeedsResetAndResetClearsIt) {
 TEST_F(MmioTransportTest, ResetForgetsEverythingAndTheDeviceCanStartAgain) {
   start();
   driver_.reset();
-  EXPECT_EQ(device_->resets, 1U);
+  EXPECT_EQ(device_->stops, 1U);
   EXPECT_EQ(driver_.status(), 0);
   EXPECT_EQ(driver_.read(0x44), 0U);
   start();
@@ -137,12 +137,12 @@ TEST_F(MmioTransportTest, ResetTwiceResetsTheDeviceOnce) {
   start();
   driver_.reset();
   driver_.reset();
-  EXPECT_EQ(device_->resets, 1U);
+  EXPECT_EQ(device_->stops, 1U);
 }
 
 TEST_F(MmioTransportTest, InterruptsDuringResetDoNotDeadlockAndLeaveNoTrace) {
   start();
-  device_->on_reset = [this] {
+  device_->on_stop = [this] {
     device_->resources->interrupt->used_buffers(0);
     device_->resources->interrupt->device_failed();
     EXPECT_NE(driver_.status(), 0) << "not reset yet";
@@ -155,7 +155,7 @@ TEST_F(MmioTransportTest, InterruptsDuringResetDoNotDeadlockAndLeaveNoTrace) {
 TEST_F(MmioTransportTest, DestructionResetsAnActiveDevice) {
   start();
   bool reset = false;
-  device_->on_reset = [&] { reset = true; };
+  device_->on_stop = [&] { reset = true; };
   transport_.reset();
   EXPECT_TRUE(reset);
 }
@@ -209,7 +209,7 @@ TEST_F(MmioTransportTest, StatusWiderThanAByteIsIgnored) {
   driver_.write(0x70, 0x100);
   driver_.write(0x70, 0x101);
   EXPECT_EQ(driver_.status(), 0);
-  EXPECT_EQ(device_->resets, 0U);
+  EXPECT_EQ(device_->stops, 0U);
 }
 
 TEST_F(MmioTransportTest, NotifyingAQueueSignalsItsKick) {

@@ -19,6 +19,7 @@ namespace {
 using testing::Access;
 using testing::FakeDriver;
 using testing::FakeInterrupt;
+using testing::stop_and_wait;
 
 constexpr uint64_t kMergeable = 1 << 15;
 constexpr uint64_t kGuestChecksum = 1 << 1;
@@ -65,6 +66,9 @@ class WireBackend : public NetBackend {
 class NetDeviceTest : public ::testing::Test {
  protected:
   void SetUp() override { ::signal(SIGPIPE, SIG_IGN); }
+  void TearDown() override {
+    if (device_) stop_and_wait(*device_);
+  }
 
   void make(NetOptions options = {}, bool with_backend = true) {
     if (with_backend) backend_ = std::make_unique<WireBackend>(std::move(wire_.near), state_);
@@ -315,7 +319,7 @@ TEST_F(NetDeviceTest, OffloadsAreThoseOfThisDriverAndClearedAtReset) {
   start(kMergeable | kGuestChecksum | kGuestTso4);
   EXPECT_TRUE(state_.checksum);
   EXPECT_TRUE(state_.tso4);
-  device_->reset();
+  stop_and_wait(*device_);
   EXPECT_FALSE(state_.checksum);
   start(kMergeable | kGuestChecksum);
   EXPECT_TRUE(state_.checksum);
@@ -345,7 +349,7 @@ TEST_F(NetDeviceTest, MalformedReceiveRingStopsTheDeviceAndAResetRevivesIt) {
   receive_kick_.signal();
   arrive(frame(100));
   interrupt_.wait_for_failure();
-  device_->reset();
+  stop_and_wait(*device_);
   receive_ = FakeDriver(memory_, GuestAddress{0x1000}, kSize);
   transmit_ = FakeDriver(memory_, GuestAddress{0x2000}, kSize);
   start();
@@ -374,7 +378,7 @@ TEST_F(NetDeviceTest, ResetGivesUpWhatIsHeld) {
   arrive(frame(60000));  // waits for more buffers
   worker_->call([] {});
   worker_->call([] {});
-  device_->reset();
+  stop_and_wait(*device_);
   EXPECT_EQ(receive_.used_index(), 0);
 }
 

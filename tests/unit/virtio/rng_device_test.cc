@@ -14,9 +14,13 @@ namespace {
 using testing::Access;
 using testing::FakeDriver;
 using testing::FakeInterrupt;
+using testing::stop_and_wait;
 
 class RngDeviceTest : public ::testing::Test {
  protected:
+  void TearDown() override {
+    if (device_) stop_and_wait(*device_);
+  }
   void start(RngOptions options = {}) {
     if (!device_) device_.emplace(options, *worker_);
     DeviceResources resources{FeatureSet(), {}, &interrupt_};
@@ -82,7 +86,7 @@ TEST_F(RngDeviceTest, MalformedRingStopsTheDevice) {
   driver_.set_available_index(65);
   kick_.signal();
   interrupt_.wait_for_failure();
-  device_->reset();
+  stop_and_wait(*device_);
 }
 
 TEST_F(RngDeviceTest, ResetAndStartAgain) {
@@ -90,7 +94,7 @@ TEST_F(RngDeviceTest, ResetAndStartAgain) {
   driver_.add({{GuestAddress{0x8000}, 80, Access::kWrite}});
   kick_.signal();
   EXPECT_EQ(driver_.wait_used().length, 10U);
-  device_->reset();
+  stop_and_wait(*device_);
   driver_ = FakeDriver(memory_, GuestAddress{0x1000}, 64);
   start();
   driver_.add({{GuestAddress{0x8000}, 80, Access::kWrite}});
