@@ -1,6 +1,9 @@
 // Where the frames of a network device come from and go to.
 #pragma once
 
+#include <cstdint>
+#include <optional>
+
 #include "base/result.h"
 
 namespace hull::virtio {
@@ -21,6 +24,9 @@ class NetBackend {
   virtual int fd() const = 0;
   // What set_offloads() can switch on. Constant.
   virtual NetOffloads supported_offloads() const = 0;
+  // The largest packet that the network carries, 68 to 65535 bytes, where that is not Ethernet's
+  // 1500. Constant.
+  virtual std::optional<uint16_t> mtu() const { return std::nullopt; }
   // From now on the back end sends only frames that need no more than this.
   virtual Result<void> set_offloads(NetOffloads offloads) = 0;
 };

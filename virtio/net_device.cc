@@ -4,7 +4,6 @@
 #include <cstring>
 
 #include "base/endian.h"
-#include "virtio/net_session.h"
 
 namespace hull::virtio {
 
@@ -37,40 +36,44 @@ static_assert(sizeof(NetConfig) == 12);
 
 constexpr uint16_t kLinkUp = 1;
 
+NetOptions with_mtu_of(NetOptions options, const NetBackend* backend) {
+  if (!options.mtu && backend != nullptr) options.mtu = backend->mtu();
+  return options;
+}
+
 }  // namespace
 
 NetDevice::NetDevice(NetOptions options, NetBackend* backend, WorkerThread& worker)
-    : options_(std::move(options)),
+    : options_(with_mtu_of(std::move(options), backend)),
       queue_sizes_{options_.queue_size, options_.queue_size},
-      backend_(backend),
+      offloads_(backend != nullptr ? backend->supported_offloads() : NetOffloads()),
       worker_(worker),
-      link_up_(options_.link_up) {
+      link_{.backend = backend, .up = options_.link_up} {
   CHECK(std::has_single_bit(options_.queue_size) && options_.queue_size <= 512);
 }
 
 NetDevice::~NetDevice() { CHECK(session_ == nullptr); }
 
 FeatureSet NetDevice::device_features() const {
-  const NetOffloads offloads = backend_ != nullptr ? backend_->supported_offloads() : NetOffloads();
   return FeatureSet()
       .with(NetFeature::kMac)
       .with(NetFeature::kStatus)
       .with(NetFeature::kMergeableBuffers)
       .with(NetFeature::kMtu, options_.mtu.has_value())
-      .with(NetFeature::kChecksum, offloads.checksum)
-      .with(NetFeature::kHostTso4, offloads.tso4)
-      .with(NetFeature::kHostTso6, offloads.tso6)
-      .with(NetFeature::kHostEcn, offloads.ecn)
-      .with(NetFeature::kGuestChecksum, offloads.checksum)
-      .with(NetFeature::kGuestTso4, offloads.tso4)
-      .with(NetFeature::kGuestTso6, offloads.tso6)
-      .with(NetFeature::kGuestEcn, offloads.ecn);
+      .with(NetFeature::kChecksum, offloads_.checksum)
+      .with(NetFeature::kHostTso4, offloads_.tso4)
+      .with(NetFeature::kHostTso6, offloads_.tso6)
+      .with(NetFeature::kHostEcn, offloads_.ecn)
+      .with(NetFeature::kGuestChecksum, offloads_.checksum)
+      .with(NetFeature::kGuestTso4, offloads_.tso4)
+      .with(NetFeature::kGuestTso6, offloads_.tso6)
+      .with(NetFeature::kGuestEcn, offloads_.ecn);
 }
 
 void NetDevice::read_config(uint64_t offset, std::span<uint8_t> data) const {
   NetConfig config{};
   std::memcpy(config.mac, options_.mac.data(), options_.mac.size());
-  config.status = link_up_.load(std::memory_order_relaxed) ? kLinkUp : uint16_t{0};
+  config.status = link_.up.load(std::memory_order_relaxed) ? kLinkUp : uint16_t{0};
   config.max_pairs = uint16_t{1};
   config.mtu = options_.mtu.value_or(0);
   read_config_bytes({reinterpret_cast<const uint8_t*>(&config), sizeof config}, offset, data);
@@ -83,8 +86,7 @@ Result<void> NetDevice::activate(DeviceResources resources) {
   const FeatureSet features = resources.features;
   session_ = std::make_shared<NetSession>(
       NetSession::Context{.name = options_.name,
-                          .backend = backend_,
-                          .link_up = link_up_,
+                          .link = link_,
                           .loop = worker_.loop(),
                           .offloads = {.checksum = features.has(NetFeature::kGuestChecksum),
                                        .tso4 = features.has(NetFeature::kGuestTso4),

@@ -2,13 +2,13 @@
 #pragma once
 
 #include <array>
-#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "virtio/device.h"
 #include "virtio/net_backend.h"
+#include "virtio/net_session.h"
 #include "virtio/worker_thread.h"
 
 namespace hull::virtio {
@@ -16,12 +16,10 @@ namespace hull::virtio {
 struct NetOptions {
   std::string name = "net0";
   std::array<uint8_t, 6> mac{};
-  std::optional<uint16_t> mtu = {};  // told to the driver; 68 to 65535
+  std::optional<uint16_t> mtu = {};  // told to the driver; 68 to 65535; absent: the back end's
   bool link_up = true;               // false: the driver sees no carrier, frames are dropped
   uint16_t queue_size = 256;         // a power of two, at most 512
 };
-
-class NetSession;
 
 class NetDevice final : public VirtioDevice {
  public:
@@ -42,9 +40,9 @@ class NetDevice final : public VirtioDevice {
  private:
   const NetOptions options_;
   const std::array<uint16_t, 2> queue_sizes_;
-  NetBackend* const backend_;
+  const NetOffloads offloads_;  // what the back end can do
   WorkerThread& worker_;
-  std::atomic<bool> link_up_;            // cleared for good when the back end disappears
+  NetSession::Link link_;
   std::shared_ptr<NetSession> session_;  // one activation, on the worker
 };
 

@@ -23,7 +23,7 @@ bool is_gone(int error) {
 }  // namespace
 
 NetSession::NetSession(Context context, DeviceResources resources)
-    : context_(context), backend_(context.backend), interrupt_(*resources.interrupt) {
+    : context_(context), interrupt_(*resources.interrupt) {
   if (auto& queue = resources.queues[kReceiveQueue]) {
     receive_kick_ = queue->kick;
     receiver_.emplace(std::move(queue->queue), context_.mergeable_buffers);
@@ -35,6 +35,7 @@ NetSession::NetSession(Context context, DeviceResources resources)
 }
 
 void NetSession::start() {
+  backend_ = context_.link.backend;
   // Edge-triggered: a kick then costs no read of its counter.
   if (receiver_) add(receive_kick_->fd(), EPOLLIN | EPOLLET, &NetSession::receive);
   if (sender_) add(transmit_kick_->fd(), EPOLLIN | EPOLLET, &NetSession::transmit);
@@ -45,7 +46,7 @@ void NetSession::start() {
   const auto added =
       context_.loop.add(backend_->fd(), 0, [this](uint32_t events) { on_backend(events); });
   if (!added) return fail(added.error().message());
-  waits_for_frames_ = receiver_.has_value() && context_.link_up.load(std::memory_order_relaxed);
+  waits_for_frames_ = receiver_.has_value() && context_.link.up.load(std::memory_order_relaxed);
   watch_backend();
 }
 
@@ -174,8 +175,9 @@ void NetSession::lose_backend(std::string_view why) {
   LOG_WARN("{}: network lost: {}", context_.name, why);
   context_.loop.remove(backend_->fd());
   backend_ = nullptr;
+  context_.link.backend = nullptr;
   waits_for_room_ = false;
-  context_.link_up.store(false, std::memory_order_relaxed);
+  context_.link.up.store(false, std::memory_order_relaxed);
   interrupt_.config_changed();
   // A frame may be kept that no EPOLLOUT will send.
   if (transmit_kick_ != nullptr) transmit_kick_->signal();

@@ -21,10 +21,14 @@ constexpr size_t kTransmitQueue = 1;
 // Lives from activate() to stop(); every member function runs on the worker.
 class NetSession {
  public:
+  // The device's end of the wire, from activation to activation.
+  struct Link {
+    NetBackend* backend;   // null: frames go nowhere and none arrive; the worker's
+    std::atomic<bool> up;  // cleared for good, as the back end, when that disappears
+  };
   struct Context {
-    const std::string& name;     // the device's, for messages
-    NetBackend* backend;         // null: frames go nowhere and none arrive
-    std::atomic<bool>& link_up;  // cleared for good when the back end disappears
+    const std::string& name;  // the device's, for messages
+    Link& link;
     EventLoop& loop;
     NetOffloads offloads;  // what the driver finishes itself
     bool mergeable_buffers;
@@ -48,12 +52,12 @@ class NetSession {
   void fail(std::string_view why);
 
   int sending_fd() const {
-    return backend_ != nullptr && context_.link_up.load(std::memory_order_relaxed) ? backend_->fd()
+    return backend_ != nullptr && context_.link.up.load(std::memory_order_relaxed) ? backend_->fd()
                                                                                    : -1;
   }
 
   const Context context_;
-  NetBackend* backend_;  // null: none, or it is gone
+  NetBackend* backend_ = nullptr;  // from start() on; null: none, or it is gone
   DeviceInterrupt& interrupt_;
   const EventFd* receive_kick_ = nullptr;
   const EventFd* transmit_kick_ = nullptr;

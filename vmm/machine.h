@@ -30,12 +30,12 @@ class Machine {
   void order(VcpuOrder order);
   const VcpuOrders& orders() const { return *orders_; }
 
-  // After the vCPUs have ended: nothing more is taken from the virtio devices' queues, and what is in
-  // flight comes to its end. True when nothing touches the guest's memory any more, which is waited
-  // for until `limit`; to be called again if not. Only then may the machine be destroyed.
+  // After the vCPUs have ended: nothing more is taken from the virtio devices' queues, and what is
+  // in flight comes to its end. True when nothing touches the guest's memory any more, which is
+  // waited for until `limit`; to be called again if not. Only then may the machine be destroyed.
   bool drain_devices(std::chrono::milliseconds limit);
-  // What drain_devices() waits for is given up, with the connections to servers that it takes. Never
-  // blocks.
+  // What drain_devices() waits for is given up, with the connections to servers that it takes.
+  // Never blocks.
   void abandon_devices();
 
   devices::Serial16550& serial() { return board_->serial(); }

@@ -50,6 +50,7 @@ class WireBackend : public NetBackend {
   WireBackend(UniqueFd fd, BackendState& state) : fd_(std::move(fd)), state_(state) {}
   int fd() const override { return fd_.get(); }
   NetOffloads supported_offloads() const override { return {.checksum = true, .tso4 = true}; }
+  std::optional<uint16_t> mtu() const override { return 1400; }
   Result<void> set_offloads(NetOffloads offloads) override {
     ++state_.offloads_set;
     state_.checksum = offloads.checksum;
@@ -313,6 +314,20 @@ TEST_F(NetDeviceTest, LostBackEndTakesTheLinkDownOnceAndTheGuestLives) {
   EXPECT_EQ(interrupt_.failures, 0U);
 }
 
+TEST_F(NetDeviceTest, BackEndThatIsGoneIsNotAskedByTheNextDriver) {
+  start();
+  wire_.far.reset();
+  while (interrupt_.config == 0) std::this_thread::yield();
+  stop_and_wait(*device_);
+  const unsigned before = state_.offloads_set;
+  const uint64_t features = device_->device_features().bits();
+  start();
+  EXPECT_EQ(state_.offloads_set, before);
+  EXPECT_EQ(interrupt_.config, 1U) << "its link was down from the beginning";
+  EXPECT_EQ(config_u16(6), 0U);
+  EXPECT_EQ(device_->device_features().bits(), features);
+}
+
 TEST_F(NetDeviceTest, OffloadsAreThoseOfThisDriverAndClearedAtReset) {
   make();
   EXPECT_EQ(state_.offloads_set, 0U);
@@ -330,6 +345,12 @@ TEST_F(NetDeviceTest, OffloadsThatTheBackEndLacksAreNotOffered) {
   make();
   EXPECT_NE(device_->device_features().bits() & 1U << 7, 0U);
   EXPECT_EQ(device_->device_features().bits() & 1U << 8, 0U);
+}
+
+TEST_F(NetDeviceTest, MtuOfTheBackEndIsTold) {
+  make();
+  EXPECT_EQ(config_u16(10), 1400U);
+  EXPECT_NE(device_->device_features().bits() & 1U << 3, 0U);
 }
 
 TEST_F(NetDeviceTest, ConfigurationTellsMacStatusAndMtu) {
