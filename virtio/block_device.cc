@@ -132,6 +132,7 @@ Result<void> BlockDevice::activate(DeviceResources resources) {
                             .disk = disk_,
                             .engine = engine_,
                             .interrupt = *resources.interrupt,
+                            .queue_index = 0,
                             .limits = limits(resources.features),
                             .unmap = options_.discard,
                             .write_through = !resources.features.has(BlockFeature::kFlush)},
@@ -146,6 +147,22 @@ void BlockDevice::stop(std::function<void()> stopped) {
     BlockSession& stopping = *session;
     stopping.stop(std::move(session), std::move(stopped));
   });
+}
+
+void BlockDevice::pause(std::function<void()> paused) {
+  if (session_ == nullptr) return paused();
+  engine_.post([session = session_, done = std::move(paused)]() mutable {
+    session->pause(std::move(done));
+  });
+}
+
+void BlockDevice::resume() {
+  if (session_ != nullptr) engine_.post([session = session_] { session->resume(); });
+}
+
+std::vector<std::optional<QueuePosition>> BlockDevice::queue_positions() const {
+  if (session_ == nullptr) return {std::nullopt};
+  return {session_->position()};
 }
 
 void BlockDevice::abandon() {

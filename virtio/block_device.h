@@ -40,6 +40,9 @@ class BlockDevice final : public VirtioDevice {
   Result<void> activate(DeviceResources resources) override;
   void stop(std::function<void()> stopped) override;
   void abandon() override;
+  void pause(std::function<void()> paused) override;
+  void resume() override;
+  std::vector<std::optional<QueuePosition>> queue_positions() const override;
 
  private:
   // What the disk says about itself, which vCPU threads may not ask it: constant.

@@ -16,6 +16,7 @@ constexpr uint64_t kMaxWorkBytes = 2 * kMaxTransferBytes;
 }  // namespace
 
 void BlockSession::start() {
+  if (failed_ || serving_) return;
   // The kick only wakes the loop, which then gives everybody a turn.
   const auto watched = context_.engine.watch(kick_.fd(), [] {});
   if (!watched) return fail(watched.error().message());
@@ -29,6 +30,24 @@ void BlockSession::stop(std::shared_ptr<BlockSession> self, std::function<void()
   self_ = std::move(self);
   stopped_ = std::move(stopped);
   if (queue_.in_flight() == 0) end();
+}
+
+void BlockSession::pause(std::function<void()> paused) {
+  stop_serving();
+  paused_ = std::move(paused);
+  if (queue_.in_flight() == 0) end_pause();
+}
+
+void BlockSession::end_pause() {
+  // There is no turn any more that would do it.
+  if (queue_.should_notify()) context_.interrupt.used_buffers(context_.queue_index);
+  context_.engine.post(std::exchange(paused_, nullptr));
+}
+
+void BlockSession::resume() {
+  start();
+  // The driver may have had no reason to kick: it was told not to while the queue was served.
+  kick_.signal();
 }
 
 // Not at once: this is called from functions of the session.
@@ -60,7 +79,7 @@ bool BlockSession::turn() {
     begin(**std::move(chain));
   }
   // One decision for everything that was finished since the last turn.
-  if (queue_.should_notify()) context_.interrupt.used_buffers(0);
+  if (queue_.should_notify()) context_.interrupt.used_buffers(context_.queue_index);
   return taken != 0;
 }
 
@@ -160,10 +179,12 @@ void BlockSession::answer(Slot& slot, BlockStatus status) {
   if (slot.request.status_byte) CHECK(slot.request.status_byte->write({&byte, 1}));
   queue_.complete(std::move(chain), slot.request.written_bytes(status));
   idle_.push_back(&slot);
+  if (paused_ && queue_.in_flight() == 0) end_pause();
 }
 
 void BlockSession::fail(std::string_view why) {
   LOG_LIMITED(LogLevel::kWarn, "{}: stopped: {}", context_.name, why);
+  failed_ = true;
   stop_serving();
   context_.interrupt.device_failed();
 }

@@ -24,6 +24,7 @@ class BlockSession : private blockcore::LoopClient {
     blockcore::Disk& disk;
     blockcore::IoEngine& engine;
     DeviceInterrupt& interrupt;
+    size_t queue_index;
     BlockLimits limits;
     bool unmap;          // WRITE_ZEROES may give space back
     bool write_through;  // the driver knows no FLUSH: each write is made durable (5.2.6.2)
@@ -35,6 +36,11 @@ class BlockSession : private blockcore::LoopClient {
   // Takes nothing more and answers nothing more. `self`, the last owner, is let go of once nothing
   // is in flight; then `stopped` is called.
   void stop(std::shared_ptr<BlockSession> self, std::function<void()> stopped);
+  // What is in flight is answered; then `paused` is called.
+  void pause(std::function<void()> paused);
+  void resume();
+  // While paused, on any thread.
+  QueuePosition position() const { return queue_.position(); }
 
  private:
   struct Slot {
@@ -47,6 +53,7 @@ class BlockSession : private blockcore::LoopClient {
   bool is_full() const;
   void stop_serving();
   void end();
+  void end_pause();
   void begin(Chain chain);
   blockcore::Task<void> serve(Slot& slot);
   blockcore::Task<Result<void>> serve_ranges(const BlockRequest& request);
@@ -62,7 +69,9 @@ class BlockSession : private blockcore::LoopClient {
   std::vector<Slot*> idle_;  // last in, first out: the warm one
   uint64_t work_bytes_ = 0;  // of the requests in flight
   bool serving_ = false;
+  bool failed_ = false;
   bool stopping_ = false;
+  std::function<void()> paused_;        // set: to be called when nothing is in flight
   std::shared_ptr<BlockSession> self_;  // while stopping
   std::function<void()> stopped_;
 };

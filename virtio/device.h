@@ -63,7 +63,8 @@ class VirtioDevice {
   virtual void read_config(uint64_t offset, std::span<uint8_t> data) const = 0;
   virtual void write_config(uint64_t offset, std::span<const uint8_t> data) = 0;
 
-  // Called on a vCPU thread while inactive; must not wait for I/O. On an error the device stays
+  // Called on a vCPU thread (or when a machine is taken up again) while inactive; must not wait for
+  // I/O. On an error the device stays
   // inactive. The transport signals every kick afterwards.
   virtual Result<void> activate(DeviceResources resources) = 0;
   // Called on a vCPU thread (or at tear-down) while active, once per activation, without a lock.
@@ -72,6 +73,16 @@ class VirtioDevice {
   // returns, and last of all: guest memory and interrupt are not touched any more. Until then the
   // device must not be destroyed or activated.
   virtual void stop(std::function<void()> stopped) = 0;
+  // While active and neither stopping nor paused; never blocks. Nothing new is taken from the
+  // queues, and what is in flight is carried out and answered, unless it can be taken up again as
+  // if it had not begun. `paused` is called once, on any thread, perhaps before this returns. A
+  // device that is paused or on its way to it can be stopped, and then `paused` may be left out.
+  virtual void pause(std::function<void()> paused) = 0;
+  // Of a paused device: it goes on with what it finds in every queue, kicked or not.
+  virtual void resume() = 0;
+  // Of a paused device, one per queue_max_sizes(): from where a device that is activated anew goes
+  // on. Empty where the queue is not set up.
+  virtual std::vector<std::optional<QueuePosition>> queue_positions() const = 0;
   // Between stop() and its end, any thread, never blocks: what the device still waits for is given
   // up, so that it stops soon, at the price of the back end if need be (Disk::abandon()).
   virtual void abandon() {}

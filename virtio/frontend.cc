@@ -93,16 +93,19 @@ StatusAction Frontend::write_status(uint8_t value) {
     action = status_.write(value, features_acceptable());
     if (action == StatusAction::kActivate) activated = activate();
   }
-  if (!activated) {
-    LOG_LIMITED(LogLevel::kWarn, "{}: cannot be activated: {}", device_->name(),
-                activated.error().message());
-    events_.device_failed();
-  }
+  report(activated);
   if (action == StatusAction::kReset) {
     stop([] {});
     wait_until_inactive(Clock::now() + kQuickReset);
   }
   return action;
+}
+
+void Frontend::report(const Result<void>& activated) {
+  if (activated) return;
+  LOG_LIMITED(LogLevel::kWarn, "{}: cannot be activated: {}", device_->name(),
+              activated.error().message());
+  events_.device_failed();
 }
 
 void Frontend::stop(std::function<void()> stopped) {
@@ -151,6 +154,7 @@ void Frontend::forget_driver() {
   status_.reset();
   driver_features_ = 0;
   for (QueueRegisters& queue : queues_) queue = QueueRegisters();
+  positions_.clear();
   needs_reset_.store(false, std::memory_order_release);
   events_.was_reset();
 }
@@ -181,7 +185,8 @@ Result<DeviceResources> Frontend::build_resources() {
         .indirect_descriptors = resources.features.has(Feature::kRingIndirectDescriptors),
         .event_index = resources.features.has(Feature::kRingEventIndex),
     };
-    auto queue = Queue::create(config, memory_);
+    auto queue =
+        Queue::create(config, memory_, positions_.empty() ? QueuePosition() : positions_[i]);
     if (!queue) return fail(ErrorKind::kInvalidConfig, "queue {}: {}", i, describe(queue.error()));
     resources.queues.emplace_back(QueueResources{*std::move(queue), &kicks_[i]});
   }

@@ -17,6 +17,7 @@
 
 #include "base/guest_memory.h"
 #include "base/mutex.h"
+#include "base/state.h"
 #include "virtio/device.h"
 #include "virtio/status_machine.h"
 
@@ -69,6 +70,22 @@ class Frontend {
   void abandon();
   void set_needs_reset() { needs_reset_.store(true, std::memory_order_release); }
 
+  // The driver stands still: vCPUs are out of the guest. `paused` is called once, on any thread,
+  // perhaps before this returns, when nothing is in flight and guest memory is not touched any
+  // more.
+  void pause(std::function<void()> paused);
+  // Goes on after pause() or apply(). Every queue is looked at, and its driver interrupted, once:
+  // kicks and interrupts that got lost do no harm.
+  void resume();
+
+  // What the driver has set up and how far the queues have got. Of a paused frontend.
+  void save(StateWriter& out) const;
+  // What save() wrote, checked against this device: for apply(), which the inactive frontend of a
+  // device of the same kind takes, before resume().
+  struct Saved;
+  Result<Saved> read(StateReader& in) const;
+  void apply(const Saved& saved);
+
   size_t queue_count() const { return kicks_.size(); }
   uint16_t queue_max_size(uint32_t queue) const;  // 0: not available
   bool queue_ready(uint32_t queue) const;
@@ -101,6 +118,7 @@ class Frontend {
   bool features_acceptable() const REQUIRES(mutex_);
   QueueRegisters* writable_queue(uint32_t queue) REQUIRES(mutex_);
   Result<void> activate() REQUIRES(mutex_);
+  void report(const Result<void>& activated);
   Result<DeviceResources> build_resources() REQUIRES(mutex_);
   void forget_driver() REQUIRES(mutex_);
   void on_stopped();
@@ -124,6 +142,18 @@ class Frontend {
   Phase phase_ GUARDED_BY(mutex_) = Phase::kInactive;  // kStopping: writes are refused
   Clock::time_point abandon_at_ GUARDED_BY(mutex_);    // while stopping
   std::vector<std::function<void()>> when_stopped_ GUARDED_BY(mutex_);
+  // Where the queues of the next activation begin; empty: at 0.
+  std::vector<QueuePosition> positions_ GUARDED_BY(mutex_);
+};
+
+struct Frontend::Saved {
+  uint8_t status = 0;
+  bool needs_reset = false;
+  bool active = false;
+  uint64_t driver_features = 0;
+  uint32_t config_generation = 0;
+  std::vector<QueueRegisters> queues = {};
+  std::vector<QueuePosition> positions = {};
 };
 
 }  // namespace hull::virtio

@@ -144,4 +144,29 @@ void MmioTransport::device_failed() {
 // 4.2.2.1: reset clears every bit of InterruptStatus.
 void MmioTransport::was_reset() { interrupt_status_ = 0; }
 
+void MmioTransport::save(StateWriter& out) const {
+  const StateWriter::Section section = out.section("virtio-mmio", 1);
+  out.u32(device_features_select_);
+  out.u32(driver_features_select_);
+  out.u32(queue_select_);
+  out.u32(interrupt_status_);
+  frontend_->save(out);
+}
+
+Result<void> MmioTransport::load(StateReader& outer) {
+  StateReader in = TRY(outer.section("virtio-mmio", 1));
+  const uint32_t device_features_select = in.u32();
+  const uint32_t driver_features_select = in.u32();
+  const uint32_t queue_select = in.u32();
+  const uint32_t interrupt_status = in.u32();
+  const Frontend::Saved saved = TRY(frontend_->read(in));
+  TRY(in.end());
+  frontend_->apply(saved);
+  device_features_select_ = device_features_select;
+  driver_features_select_ = driver_features_select;
+  queue_select_ = queue_select;
+  interrupt_status_ = interrupt_status;
+  return {};
+}
+
 }  // namespace hull::virtio

@@ -8,11 +8,11 @@
 #include "base/guest_memory.h"
 #include "devices/bus.h"
 #include "devices/interrupt_line.h"
-#include "virtio/frontend.h"
+#include "virtio/transport.h"
 
 namespace hull::virtio {
 
-class MmioTransport final : public devices::BusDevice, private FrontendEvents {
+class MmioTransport final : public Transport, public devices::BusDevice, private FrontendEvents {
  public:
   static constexpr uint64_t kRegisterBytes = 0x200;
   static constexpr uint64_t kQueueNotifyOffset = 0x50;
@@ -24,7 +24,7 @@ class MmioTransport final : public devices::BusDevice, private FrontendEvents {
                                                        const GuestMemory& memory,
                                                        devices::InterruptLine& line);
 
-  Frontend& frontend() { return *frontend_; }
+  Frontend& frontend() override { return *frontend_; }
   size_t queue_count() const { return frontend_->queue_count(); }
   int kick_fd(size_t queue) const { return frontend_->kick_fd(queue); }
 
@@ -33,6 +33,9 @@ class MmioTransport final : public devices::BusDevice, private FrontendEvents {
   std::string_view name() const override;
   void read(uint64_t offset, std::span<uint8_t> data) override;
   void write(uint64_t offset, std::span<const uint8_t> data) override;
+
+  void save(StateWriter& out) const override;
+  Result<void> load(StateReader& in) override;
 
  private:
   explicit MmioTransport(devices::InterruptLine& line) : line_(line) {}

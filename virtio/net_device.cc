@@ -98,6 +98,23 @@ Result<void> NetDevice::activate(DeviceResources resources) {
   return {};
 }
 
+void NetDevice::pause(std::function<void()> paused) {
+  if (session_ == nullptr) return paused();
+  worker_.post([session = session_, done = std::move(paused)] {
+    session->pause();
+    done();
+  });
+}
+
+void NetDevice::resume() {
+  if (session_ != nullptr) worker_.post([session = session_] { session->resume(); });
+}
+
+std::vector<std::optional<QueuePosition>> NetDevice::queue_positions() const {
+  if (session_ == nullptr) return {std::nullopt, std::nullopt};
+  return session_->positions();
+}
+
 void NetDevice::stop(std::function<void()> stopped) {
   if (session_ == nullptr) return stopped();
   worker_.post([session = std::move(session_), stopped = std::move(stopped)]() mutable {

@@ -36,6 +36,9 @@ class NetDevice final : public VirtioDevice {
   void write_config(uint64_t offset, std::span<const uint8_t> data) override;
   Result<void> activate(DeviceResources resources) override;
   void stop(std::function<void()> stopped) override;
+  void pause(std::function<void()> paused) override;
+  void resume() override;
+  std::vector<std::optional<QueuePosition>> queue_positions() const override;
 
  private:
   const NetOptions options_;

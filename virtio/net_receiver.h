@@ -38,6 +38,7 @@ class NetReceiver {
   // Takes one frame from `fd` to the driver.
   Outcome receive(int fd);
   Queue& queue() { return queue_; }
+  const Queue& queue() const { return queue_; }
   int error() const { return error_; }
   std::string_view reason() const { return reason_; }
 

@@ -28,6 +28,7 @@ class NetSender {
   // Takes one frame from the driver to `fd`; a negative one drops it.
   Outcome send(int fd);
   Queue& queue() { return queue_; }
+  const Queue& queue() const { return queue_; }
   int error() const { return error_; }
   std::string_view reason() const { return reason_; }
 

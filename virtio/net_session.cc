@@ -36,6 +36,11 @@ NetSession::NetSession(Context context, DeviceResources resources)
 
 void NetSession::start() {
   backend_ = context_.link.backend;
+  waits_for_frames_ = receiver_.has_value() && context_.link.up.load(std::memory_order_relaxed);
+  watch_all();
+}
+
+void NetSession::watch_all() {
   // Edge-triggered: a kick then costs no read of its counter.
   if (receiver_) add(receive_kick_->fd(), EPOLLIN | EPOLLET, &NetSession::receive);
   if (sender_) add(transmit_kick_->fd(), EPOLLIN | EPOLLET, &NetSession::transmit);
@@ -46,8 +51,31 @@ void NetSession::start() {
   const auto added =
       context_.loop.add(backend_->fd(), 0, [this](uint32_t events) { on_backend(events); });
   if (!added) return fail(added.error().message());
-  waits_for_frames_ = receiver_.has_value() && context_.link.up.load(std::memory_order_relaxed);
   watch_backend();
+}
+
+void NetSession::pause() {
+  if (receive_kick_ != nullptr) context_.loop.remove(receive_kick_->fd());
+  if (transmit_kick_ != nullptr) context_.loop.remove(transmit_kick_->fd());
+  if (backend_ != nullptr) context_.loop.remove(backend_->fd());
+  if (retry_timer_ == 0) return;
+  context_.loop.cancel(std::exchange(retry_timer_, 0));
+  waits_for_frames_ = true;
+}
+
+void NetSession::resume() {
+  if (stopped_) return;
+  watch_all();
+  // Drivers may have had no reason to kick.
+  if (receive_kick_ != nullptr) receive_kick_->signal();
+  if (transmit_kick_ != nullptr) transmit_kick_->signal();
+}
+
+std::vector<std::optional<QueuePosition>> NetSession::positions() const {
+  std::vector<std::optional<QueuePosition>> positions(2);
+  if (receiver_) positions[kReceiveQueue] = receiver_->queue().position();
+  if (sender_) positions[kTransmitQueue] = sender_->queue().position();
+  return positions;
 }
 
 void NetSession::add(int fd, uint32_t events, void (NetSession::*handler)()) {
@@ -57,11 +85,8 @@ void NetSession::add(int fd, uint32_t events, void (NetSession::*handler)()) {
 }
 
 void NetSession::stop() {
-  if (receive_kick_ != nullptr) context_.loop.remove(receive_kick_->fd());
-  if (transmit_kick_ != nullptr) context_.loop.remove(transmit_kick_->fd());
-  if (retry_timer_ != 0) context_.loop.cancel(retry_timer_);
+  pause();
   if (backend_ == nullptr) return;
-  context_.loop.remove(backend_->fd());
   // The next driver may not know what this one did.
   [[maybe_unused]] const auto cleared = backend_->set_offloads({});
 }

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/event_loop.h"
 #include "virtio/device.h"
@@ -37,8 +38,15 @@ class NetSession {
 
   void start();
   void stop();
+  // A frame that waits for room in the driver's buffers, or in the back end, waits on. A session
+  // that is built anew from positions() loses the first, as a network may, and sends the second.
+  void pause();
+  void resume();
+  // While paused, on any thread.
+  std::vector<std::optional<QueuePosition>> positions() const;
 
  private:
+  void watch_all();
   void add(int fd, uint32_t events, void (NetSession::*handler)());
   void on_backend(uint32_t events);
   void receive();

@@ -59,8 +59,8 @@ std::string_view describe(QueueError error) {
   return "";
 }
 
-std::expected<Queue, QueueError> Queue::create(const QueueConfig& config,
-                                               const GuestMemory& memory) {
+std::expected<Queue, QueueError> Queue::create(const QueueConfig& config, const GuestMemory& memory,
+                                               QueuePosition position) {
   const uint32_t size = config.size;
   if (!std::has_single_bit(size) || size > config.max_size || size > kMaxSize)
     return std::unexpected(QueueError::kBadSize);
@@ -72,11 +72,11 @@ std::expected<Queue, QueueError> Queue::create(const QueueConfig& config,
   const auto available = memory.slice(config.driver, available_bytes(size));
   const auto used = memory.slice(config.device, used_bytes(size));
   if (!descriptors || !available || !used) return std::unexpected(QueueError::kRingOutsideMemory);
-  return Queue(config, memory, *descriptors, *available, *used);
+  return Queue(config, memory, *descriptors, *available, *used, position);
 }
 
 Queue::Queue(const QueueConfig& config, const GuestMemory& memory, GuestSlice descriptors,
-             GuestSlice available, GuestSlice used)
+             GuestSlice available, GuestSlice used, QueuePosition position)
     : memory_(&memory),
       descriptors_(descriptors),
       available_(available),
@@ -85,6 +85,10 @@ Queue::Queue(const QueueConfig& config, const GuestMemory& memory, GuestSlice de
       max_chain_(config.max_size),
       indirect_descriptors_(config.indirect_descriptors),
       event_index_(config.event_index),
+      next_available_(position.next_available),
+      seen_available_(position.next_available),
+      next_used_(position.next_used),
+      notified_used_(position.next_used),
       slots_(std::make_unique<Chain::Slot[]>(config.size)) {}
 
 Queue::Queue(Queue&& other) noexcept

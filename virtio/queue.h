@@ -28,6 +28,12 @@ struct QueueConfig {
   bool event_index = false;
 };
 
+// How far a queue has got, modulo 2^16: where it goes on after it was saved and built anew.
+struct QueuePosition {
+  uint16_t next_available = 0;
+  uint16_t next_used = 0;
+};
+
 enum class QueueError : uint8_t {
   kBadSize,
   kMisaligned,
@@ -47,13 +53,20 @@ std::string_view describe(QueueError error);
 class Queue {
  public:
   static std::expected<Queue, QueueError> create(const QueueConfig& config,
-                                                 const GuestMemory& memory);
+                                                 const GuestMemory& memory,
+                                                 QueuePosition position = {});
   Queue(Queue&& other) noexcept;
   Queue& operator=(Queue&&) = delete;
   ~Queue() { CHECK(in_flight_ == 0); }
 
   uint16_t size() const { return size_; }
   uint16_t in_flight() const { return in_flight_; }
+  // As if the buffers in flight were still in the ring: they have to be the last ones that pop()
+  // gave, and will be given again.
+  QueuePosition position() const {
+    return {.next_available = static_cast<uint16_t>(next_available_ - in_flight_),
+            .next_used = next_used_};
+  }
 
   // The next available buffer; nullopt when there is none. After an error always that error.
   std::expected<std::optional<Chain>, QueueError> pop();
@@ -79,7 +92,7 @@ class Queue {
  private:
   struct Walk;
   Queue(const QueueConfig& config, const GuestMemory& memory, GuestSlice descriptors,
-        GuestSlice available, GuestSlice used);
+        GuestSlice available, GuestSlice used, QueuePosition position);
   std::optional<QueueError> copy_chain(uint16_t head, Chain::Slot& slot) const;
   std::optional<QueueError> step(Walk& walk, Chain::Slot& slot) const;
   std::unexpected<QueueError> broken(QueueError error);

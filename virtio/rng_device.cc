@@ -58,10 +58,20 @@ class RngDevice::Session {
     if (!added) fail(added.error().message());
   }
 
-  void stop() {
+  void stop() { pause(); }
+
+  // Nothing is in flight between two turns.
+  void pause() {
     loop_.remove(kick_.fd());
-    if (refill_timer_ != 0) loop_.cancel(refill_timer_);
+    loop_.cancel(std::exchange(refill_timer_, 0));
   }
+  void resume() {
+    if (failed_) return;
+    left_in_period_ = options_.rate_bytes;
+    start();
+    process();
+  }
+  QueuePosition position() const { return queue_.position(); }
 
  private:
   void process() {
@@ -108,6 +118,7 @@ class RngDevice::Session {
 
   void fail(std::string_view why) {
     LOG_LIMITED(LogLevel::kWarn, "{}: stopped: {}", options_.name, why);
+    failed_ = true;
     loop_.remove(kick_.fd());
     interrupt_.device_failed();
   }
@@ -119,6 +130,7 @@ class RngDevice::Session {
   DeviceInterrupt& interrupt_;
   uint64_t left_in_period_;
   uint64_t refill_timer_ = 0;
+  bool failed_ = false;
 };
 
 RngDevice::RngDevice(RngOptions options, WorkerThread& worker)
@@ -141,6 +153,23 @@ Result<void> RngDevice::activate(DeviceResources resources) {
       std::make_shared<Session>(options_, worker_.loop(), *std::move(queue), *resources.interrupt);
   worker_.post([session = session_] { session->start(); });
   return {};
+}
+
+void RngDevice::pause(std::function<void()> paused) {
+  if (session_ == nullptr) return paused();
+  worker_.post([session = session_, done = std::move(paused)] {
+    session->pause();
+    done();
+  });
+}
+
+void RngDevice::resume() {
+  if (session_ != nullptr) worker_.post([session = session_] { session->resume(); });
+}
+
+std::vector<std::optional<QueuePosition>> RngDevice::queue_positions() const {
+  if (session_ == nullptr) return {std::nullopt};
+  return {session_->position()};
 }
 
 void RngDevice::stop(std::function<void()> stopped) {

@@ -45,4 +45,12 @@ StatusAction StatusMachine::write(uint8_t value, bool features_acceptable) {
   return StatusAction::kRefused;
 }
 
+bool StatusMachine::restore(uint8_t value) {
+  const auto reached = static_cast<uint8_t>(value & ~kStatusFailed);
+  bool known = reached == 0;
+  for (const Transition& transition : kTransitions) known |= transition.to == reached;
+  if (known) value_ = value;
+  return known;
+}
+
 }  // namespace hull::virtio

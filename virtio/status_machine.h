@@ -31,6 +31,8 @@ class StatusMachine {
   // `features_acceptable`: FEATURES_OK may be set (2.2.2).
   StatusAction write(uint8_t value, bool features_acceptable);
   void reset() { value_ = 0; }
+  // Takes up a saved value; false, and nothing is changed, for one that no driver can have reached.
+  bool restore(uint8_t value);
 
   // Feature bits are taken between DRIVER and FEATURES_OK, queues between FEATURES_OK and
   // DRIVER_OK (3.1.1, steps 4 to 8).

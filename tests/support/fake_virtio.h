@@ -10,6 +10,7 @@
 
 #include "devices/interrupt_line.h"
 #include "virtio/device.h"
+#include "virtio/frontend.h"
 
 namespace hull::testing {
 
@@ -58,6 +59,17 @@ class FakeDevice : public virtio::VirtioDevice {
     if (!holds_back) finish_stop();
   }
   void abandon() override { ++abandoned; }
+  void pause(std::function<void()> paused) override {
+    ++pauses;
+    paused();
+  }
+  void resume() override { ++resumes; }
+  std::vector<std::optional<virtio::QueuePosition>> queue_positions() const override {
+    std::vector<std::optional<virtio::QueuePosition>> positions;
+    for (const auto& queue : resources->queues)
+      positions.push_back(queue ? std::optional(queue->queue.position()) : std::nullopt);
+    return positions;
+  }
   // What a back end with requests in flight does later.
   void finish_stop() {
     resources.reset();
@@ -68,6 +80,8 @@ class FakeDevice : public virtio::VirtioDevice {
   unsigned activations = 0;
   unsigned stops = 0;
   unsigned abandoned = 0;
+  unsigned pauses = 0;
+  unsigned resumes = 0;
   bool holds_back = false;  // stop() leaves the end to finish_stop()
   std::function<void()> on_stop;
   std::optional<virtio::DeviceResources> resources;
@@ -82,6 +96,12 @@ inline void stop_and_wait(virtio::VirtioDevice& device) {
   std::binary_semaphore stopped(0);
   device.stop([&] { stopped.release(); });
   stopped.acquire();
+}
+
+inline void pause_and_wait(virtio::Frontend& frontend) {
+  std::binary_semaphore paused(0);
+  frontend.pause([&] { paused.release(); });
+  paused.acquire();
 }
 
 }  // namespace hull::testing
