@@ -1,6 +1,8 @@
 #include "base/event_loop.h"
 
 #include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -12,6 +14,7 @@ namespace hull {
 namespace {
 
 constexpr uint32_t kStopGeneration = 0;
+constexpr unsigned kMaxRoundsOfATurn = 4;
 
 // What epoll hands back: which descriptor, and which of its users.
 uint64_t key_of(int fd, uint32_t generation) {
@@ -85,6 +88,44 @@ Result<void> EventLoop::run() {
     for (const epoll_event& event : ready) dispatch(event.data.u64, event.events);
     run_due_timers();
   }
+}
+
+Result<bool> EventLoop::turn() {
+  if (!timer_descriptor_.valid()) TRY(make_timer_descriptor());
+  std::array<epoll_event, 16> events;
+  int count = 1;
+  for (unsigned round = 0; count > 0 && round < kMaxRoundsOfATurn; ++round) {
+    count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), 0);
+    if (count < 0 && errno != EINTR) return std::unexpected(Error::from_errno("epoll_wait"));
+    for (const epoll_event& event :
+         std::span(events).first(static_cast<size_t>(std::max(count, 0))))
+      dispatch(event.data.u64, event.events);
+    run_due_timers();
+  }
+  arm_timer_descriptor();
+  return count > 0;
+}
+
+Result<void> EventLoop::make_timer_descriptor() {
+  timer_descriptor_.reset(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
+  if (!timer_descriptor_.valid()) return std::unexpected(Error::from_errno("timerfd_create"));
+  // The round that it wakes runs the timers.
+  return add(timer_descriptor_.get(), EPOLLIN, [fd = timer_descriptor_.get()](uint32_t) {
+    uint64_t expirations;
+    [[maybe_unused]] const ssize_t got = ::read(fd, &expirations, sizeof expirations);
+  });
+}
+
+void EventLoop::arm_timer_descriptor() const {
+  itimerspec when{};
+  if (!timers_.empty()) {
+    // Never 0, which would disarm it.
+    const auto wait = std::max<std::chrono::nanoseconds>(timers_.begin()->first - Clock::now(),
+                                                         std::chrono::nanoseconds(1));
+    when.it_value.tv_sec = static_cast<time_t>(wait.count() / 1'000'000'000);
+    when.it_value.tv_nsec = static_cast<long>(wait.count() % 1'000'000'000);
+  }
+  ::timerfd_settime(timer_descriptor_.get(), 0, &when, nullptr);
 }
 
 // An earlier handler of this round may have removed the watch, and may have added another one for

@@ -36,6 +36,12 @@ class EventLoop {
   // Any thread, any number of times, also before run().
   void stop() const;
 
+  // For a thread that has another event core (base/reactor.h): instead of run(), turn() handles
+  // what is ready and waits for nothing. To be called after fd() became readable, and once to begin
+  // with; true if it is to be called again soon, because others are to have their turn first.
+  int fd() const { return epoll_.get(); }
+  Result<bool> turn();
+
  private:
   struct Watch {
     uint32_t generation;               // tells a new user of a descriptor number from the old one
@@ -52,9 +58,12 @@ class EventLoop {
   void dispatch(uint64_t key, uint32_t events);
   int milliseconds_to_next_timer() const;
   void run_due_timers();
+  Result<void> make_timer_descriptor();
+  void arm_timer_descriptor() const;
 
   UniqueFd epoll_;
   EventFd stop_;
+  UniqueFd timer_descriptor_;  // of turn(): readable when a timer is due
   std::map<int, Watch> watches_;
   uint32_t next_generation_ = 1;
   std::multimap<Clock::time_point, Timer> timers_;

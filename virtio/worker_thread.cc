@@ -9,31 +9,40 @@
 
 namespace hull::virtio {
 
-Result<std::unique_ptr<WorkerThread>> WorkerThread::create(std::string_view name) {
+Result<std::unique_ptr<WorkerThread>> WorkerThread::make() {
   EventLoop loop = TRY(EventLoop::create());
-  std::unique_ptr<WorkerThread> worker(new WorkerThread(std::move(loop), TRY(EventFd::create())));
-  WorkerThread* const self = worker.get();
-  if (auto added =
-          worker->loop_.add(worker->wake_.fd(), EPOLLIN, [self](uint32_t) { self->run_tasks(); });
-      !added)
-    return std::unexpected(std::move(added).error());
-  worker->thread_ = TRY(start_thread(ThreadKind::kWorker, name, [self] {
-    if (auto ran = self->loop_.run(); !ran) LOG_ERROR("worker: {}", ran.error().message());
+  const auto core = std::make_shared<Core>(std::move(loop), TRY(EventFd::create()));
+  TRY(core->loop.add(core->wake.fd(), EPOLLIN,
+                     [self = core.get()](uint32_t) { self->run_tasks(); }));
+  return std::unique_ptr<WorkerThread>(new WorkerThread(core));
+}
+
+Result<std::unique_ptr<WorkerThread>> WorkerThread::create(std::string_view name) {
+  auto worker = TRY(make());
+  worker->thread_ = TRY(start_thread(ThreadKind::kWorker, name, [core = worker->core_] {
+    if (auto ran = core->loop.run(); !ran) LOG_ERROR("worker: {}", ran.error().message());
   }));
   return worker;
 }
 
-WorkerThread::~WorkerThread() {
-  loop_.stop();
-  thread_.join();
+Result<std::unique_ptr<WorkerThread>> WorkerThread::create_on(Reactor& host) {
+  auto worker = TRY(make());
+  worker->host_ = &host;
+  host.post([&host, core = worker->core_] {
+    const auto watched = host.watch(core->loop.fd(), [core] { core->turn(); });
+    if (!watched) return LOG_ERROR("worker: {}", watched.error().message());
+    core->turn();
+  });
+  return worker;
 }
 
-void WorkerThread::post(std::function<void()> task) {
-  {
-    const MutexLock lock(mutex_);
-    tasks_.push_back(std::move(task));
+WorkerThread::~WorkerThread() {
+  if (host_ != nullptr) {
+    host_->post([host = host_, core = core_] { host->unwatch(core->loop.fd()); });
+    return;
   }
-  wake_.signal();
+  core_->loop.stop();
+  thread_.join();
 }
 
 void WorkerThread::call(const std::function<void()>& task) {
@@ -46,14 +55,29 @@ void WorkerThread::call(const std::function<void()>& task) {
   done.acquire();
 }
 
-void WorkerThread::run_tasks() {
-  wake_.consume();
-  std::vector<std::function<void()>> tasks;
+void WorkerThread::Core::post(std::function<void()> task) {
   {
-    const MutexLock lock(mutex_);
-    tasks.swap(tasks_);
+    const MutexLock lock(mutex);
+    tasks.push_back(std::move(task));
   }
-  for (const auto& task : tasks) task();
+  wake.signal();
+}
+
+void WorkerThread::Core::run_tasks() {
+  wake.consume();
+  std::vector<std::function<void()>> due;
+  {
+    const MutexLock lock(mutex);
+    due.swap(tasks);
+  }
+  for (const auto& task : due) task();
+}
+
+void WorkerThread::Core::turn() {
+  const auto more = loop.turn();
+  if (!more) return LOG_ERROR("worker: {}", more.error().message());
+  // The host comes back to it after its other work.
+  if (*more) wake.signal();
 }
 
 }  // namespace hull::virtio

@@ -49,7 +49,7 @@ Result<std::unique_ptr<HostParts>> HostParts::open(EventLoop& loop,
   TRY(parts->open_boot_files(domain.boot, options.return_device_tree));
   TRY(parts->open_disks(domain, options));
   options.secrets.clear();
-  TRY(parts->open_networks(domain));
+  TRY(parts->open_networks(domain, options));
   TRY(check_cancelled(options.cancel));
   TRY(parts->open_console(loop, domain, options, std::move(on_escape)));
   TRY(parts->io_thread_->start("block"));
@@ -77,6 +77,7 @@ Result<void> HostParts::open_boot_files(const config::BootConfig& boot, bool ret
 Result<void> HostParts::open_disks(const config::DomainConfig& domain,
                                    const DomainOptions& options) {
   io_thread_ = TRY(blockcore::IoThread::create());
+  reactor_ = std::make_unique<blockcore::EngineReactor>(io_thread_->engine());
   for (const config::DiskConfig& disk : domain.disks) {
     TRY(check_cancelled(options.cancel));
     disks_.push_back(
@@ -85,7 +86,14 @@ Result<void> HostParts::open_disks(const config::DomainConfig& domain,
   return {};
 }
 
-Result<void> HostParts::open_networks(const config::DomainConfig& domain) {
+Result<void> HostParts::add_worker(std::string_view name, const DomainOptions& options) {
+  workers_.push_back(TRY(options.one_io_thread ? virtio::WorkerThread::create_on(*reactor_)
+                                               : virtio::WorkerThread::create(name)));
+  return {};
+}
+
+Result<void> HostParts::open_networks(const config::DomainConfig& domain,
+                                      const DomainOptions& options) {
   for (const config::NetworkConfig& network : domain.networks) {
     const size_t index = networks_.size();
     if (network.kind == config::NetworkKind::kUser)
@@ -98,9 +106,9 @@ Result<void> HostParts::open_networks(const config::DomainConfig& domain) {
                                                 .bridge = network.bridge,
                                                 .mtu = network.mtu})
                                  .with_context(fmt::format("net{}", index)));
-    workers_.push_back(TRY(virtio::WorkerThread::create(fmt::format("net{}", index))));
+    TRY(add_worker(fmt::format("net{}", index), options));
   }
-  if (domain.rng) workers_.push_back(TRY(virtio::WorkerThread::create("rng")));
+  if (domain.rng) TRY(add_worker("rng", options));
   return {};
 }
 
@@ -154,6 +162,7 @@ Result<void> HostParts::close(std::chrono::milliseconds patience) {
 }
 
 void HostParts::leak_disks() {
+  (void)reactor_.release();
   (void)io_thread_.release();
   // The list as well: operations go through it.
   (void)new std::vector(std::move(disks_));

@@ -13,6 +13,7 @@
 
 #include "base/event_loop.h"
 #include "blockcore/disk.h"
+#include "blockcore/engine/engine_reactor.h"
 #include "blockcore/engine/io_thread.h"
 #include "blockcore/secret.h"
 #include "config/domain.h"
@@ -30,6 +31,7 @@ using DiskSecrets = std::map<std::string, std::shared_ptr<const blockcore::Secre
 struct DomainOptions {
   bool ephemeral = false;           // every disk gets a throw-away overlay
   bool debug_exit_port = false;     // the port by which test guests end with a code of their own
+  bool one_io_thread = false;       // disks, networks and entropy share the images' thread
   bool return_device_tree = false;  // Domain::device_tree() has it
   DiskSecrets secrets = {};         // wiped when the disks are open, unless the caller has them too
   // Gets what the guest writes to its console, on the loop's thread. May be empty.
@@ -67,13 +69,15 @@ class HostParts {
   HostParts() = default;
   Result<void> open_boot_files(const config::BootConfig& boot, bool return_device_tree);
   Result<void> open_disks(const config::DomainConfig& domain, const DomainOptions& options);
-  Result<void> open_networks(const config::DomainConfig& domain);
+  Result<void> open_networks(const config::DomainConfig& domain, const DomainOptions& options);
+  Result<void> add_worker(std::string_view name, const DomainOptions& options);
   Result<void> open_console(EventLoop& loop, const config::DomainConfig& domain,
                             const DomainOptions& options, std::function<void()> on_escape);
 
   std::optional<Kvm> kvm_;
   std::optional<firmware::BootSource> boot_;
   std::unique_ptr<blockcore::IoThread> io_thread_;
+  std::unique_ptr<blockcore::EngineReactor> reactor_;  // of io_thread_
   std::vector<std::unique_ptr<blockcore::Disk>> disks_;
   std::vector<std::unique_ptr<virtio::NetBackend>> networks_;
   std::vector<std::unique_ptr<virtio::WorkerThread>> workers_;
