@@ -136,6 +136,7 @@ Result<void> Domain::resume() {
   if (state_ != DomainState::kPaused)
     return fail(ErrorKind::kUnsupported, "{}: cannot be resumed: it is {}", config_.name,
                 to_string(state_));
+  machine_->resume_devices();
   machine_->order(VcpuOrder::kRun);
   enter(DomainState::kRunning);
   return {};
@@ -163,6 +164,7 @@ void Domain::end(EndReason reason) {
 // paused.
 void Domain::on_outcome() {
   loop_.remove(outcome_->event_fd());
+  loop_.cancel(std::exchange(timer_, 0));
   reason_ = outcome_->reason();
   drain_deadline_ = Clock::now() + (ordered_ ? kHurriedDrainTime : kDrainTime);
   machine_->order(next_action() == config::LifecycleAction::kPreserve ? VcpuOrder::kPause
@@ -175,7 +177,13 @@ void Domain::on_orders_obeyed() {
   if (!machine_->orders().obeyed()) return;  // there is a newer order
   if (state_ == DomainState::kEnding) return drain_console();
   if (state_ == DomainState::kRunning && machine_->orders().order() == VcpuOrder::kPause)
-    enter(DomainState::kPaused);
+    pause_devices();
+}
+
+void Domain::pause_devices() {
+  timer_ = 0;
+  if (machine_->pause_devices(kDrainPoll)) return enter(DomainState::kPaused);
+  timer_ = loop_.call_after(kDrainPoll, [this] { pause_devices(); });
 }
 
 void Domain::drain_console() {

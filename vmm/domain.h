@@ -104,6 +104,7 @@ class Domain {
   void on_outcome();
   void on_orders_obeyed();
   void on_paused();
+  void pause_devices();
   void drain_console();
   void drain_devices();
   void give_up_machine();

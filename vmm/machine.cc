@@ -20,10 +20,10 @@ void Machine::order(VcpuOrder order) {
   for (const auto& vcpu : vcpus_) vcpu->kick();
 }
 
-// Shared: the last device may stop when nobody waits any more.
+// Shared: the last device may be done when nobody waits any more.
 struct Machine::Drain {
   explicit Drain(size_t devices) : active(devices) {}
-  void one_has_stopped() {
+  void one_is_done() {
     const MutexLock lock(mutex);
     if (--active == 0) none_active.notify_all();
   }
@@ -40,11 +40,25 @@ struct Machine::Drain {
   size_t active GUARDED_BY(mutex);
 };
 
+bool Machine::pause_devices(std::chrono::milliseconds limit) {
+  if (pause_ == nullptr) {
+    pause_ = std::make_shared<Drain>(virtio_.size());
+    for (const auto& transport : virtio_)
+      transport->frontend().pause([pause = pause_] { pause->one_is_done(); });
+  }
+  return pause_->wait(limit);
+}
+
+void Machine::resume_devices() {
+  pause_ = nullptr;
+  for (const auto& transport : virtio_) transport->frontend().resume();
+}
+
 bool Machine::drain_devices(std::chrono::milliseconds limit) {
   if (drain_ == nullptr) {
     drain_ = std::make_shared<Drain>(virtio_.size());
     for (const auto& transport : virtio_)
-      transport->frontend().stop([drain = drain_] { drain->one_has_stopped(); });
+      transport->frontend().stop([drain = drain_] { drain->one_is_done(); });
   }
   return drain_->wait(limit);
 }

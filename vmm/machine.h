@@ -4,7 +4,6 @@
 #pragma once
 
 #include <chrono>
-#include <functional>
 #include <memory>
 #include <vector>
 
@@ -30,6 +29,11 @@ class Machine {
   void order(VcpuOrder order);
   const VcpuOrders& orders() const { return *orders_; }
 
+  // While the vCPUs are paused: the virtio devices answer what is in flight and take nothing new.
+  // True when that is done, which is waited for until `limit`; to be called again if not.
+  bool pause_devices(std::chrono::milliseconds limit);
+  // Before the vCPUs go on.
+  void resume_devices();
   // After the vCPUs have ended: nothing more is taken from the virtio devices' queues, and what is
   // in flight comes to its end. True when nothing touches the guest's memory any more, which is
   // waited for until `limit`; to be called again if not. Only then may the machine be destroyed.
@@ -55,6 +59,7 @@ class Machine {
   std::vector<std::unique_ptr<virtio::MmioTransport>> virtio_;
   std::vector<devices::Bus::Region> regions_;
   std::unique_ptr<VcpuOrders> orders_;
+  std::shared_ptr<Drain> pause_;  // once it has begun, until resume_devices()
   std::shared_ptr<Drain> drain_;  // once it has begun
   // Last, so destroyed first: the threads call into everything above.
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
