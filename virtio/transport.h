@@ -26,7 +26,7 @@ class TransportFactory {
  public:
   virtual ~TransportFactory() = default;
   // Gives the device an address and interrupts, and puts it on the bus. kInvalidConfig if there is
-  // no place left. The transport goes before the factory.
+  // no place left. The factory takes it off the bus when it is destroyed, before the transport.
   virtual Result<std::unique_ptr<Transport>> attach(std::unique_ptr<VirtioDevice> device) = 0;
 };
 

@@ -6,6 +6,7 @@
 #include "virtio/block_device.h"
 #include "virtio/net_device.h"
 #include "virtio/rng_device.h"
+#include "vmm/mmio_slots.h"
 
 namespace hull::vmm {
 
@@ -47,22 +48,13 @@ class MachineBuilder {
                              .events = parts_.outcome,
                              .loop = parts_.loop,
                              .debug_exit_port = parts_.debug_exit_port});
+    machine_->slots_ =
+        std::make_unique<MmioSlots>(board(), machine_->vm_, machine_->mmio_, machine_->memory_);
     return {};
   }
 
-  // A virtio device on the MMIO bus: register page, interrupt, and an ioeventfd for each queue.
   Result<void> add_virtio(std::unique_ptr<virtio::VirtioDevice> device) {
-    using virtio::MmioTransport;
-    const auto slot = TRY(board().add_virtio_slot(device->name(), MmioTransport::kRegisterBytes));
-    auto transport = TRY(MmioTransport::create(std::move(device), machine_->memory_, *slot.line));
-    for (uint32_t queue = 0; queue < transport->queue_count(); ++queue)
-      TRY(machine_->vm_.connect({.event_fd = transport->kick_fd(queue),
-                                 .address = slot.base + MmioTransport::kQueueNotifyOffset,
-                                 .length = sizeof queue,
-                                 .value = queue}));
-    machine_->regions_.push_back(
-        TRY(machine_->mmio_.map(slot.base, MmioTransport::kRegisterBytes, *transport)));
-    machine_->virtio_.push_back(std::move(transport));
+    machine_->virtio_.push_back(TRY(machine_->slots_->attach(std::move(device))));
     return {};
   }
 

@@ -9,7 +9,7 @@
 
 #include "base/guest_memory.h"
 #include "devices/bus.h"
-#include "virtio/mmio_transport.h"
+#include "virtio/transport.h"
 #include "vmm/arch.h"
 #include "vmm/kvm.h"
 #include "vmm/vcpu_thread.h"
@@ -56,8 +56,8 @@ class Machine {
   devices::Bus ports_;
   devices::Bus mmio_;
   std::unique_ptr<arch::Board> board_;
-  std::vector<std::unique_ptr<virtio::MmioTransport>> virtio_;
-  std::vector<devices::Bus::Region> regions_;
+  std::vector<std::unique_ptr<virtio::Transport>> virtio_;
+  std::unique_ptr<virtio::TransportFactory> slots_;
   std::unique_ptr<VcpuOrders> orders_;
   std::shared_ptr<Drain> pause_;  // once it has begun, until resume_devices()
   std::shared_ptr<Drain> drain_;  // once it has begun
