@@ -119,7 +119,27 @@ Result<void> Domain::start() {
   CHECK(state_ == DomainState::kBuilding && machine_ != nullptr);
   TRY(watch_machine());
   TRY(machine_->start());
+  machine_->order(VcpuOrder::kRun);
   enter(DomainState::kRunning);
+  return {};
+}
+
+Result<std::vector<uint8_t>> Domain::save() {
+  if (state_ != DomainState::kPaused)
+    return fail(ErrorKind::kUnsupported, "{}: cannot be saved: it is {}", config_.name,
+                to_string(state_));
+  StateWriter out;
+  TRY(machine_->save(out));
+  return std::move(out).finish();
+}
+
+Result<void> Domain::restore(std::span<const uint8_t> saved) {
+  CHECK(state_ == DomainState::kBuilding && machine_ != nullptr);
+  StateReader in(saved);
+  TRY(machine_->load(in).with_context(fmt::format("{}: restore", config_.name)));
+  TRY(watch_machine());
+  TRY(machine_->start());
+  enter(DomainState::kPaused);
   return {};
 }
 
@@ -128,7 +148,7 @@ Result<void> Domain::pause() {
   if (state_ != DomainState::kRunning)
     return fail(ErrorKind::kUnsupported, "{}: cannot be paused: it is {}", config_.name,
                 to_string(state_));
-  machine_->order(VcpuOrder::kPause);
+  if (machine_->orders().order() != VcpuOrder::kPause) machine_->order(VcpuOrder::kPause);
   return {};
 }
 

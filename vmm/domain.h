@@ -73,6 +73,13 @@ class Domain {
   // before the first one's event changes nothing.
   Result<void> pause();
   Result<void> resume();
+  // All that the guest can see of its machine, at most 2 GiB of memory included. Of a paused domain
+  // (kUnsupported otherwise), which can go on or be ended afterwards.
+  Result<std::vector<uint8_t>> save();
+  // Instead of start(): the machine goes on where save() found another one of the same
+  // configuration, whose disks have the contents that they had then. It is paused: resume().
+  // kCorrupt or kHost for what cannot be taken; only close() is left then.
+  Result<void> restore(std::span<const uint8_t> saved);
   // What the guest does about it is its affair, but a reset ends it. Of a machine that does not run
   // (paused, preserved) it is the end.
   void power_button();
@@ -103,7 +110,6 @@ class Domain {
   void enter(DomainState state);
   void on_outcome();
   void on_orders_obeyed();
-  void on_paused();
   void pause_devices();
   void drain_console();
   void drain_devices();

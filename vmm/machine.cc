@@ -11,7 +11,6 @@ Machine::~Machine() { order(VcpuOrder::kEnd); }
 Result<void> Machine::start() {
   orders_->set_threads(static_cast<unsigned>(vcpus_.size()));
   for (const auto& vcpu : vcpus_) TRY(vcpu->start());
-  order(VcpuOrder::kRun);
   return {};
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/guest_memory.h"
+#include "base/state.h"
 #include "devices/bus.h"
 #include "virtio/transport.h"
 #include "vmm/arch.h"
@@ -23,7 +24,7 @@ class Machine {
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
 
-  // Starts the vCPUs' threads and lets the guest run. Once.
+  // Starts the vCPUs' threads, which wait for the order to run. Once.
   Result<void> start();
   // To all vCPUs, after start(). They run on until they have seen it: orders().
   void order(VcpuOrder order);
@@ -41,6 +42,12 @@ class Machine {
   // What drain_devices() waits for is given up, with the connections to servers that it takes.
   // Never blocks.
   void abandon_devices();
+
+  // All that the guest can see of the machine. While vCPUs and devices are paused.
+  Result<void> save(StateWriter& out);
+  // What save() wrote, into a machine that was built from the same configuration, before start().
+  // After an error the machine is only good for being destroyed.
+  Result<void> load(StateReader& in);
 
   devices::Serial16550& serial() { return board_->serial(); }
   devices::AcpiPm& power() { return board_->power(); }

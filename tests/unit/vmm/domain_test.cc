@@ -110,6 +110,65 @@ TEST_F(BusyDomainTest, NothingIsLostInPauses) {
   EXPECT_TRUE(domain->close());
 }
 
+// Saved, taken down, built anew and taken up, several times in the middle of its work.
+TEST_F(BusyDomainTest, GuestGoesOnInAnotherMachineWhereItWasSaved) {
+  auto config = busy_domain(
+      "hull.do=blk.fill,seed=5;rng,bytes=4096;blk.fill,dev=1,seed=6;"
+      "blk.flush;blk.verify,seed=5;blk.verify,dev=1,seed=6;smp,ms=50");
+  config.console->append = true;
+  std::vector<uint8_t> saved;
+  int moves = 0;
+  for (bool ended = false; !ended; ++moves) {
+    ObservedDomain domain(loop_, config);
+    ASSERT_TRUE(domain.exists());
+    if (saved.empty()) {
+      ASSERT_TRUE(domain->start());
+    } else {
+      const auto restored = domain->restore(saved);
+      ASSERT_TRUE(restored) << restored.error().message();
+      EXPECT_EQ(domain->state(), kPaused);
+      ASSERT_TRUE(domain->resume());
+    }
+    // Ever longer, so that it comes to an end.
+    loop_.call_after(std::chrono::milliseconds(5 + 10 * moves), [&] { loop_.stop(); });
+    ASSERT_TRUE(loop_.run());
+    if (domain->pause())
+      ASSERT_TRUE(run_loop_until(loop_, [&] { return domain->state() != kRunning; }));
+    if (domain->state() == kPaused) {
+      auto state = domain->save();
+      ASSERT_TRUE(state) << state.error().message();
+      saved = std::move(*state);
+      domain->end({});
+    }
+    ASSERT_TRUE(domain.reaches(kEnded));
+    ended = domain->reason().kind == EndKind::kPowerOff;
+    ASSERT_TRUE(ended || domain->reason().kind == EndKind::kForced) << domain->reason().detail;
+    ASSERT_TRUE(domain->close());
+    ASSERT_LT(moves, 500);
+  }
+  EXPECT_GT(moves, 2);
+  EXPECT_NE(console().find("end by=auto failed=0"), std::string::npos) << console();
+}
+
+TEST_F(BusyDomainTest, DamagedStateIsRefused) {
+  std::vector<uint8_t> saved;
+  {
+    ObservedDomain domain(loop_, busy_domain("hull.end=hang"));
+    EXPECT_FALSE(domain->save()) << "it is not paused";
+    ASSERT_TRUE(domain->start());
+    ASSERT_TRUE(domain->pause());
+    ASSERT_TRUE(domain.reaches(kPaused));
+    saved = domain->save().value();
+    domain->end({});
+    ASSERT_TRUE(domain.reaches(kEnded));
+    ASSERT_TRUE(domain->close());
+  }
+  saved.resize(saved.size() - 1);
+  ObservedDomain domain(loop_, busy_domain("hull.end=hang"));
+  EXPECT_FALSE(domain->restore(saved));
+  EXPECT_TRUE(domain->close());
+}
+
 TEST_F(BusyDomainTest, OrdersAtAnyMomentUnderLoad) {
   for (unsigned seed = 0; seed < 4; ++seed) {
     std::minstd_rand dice(seed + 1);
