@@ -7,10 +7,6 @@
 
 namespace hull::vmm {
 
-// True on hosts with Intel VT-x or AMD-V; false where /dev/kvm has another kind of back end, which
-// runs the guest's kernel mode in an emulator.
-bool host_has_hardware_virtualisation();
-
 // KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_FAIL_ENTRY, KVM_EXIT_SHUTDOWN and exits that hull does not
 // know.
 std::string describe_fatal_exit(const Vcpu& vcpu);

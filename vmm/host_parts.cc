@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "firmware/guest/image.h"
 #include "virtio/tap.h"
+#include "vmm/host_facts.h"
 #include "vmm/open_disk.h"
 
 namespace hull::vmm {
@@ -43,6 +44,7 @@ Result<std::unique_ptr<HostParts>> HostParts::open(EventLoop& loop,
                                                    std::function<void()> on_escape) {
   std::unique_ptr<HostParts> parts(new HostParts);
   parts->kvm_.emplace(TRY(Kvm::open()));
+  TRY(check_capabilities(*parts->kvm_));
   if (domain.vcpus > parts->kvm_->max_vcpus())
     return fail(ErrorKind::kHost, "{} vCPUs: this host's KVM has at most {}", domain.vcpus,
                 parts->kvm_->max_vcpus());

@@ -1,45 +1,25 @@
 #include "tools/hull/host_checks.h"
 
 #include <linux/capability.h>
-#include <linux/kvm.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "base/unique_fd.h"
 #include "blockcore/engine/io_engine.h"
-#include "vmm/exit_report.h"
+#include "vmm/host_facts.h"
 #include "vmm/kvm.h"
 
 namespace hull::cli {
 
 namespace {
 
-struct Capability {
-  int number;
-  const char* name;
-};
-
-// Without these build_machine() cannot work.
-constexpr Capability kNeeded[] = {
-    {KVM_CAP_USER_MEMORY, "user memory"},
-    {KVM_CAP_IRQCHIP, "in-kernel interrupt controller"},
-    {KVM_CAP_PIT2, "PIT"},
-    {KVM_CAP_IRQFD, "irqfd"},
-    {KVM_CAP_IOEVENTFD, "ioeventfd"},
-    {KVM_CAP_SET_TSS_ADDR, "TSS address"},
-    {KVM_CAP_EXT_CPUID, "CPUID"},
-    {KVM_CAP_IMMEDIATE_EXIT, "immediate exit"},
-};
-
-HostCheck check_capabilities(const vmm::Kvm& kvm) {
-  std::string missing;
-  for (const Capability& capability : kNeeded)
-    if (kvm.capability(capability.number) == 0)
-      missing += fmt::format("{}{}", missing.empty() ? "" : ", ", capability.name);
+HostCheck capabilities_check(const vmm::Kvm& kvm) {
+  const std::string missing =
+      vmm::missing_capabilities([&kvm](int extension) { return kvm.capability(extension); });
   if (!missing.empty())
     return {"capabilities", CheckStatus::kFail, "KVM lacks: " + missing,
-            "use a newer Linux kernel"};
+            vmm::kMissingCapabilitiesRemedy};
   return {"capabilities", CheckStatus::kOk,
           fmt::format("all that hull uses; up to {} vCPUs", kvm.max_vcpus()), ""};
 }
@@ -102,7 +82,7 @@ std::vector<HostCheck> check_host() {
   const auto kvm = vmm::Kvm::open();
   if (kvm) {
     checks.push_back({"kvm", CheckStatus::kOk, "/dev/kvm opens", ""});
-    checks.push_back(check_capabilities(*kvm));
+    checks.push_back(capabilities_check(*kvm));
   } else {
     // The message carries the remedy behind a semicolon.
     const std::string& message = kvm.error().message();

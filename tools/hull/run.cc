@@ -13,7 +13,7 @@
 #include "tools/hull/run_secrets.h"
 #include "tools/hull/verbs.h"
 #include "tools/hull/warden.h"
-#include "vmm/exit_report.h"
+#include "vmm/host_facts.h"
 
 namespace hull::cli {
 

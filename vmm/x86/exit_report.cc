@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "vmm/host_facts.h"
 #include "vmm/x86/kvm_cpu.h"
 
 namespace hull::vmm {
@@ -86,17 +87,6 @@ std::string describe_emulation_failure(const Vcpu& vcpu) {
 }
 
 }  // namespace
-
-bool host_has_hardware_virtualisation() {
-  // CPUID itself and not /proc/cpuinfo: no file is needed, and it is what KVM's modules test.
-  uint32_t eax = 1, ebx = 0, ecx = 0, edx = 0;
-  asm volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
-  if ((ecx & (1u << 5)) != 0) return true;  // VMX
-  eax = 0x80000001;
-  ecx = 0;
-  asm volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
-  return (ecx & (1u << 2)) != 0;  // SVM
-}
 
 std::string_view name_of_unemulated_instruction(std::span<const uint8_t> bytes) {
   size_t start = 0;

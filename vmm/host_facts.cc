@@ -1,0 +1,55 @@
+#include "vmm/host_facts.h"
+
+#include <linux/kvm.h>
+
+namespace hull::vmm {
+
+namespace {
+
+struct Capability {
+  int number;
+  const char* name;
+};
+
+constexpr Capability kNeeded[] = {
+    {KVM_CAP_USER_MEMORY, "user memory"},
+    {KVM_CAP_IRQCHIP, "in-kernel interrupt controller"},
+    {KVM_CAP_PIT2, "PIT"},
+    {KVM_CAP_IRQFD, "irqfd"},
+    {KVM_CAP_IOEVENTFD, "ioeventfd"},
+    {KVM_CAP_SET_TSS_ADDR, "TSS address"},
+    {KVM_CAP_SET_IDENTITY_MAP_ADDR, "identity map address"},
+    {KVM_CAP_EXT_CPUID, "CPUID"},
+    {KVM_CAP_MP_STATE, "MP state"},
+    {KVM_CAP_IMMEDIATE_EXIT, "immediate exit"},
+};
+
+}  // namespace
+
+bool host_has_hardware_virtualisation() {
+  // CPUID itself and not /proc/cpuinfo: no file is needed, and it is what KVM's modules test.
+  uint32_t eax = 1, ebx = 0, ecx = 0, edx = 0;
+  asm volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+  if ((ecx & (1u << 5)) != 0) return true;  // VMX
+  eax = 0x80000001;
+  ecx = 0;
+  asm volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+  return (ecx & (1u << 2)) != 0;  // SVM
+}
+
+std::string missing_capabilities(const std::function<int(int extension)>& value_of) {
+  std::string missing;
+  for (const Capability& capability : kNeeded)
+    if (value_of(capability.number) == 0)
+      missing += fmt::format("{}{}", missing.empty() ? "" : ", ", capability.name);
+  return missing;
+}
+
+Result<void> check_capabilities(const Kvm& kvm) {
+  const std::string missing =
+      missing_capabilities([&kvm](int extension) { return kvm.capability(extension); });
+  if (missing.empty()) return {};
+  return fail(ErrorKind::kHost, "KVM lacks: {}; {}", missing, kMissingCapabilitiesRemedy);
+}
+
+}  // namespace hull::vmm
