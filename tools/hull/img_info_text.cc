@@ -3,6 +3,7 @@
 #include <ctime>
 #include <nlohmann/json.hpp>
 
+#include "base/log.h"
 #include "tools/hull/img.h"
 #include "tools/hull/img_info_contents.h"
 #include "tools/hull/img_info_specific.h"
@@ -26,7 +27,8 @@ std::string facts_text(const OrderedJson& facts, size_t indent) {
     if (value.is_structured())
       text += '\n' + facts_text(value, indent + 4);
     else
-      text += fmt::format(" {}\n", value.is_string() ? value.get<std::string>() : value.dump());
+      text += fmt::format(" {}\n",
+                          printable(value.is_string() ? value.get<std::string>() : value.dump()));
   }
   return text;
 }
@@ -39,7 +41,7 @@ std::string snapshot_line(const Snapshot& snapshot) {
     std::strftime(date, sizeof date, "%Y-%m-%d %H:%M:%S", &local);
   const uint64_t clock = snapshot.vm_clock_nanoseconds / 1'000'000;
   return fmt::format(
-      "{:<9} {:<16} {:>8}{:>20}{:>13}{:>11}\n", snapshot.id, snapshot.name,
+      "{:<9} {:<16} {:>8}{:>20}{:>13}{:>11}\n", printable(snapshot.id), printable(snapshot.name),
       human_bytes(snapshot.vm_state_bytes), date,
       fmt::format("{:02}:{:02}:{:02}.{:03}", clock / 3'600'000, clock / 60'000 % 60,
                   clock / 1000 % 60, clock % 1000),
@@ -89,14 +91,14 @@ OrderedJson info_object(const ImageInfo& info) {
 std::string backing_text(const ImageInfo& info) {
   const Header& header = *info.header;
   if (header.backing_name.empty()) return "";
-  std::string text = fmt::format("backing file: {}", header.backing_name);
+  std::string text = fmt::format("backing file: {}", printable(header.backing_name));
   if (!info.backing_path)
     text += " (cannot determine actual path)";
   else if (*info.backing_path != header.backing_name)
-    text += fmt::format(" (actual path: {})", *info.backing_path);
+    text += fmt::format(" (actual path: {})", printable(*info.backing_path));
   text += '\n';
   if (header.backing_format)
-    text += fmt::format("backing file format: {}\n", *header.backing_format);
+    text += fmt::format("backing file format: {}\n", printable(*header.backing_format));
   return text;
 }
 
@@ -134,9 +136,9 @@ std::string snapshot_list_text(const std::vector<Snapshot>& snapshots) {
 
 std::string info_text(const ImageInfo& info) {
   std::string text = fmt::format(
-      "image: {}\nfile format: {}\nvirtual size: {} ({} bytes)\ndisk size: {}\n", info.path,
-      img_format_name(info.format), human_bytes(info.size_bytes), info.size_bytes,
-      info.actual_bytes ? human_bytes(*info.actual_bytes) : "unavailable");
+      "image: {}\nfile format: {}\nvirtual size: {} ({} bytes)\ndisk size: {}\n",
+      printable(info.path), img_format_name(info.format), human_bytes(info.size_bytes),
+      info.size_bytes, info.actual_bytes ? human_bytes(*info.actual_bytes) : "unavailable");
   if (info.header) text += qcow2_text(info);
   return text;
 }
