@@ -197,7 +197,7 @@ bool NetSession::transmit_frames(unsigned& budget) {
 // The network is gone, the guest stays: no carrier, and what it sends is dropped.
 void NetSession::lose_backend(std::string_view why) {
   if (backend_ == nullptr) return;
-  LOG_WARN("{}: network lost: {}", context_.name, why);
+  LOG_LIMITED(LogLevel::kWarn, "{}: network lost: {}", context_.name, why);
   context_.loop.remove(backend_->fd());
   backend_ = nullptr;
   context_.link.backend = nullptr;
