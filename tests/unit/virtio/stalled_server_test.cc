@@ -48,7 +48,7 @@ TEST_P(StalledServer, DeviceStopsOnceItsBackEndWasGivenUp) {
   }
   blockcore::IoEngine& engine = (*io)->engine();
   auto disk = blockcore::nbd::NbdDisk::open(engine, server.url(), {}).value();
-  (*io)->start("block");
+  ASSERT_TRUE((*io)->start("block").has_value());
   {
     const GuestMemory memory = testing::make_memory(1 << 20);
     testing::FakeDriver driver(memory, GuestAddress{0x1000}, 256);

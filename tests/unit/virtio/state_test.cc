@@ -30,7 +30,8 @@ using testing::pause_and_wait;
 
 constexpr uint64_t kVersion1 = uint64_t{1} << 32;
 constexpr uint64_t kEventIndex = uint64_t{1} << 29;
-constexpr uint16_t kSize = 16;
+constexpr uint16_t kSize = 16;     // of the devices' queues
+constexpr uint16_t kRingSize = 8;  // what the driver makes of them
 
 class StateTest : public ::testing::Test {
  protected:
@@ -45,7 +46,7 @@ class StateTest : public ::testing::Test {
     FakeMmioDriver driver = registers();
     ASSERT_TRUE(driver.negotiate(kVersion1 | kEventIndex | features));
     for (size_t i = 0; i < transport_->queue_count(); ++i) {
-      rings_.emplace_back(memory_, GuestAddress{0x1000 * (i + 1)}, kSize, true);
+      rings_.emplace_back(memory_, GuestAddress{0x1000 * (i + 1)}, kRingSize, true);
       driver.set_up_queue(static_cast<uint32_t>(i), rings_.back().config());
     }
     driver.set_driver_ok();
