@@ -6,7 +6,9 @@
 
 namespace hull::vmm {
 
-Machine::~Machine() { order(VcpuOrder::kEnd); }
+Machine::~Machine() {
+  if (orders_ != nullptr) order(VcpuOrder::kEnd);  // not if building it failed before
+}
 
 Result<void> Machine::start() {
   orders_->set_threads(static_cast<unsigned>(vcpus_.size()));

@@ -86,7 +86,7 @@ class AddressSpace(HullTest):
     def test_every_limit(self):
         """From too little to enough: an error of the host, or success; never a crash."""
         codes = []
-        for mebibytes in range(80, 340, 4):
+        for mebibytes in [*range(80, 340, 4), 16384]:
             def limit(size=mebibytes * MIB):
                 resource.setrlimit(resource.RLIMIT_AS, (size, size))
 
