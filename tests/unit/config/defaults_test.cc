@@ -16,7 +16,7 @@ DomainReading read_general(std::string_view elements) {
   return read_document(domain_document("", elements));
 }
 
-DomainReading read_devices(std::string_view devices) {
+DomainReading read_its_devices(std::string_view devices) {
   return read_document(domain_document(devices));
 }
 
@@ -33,13 +33,13 @@ TEST(Defaults, NumaPlacementIsStrict) {
 }
 
 TEST(Defaults, InterfaceIsOfTypeUser) {
-  EXPECT_NE(lines(read_devices("<interface><model type='virtio'/></interface>").refusals)
+  EXPECT_NE(lines(read_its_devices("<interface><model type='virtio'/></interface>").refusals)
                 .find("user-mode networking"),
             std::string::npos);
 }
 
 TEST(Defaults, SocketConnects) {
-  EXPECT_NE(lines(read_devices("<serial type='unix'><source path='/s'/></serial>").refusals)
+  EXPECT_NE(lines(read_its_devices("<serial type='unix'><source path='/s'/></serial>").refusals)
                 .find("does not connect"),
             std::string::npos);
 }
@@ -53,7 +53,7 @@ TEST(Defaults, UnitMayBeEmpty) {
 }
 
 TEST(Trifles, LongSerialIsShortenedAloud) {
-  const DomainReading reading = read_devices(
+  const DomainReading reading = read_its_devices(
       "<disk><source file='/d'/><target dev='vda'/>"
       "<serial>27101aac-10ec-468a-aaf5-694c663b2c33</serial></disk>");
   EXPECT_EQ(lines(reading.warnings),
@@ -65,7 +65,7 @@ TEST(Trifles, LongSerialIsShortenedAloud) {
 TEST(Trifles, TwoInterfacesMayHaveOneAddress) {
   const std::string interface =
       "<interface type='ethernet'><mac address='52:54:0:1:2:3'/><model type='virtio'/></interface>";
-  const DomainReading reading = read_devices(interface + interface + interface);
+  const DomainReading reading = read_its_devices(interface + interface + interface);
   EXPECT_TRUE(reading.accepted());
   EXPECT_EQ(reading.warnings.size(), 2U) << lines(reading.warnings);
   EXPECT_EQ(format_mac(reading.config.networks.at(2).mac), "52:54:00:01:02:03");
@@ -81,7 +81,7 @@ TEST(Trifles, OtherNamesOfUtf8AreTaken) {
 
 TEST(Drives, NetworkCdromIsPresentedAndFloppyMentioned) {
   const auto read = [](std::string_view device) {
-    return read_devices(
+    return read_its_devices(
         fmt::format("<disk type='network' device='{}'><source protocol='nbd' "
                     "name='x'><host name='127.0.0.1'/></source>"
                     "<target dev='sda' bus='sata'/></disk>",
@@ -96,8 +96,8 @@ TEST(Drives, NetworkCdromIsPresentedAndFloppyMentioned) {
 }
 
 TEST(Drives, FileIsNoUrl) {
-  EXPECT_NE(lines(read_devices("<disk type='file'><source file='nbd://10.0.0.1/x'/>"
-                               "<target dev='vda'/></disk>")
+  EXPECT_NE(lines(read_its_devices("<disk type='file'><source file='nbd://10.0.0.1/x'/>"
+                                   "<target dev='vda'/></disk>")
                       .refusals)
                 .find("/domain/devices/disk/source/@file: is not an absolute path"),
             std::string::npos);
@@ -105,28 +105,29 @@ TEST(Drives, FileIsNoUrl) {
 
 TEST(Drives, BootOrdersMayNotRepeat) {
   EXPECT_NE(
-      lines(read_devices("<disk><source file='/d'/><target dev='vda'/><boot order='1'/></disk>"
-                         "<disk><source file='/e'/><target dev='vdb'/><boot order='1'/></disk>")
+      lines(read_its_devices("<disk><source file='/d'/><target dev='vda'/><boot order='1'/></disk>"
+                             "<disk><source file='/e'/><target dev='vdb'/><boot order='1'/></disk>")
                 .refusals)
           .find("1 is used twice"),
       std::string::npos);
 }
 
 TEST(Serial, AnotherPortThanTheFirstIsSaid) {
-  EXPECT_EQ(lines(read_devices("<serial type='pty'><target port='1'/></serial>").warnings),
+  EXPECT_EQ(lines(read_its_devices("<serial type='pty'><target port='1'/></serial>").warnings),
             "/domain/devices/serial/target/@port='1': presented as the first serial port, ttyS0");
   EXPECT_EQ(
-      lines(read_devices("<serial type='pty'><target type='pci-serial' port='0'/></serial>")
+      lines(read_its_devices("<serial type='pty'><target type='pci-serial' port='0'/></serial>")
                 .warnings),
       "/domain/devices/serial/target/@type='pci-serial': presented as the ISA serial port ttyS0");
 }
 
 TEST(Rng, AnotherSourceIsSaid) {
-  EXPECT_EQ(lines(read_devices("<rng model='virtio'><backend model='random'>/dev/hwrng</backend>"
-                               "</rng>")
-                      .warnings),
-            "/domain/devices/rng/backend: read from the host kernel's generator instead "
-            "(/dev/hwrng)");
+  EXPECT_EQ(
+      lines(read_its_devices("<rng model='virtio'><backend model='random'>/dev/hwrng</backend>"
+                             "</rng>")
+                .warnings),
+      "/domain/devices/rng/backend: read from the host kernel's generator instead "
+      "(/dev/hwrng)");
 }
 
 TEST(Numa, CellsAreChecked) {
