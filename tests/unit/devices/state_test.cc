@@ -45,7 +45,7 @@ template <class Device>
 void survives_hostile_state(Device& device, uint64_t ports) {
   const std::vector<uint8_t> good = saved(device);
   for (size_t length = 0; length < good.size(); ++length) {
-    StateReader reader(std::span(good).first(length));
+    StateReader reader(std::span<const uint8_t>(good).first(length));
     EXPECT_FALSE(device.load(reader)) << length;
   }
   EXPECT_EQ(saved(device), good);  // an error changes nothing

@@ -29,7 +29,7 @@ using testing::FakeMmioDriver;
 using testing::pause_and_wait;
 
 constexpr uint64_t kVersion1 = uint64_t{1} << 32;
-constexpr uint64_t kEventIndex = uint64_t{1} << 29;
+constexpr uint64_t kEventIdx = uint64_t{1} << 29;
 constexpr uint16_t kSize = 16;     // of the devices' queues
 constexpr uint16_t kRingSize = 8;  // what the driver makes of them
 
@@ -44,7 +44,7 @@ class StateTest : public ::testing::Test {
   FakeMmioDriver registers() { return FakeMmioDriver(*transport_); }
   void start(uint64_t features = 0) {
     FakeMmioDriver driver = registers();
-    ASSERT_TRUE(driver.negotiate(kVersion1 | kEventIndex | features));
+    ASSERT_TRUE(driver.negotiate(kVersion1 | kEventIdx | features));
     for (size_t i = 0; i < transport_->queue_count(); ++i) {
       rings_.emplace_back(memory_, GuestAddress{0x1000 * (i + 1)}, kRingSize, true);
       driver.set_up_queue(static_cast<uint32_t>(i), rings_.back().config());

@@ -110,7 +110,7 @@ TEST(Board, StateOfAnotherMachineIsAnError) {
   ASSERT_TRUE(machine.board->save(writer));
   std::vector<uint8_t> bytes = std::move(writer).finish();
   for (const size_t length : {size_t{0}, size_t{5}, size_t{100}, bytes.size() - 1}) {
-    StateReader reader(std::span(bytes).first(length));
+    StateReader reader(std::span<const uint8_t>(bytes).first(length));
     EXPECT_FALSE(machine.board->load(reader)) << length;
   }
 }
@@ -204,7 +204,7 @@ TEST(VcpuState, HostileStateIsAnErrorOrAnotherState) {
   ASSERT_TRUE(machine.board->save_vcpu(vcpu, writer));
   const std::vector<uint8_t> good = std::move(writer).finish();
   for (size_t length = 0; length < good.size(); length += 97) {
-    StateReader reader(std::span(good).first(length));
+    StateReader reader(std::span<const uint8_t>(good).first(length));
     EXPECT_FALSE(machine.board->load_vcpu(vcpu, reader)) << length;
   }
   uint32_t random = 1;

@@ -79,9 +79,33 @@ bool still_in_place(int fd, const std::string& path) {
          opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
 }
 
+// One at a time: two would put back what the other has just taken away. Readable by the owner
+// alone, so that nobody else can lock it.
+class ReplacersTurn {
+ public:
+  static Result<ReplacersTurn> take(const std::string& path) {
+    std::string name = path + ".turn";
+    UniqueFd file = TRY(open_file(name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0600));
+    if (!TRY(try_lock(file.get(), name)) || !still_in_place(file.get(), name))
+      return fail(ErrorKind::kBusy, "is being started by another process ('{}' is locked)", name);
+    return ReplacersTurn(std::move(name), std::move(file));
+  }
+  ~ReplacersTurn() {
+    if (file_.valid()) ::unlink(name_.c_str());
+  }
+  ReplacersTurn(ReplacersTurn&&) = default;
+
+ private:
+  ReplacersTurn(std::string name, UniqueFd file) : name_(std::move(name)), file_(std::move(file)) {}
+
+  std::string name_;
+  UniqueFd file_;
+};
+
 // A new file, locked before anybody sees it, takes the place of one that is locked by readers
 // alone. Should a writer have come to the old one meanwhile, it gets its place back.
 Result<UniqueFd> replace_file(const std::string& path) {
+  const ReplacersTurn turn = TRY(ReplacersTurn::take(path));
   const std::string aside = fmt::format("{}.{}", path, ::getpid());
   ::unlink(aside.c_str());
   UniqueFd file =
