@@ -156,8 +156,9 @@ TEST_F(ImgTargets, NewFilesHaveTheModeOfTheUmask) {
       EXPECT_EQ(hull_img(line).exit_code, 0) << line;
       for (const char* const name : {"new", "new.raw"}) {
         struct stat facts{};
-        if (::stat(at(name).c_str(), &facts) == 0)
+        if (::stat(at(name).c_str(), &facts) == 0) {
           EXPECT_EQ(facts.st_mode & 0777U, 0666U & ~mask) << line;
+        }
       }
     }
     ::umask(before);

@@ -60,7 +60,9 @@ TEST_F(ImgWords, NamesMeanWhatTheyMeanToQemuImg) {
                           {"blkdebug::x", nullptr}}) {
     const auto path = parse_img_path(one.word);
     EXPECT_EQ(path.has_value(), one.path != nullptr) << one.word;
-    if (path && one.path != nullptr) EXPECT_EQ(*path, one.path);
+    if (path && one.path != nullptr) {
+      EXPECT_EQ(*path, one.path);
+    }
   }
 }
 

@@ -98,7 +98,9 @@ TEST_P(Qcow2RepairFields, SizeOfASnapshotsL1TableMakesNoDataATable) {
     for (const Repair what : {Repair::kLeaks, Repair::kAll}) {
       const Repaired after = repair(damaged, what);
       // What its own last cluster holds is zeros.
-      if (uint64_t{entries} * 8 > uint64_t{1} << bits) EXPECT_NE(after.corruptions(), 0U);
+      if (uint64_t{entries} * 8 > uint64_t{1} << bits) {
+        EXPECT_NE(after.corruptions(), 0U);
+      }
       EXPECT_TRUE(read_all(after.image) == before);
       if (HasFailure()) return;
     }
@@ -117,7 +119,9 @@ TEST_P(Qcow2RepairFields, SizeOfTheActiveL1TableMakesNoDataATable) {
       // What lies past the end of the file nobody opens.
       if (word(image, 40) + uint64_t{entries} * 8 > image.size()) continue;
       Repaired after = repair(damaged, Repair::kAll);
-      if (uint64_t{entries} * 8 > uint64_t{1} << bits) EXPECT_NE(after.corruptions(), 0U);
+      if (uint64_t{entries} * 8 > uint64_t{1} << bits) {
+        EXPECT_NE(after.corruptions(), 0U);
+      }
       // Not every such image can be opened; the disk is there all the same.
       set_half(after.image, 36, l1_entries(image));
       EXPECT_TRUE(read_all(after.image) == before);

@@ -132,8 +132,9 @@ TEST_F(BusyDomainTest, GuestGoesOnInAnotherMachineWhereItWasSaved) {
     // Ever longer, so that it comes to an end.
     loop_.call_after(std::chrono::milliseconds(5 + 10 * moves), [&] { loop_.stop(); });
     ASSERT_TRUE(loop_.run());
-    if (domain->pause())
+    if (domain->pause()) {
       ASSERT_TRUE(run_loop_until(loop_, [&] { return domain->state() != kRunning; }));
+    }
     if (domain->state() == kPaused) {
       auto state = domain->save();
       ASSERT_TRUE(state) << state.error().message();

@@ -24,8 +24,8 @@ class Interrupts : public ::testing::Test {
  protected:
   void SetUp() override {
     kvm_lapic_state state = expect_value(x86::get_lapic(vcpu_));
-    state.regs[0xf0] = 0xff;  // spurious vector
-    state.regs[0xf1] = 1;     // enabled
+    state.regs[0xf0] = static_cast<char>(0xff);  // spurious vector
+    state.regs[0xf1] = 1;                        // enabled
     ASSERT_TRUE(x86::set_lapic(vcpu_, state));
   }
   bool requested(uint8_t vector) {
