@@ -52,14 +52,17 @@ void* thread_main(void* argument) {
   return nullptr;
 }
 
-// The thread inherits the mask: an attribute of it is lost under the address sanitizer.
-int create(pthread_t& id, std::unique_ptr<std::shared_ptr<Start>> argument) {
+// The thread inherits the mask: an attribute of it is lost under the address sanitizer. It takes
+// the argument over, unless it cannot be made.
+int create(pthread_t& id, std::shared_ptr<Start> start) {
+  auto argument = std::make_unique<std::shared_ptr<Start>>(std::move(start));
   const sigset_t mask = mask_of_threads();
   sigset_t before;
   pthread_sigmask(SIG_SETMASK, &mask, &before);
-  const int error = pthread_create(&id, nullptr, thread_main, argument.get());
+  auto* const passed = argument.release();
+  const int error = pthread_create(&id, nullptr, thread_main, passed);
+  if (error != 0) argument.reset(passed);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (error == 0) static_cast<void>(argument.release());
   return error;
 }
 
@@ -99,7 +102,7 @@ Result<Thread> start_thread(ThreadKind kind, std::string_view name, std::functio
   start->hook = g_hook.load();
   name.substr(0, start->name.size() - 1).copy(start->name.data(), start->name.size() - 1);
   Thread thread;
-  const int error = create(thread.id_, std::make_unique<std::shared_ptr<Start>>(start));
+  const int error = create(thread.id_, start);
   if (error != 0)
     return fail(ErrorKind::kHost, "{}; {}",
                 Error::from_errno(fmt::format("start thread '{}'", name), error).message(),

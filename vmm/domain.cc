@@ -106,7 +106,7 @@ void Domain::give_up_machine() {
   constexpr const char* kWhy = "a disk does not answer: it is left as after a crash";
   LOG_ERROR("{}: {}", config_.name, kWhy);
   if (!ordered_) reason_ = {.kind = EndKind::kHostError, .detail = kWhy};
-  (void)machine_.release();
+  [[maybe_unused]] auto* const leaked = machine_.release();
   parts_->leak_disks();
 }
 

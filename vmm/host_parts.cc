@@ -164,10 +164,10 @@ Result<void> HostParts::close(std::chrono::milliseconds patience) {
 }
 
 void HostParts::leak_disks() {
-  (void)reactor_.release();
-  (void)io_thread_.release();
+  [[maybe_unused]] auto* const reactor = reactor_.release();
+  [[maybe_unused]] auto* const thread = io_thread_.release();
   // The list as well: operations go through it.
-  (void)new std::vector(std::move(disks_));
+  [[maybe_unused]] auto* const disks = new std::vector(std::move(disks_));
   disks_.clear();
 }
 

@@ -64,9 +64,12 @@ std::string judge_bitmaps(const Bytes& image, const SubjectState& before,
     const auto has = [&](const SubjectState& state) {
       const auto model = state.bitmaps.find(bitmap.name);
       if (model == state.bitmaps.end()) return false;
+      // Of a disk that has become smaller there are fewer.
+      const auto is_set = [&](size_t i) {
+        return i / 8 < bits->size() && ((*bits)[i / 8] >> (i % 8) & std::byte{1}) != std::byte{0};
+      };
       for (size_t i = 0; i < model->second.bits.size(); ++i)
-        if (model->second.bits[i] && ((*bits)[i / 8] >> (i % 8) & std::byte{1}) == std::byte{0})
-          return false;
+        if (model->second.bits[i] && !is_set(i)) return false;
       return true;
     };
     if (!has(before) && !has(after)) return "bitmap " + bitmap.name + " lies";
