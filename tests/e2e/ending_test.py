@@ -207,13 +207,6 @@ class Signals(EndingTest):
         process = self.start_deaf("--grace", "600", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (2, 60)))
         self.expect_end(process, FORCED)
 
-    def test_file_size_limit_is_an_error_of_the_console_file(self):
-        console = self.directory / "console"
-        process = self.start_guest("serial.flood,bytes=8k", "--console", f"file:{console}", "--root", "/proc/none",
-                                   preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024)), end="auto")
-        process.wait(LIMIT)
-        self.assertGreaterEqual(process.returncode, 0, "killed by a signal")
-
 
 class Readers(EndingTest):
     """Nobody reads what hull and the guest write."""
