@@ -77,6 +77,7 @@ ELSEWHERE = {
     "cmake --preset release && ninja -C build/release": "tools/test",
     "tests/bench/run": "half an hour",
     "tests/bench/images": "half an hour",
+    "tests/bench/linux": "some minutes, on an emulated machine",
     "docs/examples/debian-image bookworm guest": STOCK,
     "hull img create -f qcow2 -b disk.qcow2 -F qcow2 guest/mine.qcow2": STOCK,
     "hull run --kernel guest/vmlinuz --initrd guest/initrd.img --append 'console=ttyS0 root=/dev/vda rw' --disk guest/mine.qcow2,format=qcow2 "
