@@ -31,7 +31,8 @@ class EventLoop {
   uint64_t call_after(std::chrono::milliseconds delay, std::function<void()> handler);
   void cancel(uint64_t timer);
 
-  // Until stop(); what is ready in the same round is still handled. A second run() is allowed.
+  // Until stop(): the round in which it is called is finished, what is ready after it waits for the
+  // next run().
   Result<void> run();
   // Any thread, any number of times, also before run().
   void stop() const;

@@ -1,7 +1,7 @@
-// Guest RAM as the rest of hull sees it.
+// The guest's memory as the rest of hull sees it.
 //
-// No pointer, reference or span into guest RAM leaves this file: the guest's vCPUs write to it
-// while we look. slice() checks the whole range against one region; a GuestSlice can copy in, copy
+// No pointer, reference or span into it leaves this file: the guest's vCPUs write to it while we
+// look. slice() checks the whole range against one region of RAM; a GuestSlice can copy in, copy
 // out, or become an iovec for bulk data that we never parse in place. A value is copied once, then
 // checked, then used. No KVM calls here, so that devices are tested without a VM.
 #pragma once
@@ -19,6 +19,7 @@
 #include "base/check.h"
 #include "base/mapping.h"
 #include "base/result.h"
+#include "base/unique_fd.h"
 
 namespace hull {
 
@@ -26,8 +27,8 @@ enum class GuestAddress : uint64_t {};
 
 constexpr uint64_t to_number(GuestAddress address) { return static_cast<uint64_t>(address); }
 
-// A checked range of guest RAM. Offsets passed to it are ours, not the guest's: out of range is our
-// bug and CHECKs. Valid as long as the GuestMemory it came from.
+// A checked range of guest memory. Offsets passed to it are ours, not the guest's: out of range is
+// our bug and CHECKs. Valid as long as the GuestMemory it came from.
 class GuestSlice {
  public:
   size_t size() const { return size_; }
@@ -95,27 +96,56 @@ class GuestSlice {
   size_t size_;
 };
 
+struct GuestRange {
+  GuestAddress start;
+  uint64_t size_bytes;
+};
+
+// What a region of the guest's address space is.
+enum class MemoryKind : uint8_t {
+  kRam,     // the guest's main memory
+  kRom,     // firmware: the guest reads and executes it, its writes go nowhere
+  kFlash,   // the same, but the guest's writes are a device's business
+  kDevice,  // memory of a device (a frame buffer, a shared window): no RAM to allocate from
+};
+
+// Where its bytes come from.
+enum class MemoryBacking : uint8_t {
+  kAnonymous,    // zeros of this process's own
+  kMemfd,        // zeros in a file without a name, which other processes can be given
+  kPrivateFile,  // a file's contents, copied where they are written; the file stays as it is
+};
+
+struct MemoryRegion {
+  GuestAddress start;
+  uint64_t size_bytes;  // not zero, a multiple of 4096
+  MemoryKind kind = MemoryKind::kRam;
+  MemoryBacking backing = MemoryBacking::kAnonymous;
+  // kPrivateFile: borrowed for the call of create(). Whoever shortens the file later ends the
+  // process by SIGBUS.
+  int file = -1;
+  uint64_t file_offset = 0;  // a multiple of 4096
+};
+
 // The regions are fixed before the first vCPU runs and never change: safe to read from any thread.
 class GuestMemory {
  public:
-  struct Range {
-    GuestAddress start;
-    uint64_t size_bytes;  // not zero, a multiple of 4096
-  };
-
   struct Options {
-    bool huge_pages = false;  // from the host's pool, or an error
-    bool locked = false;      // never swapped out, or an error
+    bool huge_pages = false;  // RAM from the host's pool, or an error
+    bool locked = false;      // RAM is never swapped out, or an error
     bool dumpable = true;     // part of a core dump of this process
   };
 
-  // Anonymous, demand-zero, not counted against overcommit unless `options` say otherwise. Ranges
-  // ascend and do not overlap.
-  static Result<GuestMemory> create(std::span<const Range> ranges, const Options& options);
-  static Result<GuestMemory> create(std::span<const Range> ranges) { return create(ranges, {}); }
+  // Demand-zero and not counted against overcommit unless `options` say otherwise. Regions ascend
+  // and do not overlap. Each lies in our address space where host and guest address are congruent
+  // modulo the size of a huge page (2 MiB, or that of the pool), so that KVM can map such pages.
+  static Result<GuestMemory> create(std::span<const MemoryRegion> regions, const Options& options);
+  static Result<GuestMemory> create(std::span<const MemoryRegion> regions) {
+    return create(regions, {});
+  }
 
-  // nullopt unless [address, address + length) lies wholly inside one region; length 0 is valid
-  // anywhere inside a region.
+  // What devices and loaders may read and write: nullopt unless [address, address + length) lies
+  // wholly inside one region of RAM; length 0 is valid anywhere inside one.
   std::optional<GuestSlice> slice(GuestAddress address, uint64_t length) const;
 
   // Asks for 2 MiB pages where the host gives them: fewer faults while the guest works, and fewer
@@ -124,14 +154,21 @@ class GuestMemory {
   void advise_huge_pages() const;
 
   size_t region_count() const { return regions_.size(); }
-  Range region(size_t index) const { return regions_[index].range; }
-  uint64_t size_bytes() const;
+  const MemoryRegion& region(size_t index) const { return regions_[index].facts; }
+  // The whole of a region, whatever its kind: for memory slots, and for the device that owns it.
+  GuestSlice region_slice(size_t index) const;
+  // kMemfd: the file, borrowed; -1 for others.
+  int region_fd(size_t index) const { return regions_[index].memfd.get(); }
+  uint64_t ram_bytes() const;
 
  private:
   struct Region {
-    Range range;
+    MemoryRegion facts;  // without `file`
+    UniqueFd memfd;
     Mapping mapping;
   };
+  static Result<Region> map(const MemoryRegion& wanted, const Options& options);
+
   explicit GuestMemory(std::vector<Region> regions) : regions_(std::move(regions)) {}
   std::vector<Region> regions_;
 };

@@ -1,5 +1,5 @@
 // A mutex that clang's -Wthread-safety understands. Fields say GUARDED_BY(mutex_); the data path
-// takes no lock at all.
+// takes no lock at all. Waited for with std::condition_variable_any.
 #pragma once
 
 #include <mutex>
@@ -15,7 +15,6 @@
 #define REQUIRES(...) HULL_THREAD_ANNOTATION(requires_capability(__VA_ARGS__))
 #define ACQUIRE(...) HULL_THREAD_ANNOTATION(acquire_capability(__VA_ARGS__))
 #define RELEASE(...) HULL_THREAD_ANNOTATION(release_capability(__VA_ARGS__))
-#define EXCLUDES(...) HULL_THREAD_ANNOTATION(locks_excluded(__VA_ARGS__))
 
 namespace hull {
 
@@ -23,7 +22,6 @@ class CAPABILITY("mutex") Mutex {
  public:
   void lock() ACQUIRE() { mutex_.lock(); }
   void unlock() RELEASE() { mutex_.unlock(); }
-  std::mutex& native() { return mutex_; }  // for condition variables
 
  private:
   std::mutex mutex_;

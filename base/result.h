@@ -8,19 +8,21 @@
 #include <fmt/core.h>
 
 #include <expected>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace hull {
 
 // What a caller may branch on; the message is for people. The exit code of the program follows from
-// the kind (docs/hull.1, EXIT STATUS), so a new kind needs a line there.
+// the kind (docs/man/hull.1, EXIT STATUS), so a new kind needs a line there.
 enum class ErrorKind : unsigned char {
   kIo,             // a system call on a file, socket or device failed
   kUsage,          // the command line cannot be understood
   kInvalidConfig,  // the domain document or an option asks for what hull refuses
-  kHost,           // the host lacks a facility (/dev/kvm, tun, memory)
+  kHost,           // the host lacks a facility or is at a limit (/dev/kvm, tun, memory, threads)
   kBusy,           // somebody else holds the domain, image or device
   kInvalidFormat,  // a file is not what it says it is
   kUnsupported,    // valid, but hull does not do it
@@ -41,10 +43,21 @@ class Error {
   static Error from_errno(std::string_view what);
   // The same for calls that return the number (io_uring, posix_*); `error_number` > 0.
   static Error from_errno(std::string_view what, int error_number);
+  // The same for what the host itself lacks or refuses, whatever the number: kHost.
+  static Error of_host(std::string_view what);
+  static Error of_host(std::string_view what, int error_number);
+  // Several problems, a line each: the only errors whose newlines are not part of somebody's name.
+  static Error list(ErrorKind kind, std::span<const std::string> problems);
 
   ErrorKind kind() const { return kind_; }
+  // Says nothing about what was read: the medium or the host failed, not the contents.
+  bool is_of_host() const {
+    return kind_ == ErrorKind::kIo || kind_ == ErrorKind::kHost || kind_ == ErrorKind::kNoSpace;
+  }
   int error_number() const { return error_number_; }  // errno, 0 where there is none
   const std::string& message() const { return message_; }
+  // What to print, a line each. Not escaped; valid as long as the error.
+  std::vector<std::string_view> lines() const;
 
   // "where: message". Each layer adds at most one piece.
   Error&& with_context(std::string_view where) &&;
@@ -52,6 +65,7 @@ class Error {
  private:
   ErrorKind kind_;
   int error_number_;
+  bool is_list_ = false;
   std::string message_;
 };
 

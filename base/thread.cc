@@ -105,7 +105,7 @@ Result<Thread> start_thread(ThreadKind kind, std::string_view name, std::functio
   const int error = create(thread.id_, start);
   if (error != 0)
     return fail(ErrorKind::kHost, "{}; {}",
-                Error::from_errno(fmt::format("start thread '{}'", name), error).message(),
+                Error::of_host(fmt::format("start thread '{}'", name), error).message(),
                 remedy(error));
   thread.joinable_ = true;
   if (start->hook == nullptr) return thread;

@@ -69,10 +69,9 @@ void apply(const BootOverride& wanted, BootConfig& boot) {
 }  // namespace
 
 Error DomainReading::refusal(std::string_view source) const {
-  std::string all;
-  for (const Finding& finding : refusals)
-    all += fmt::format("{}{}", all.empty() ? "" : "\n", finding.text_in(source));
-  return Error(ErrorKind::kInvalidConfig, std::move(all));
+  std::vector<std::string> problems;
+  for (const Finding& finding : refusals) problems.push_back(finding.text_in(source));
+  return Error::list(ErrorKind::kInvalidConfig, problems);
 }
 
 Result<DomainReading> read_domain(std::string_view text, std::string_view source_name,

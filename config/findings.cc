@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "base/log.h"
+#include "base/text.h"
 #include "config/ignore_words.h"
 #include "config/xml.h"
 
@@ -12,12 +12,7 @@ namespace {
 
 constexpr size_t kShownValueBytes = 64;
 
-std::string shown_value(std::string_view value) {
-  if (value.size() <= kShownValueBytes) return printable(value);
-  size_t end = kShownValueBytes;  // not in the middle of a character
-  while (end > 0 && (static_cast<unsigned char>(value[end]) & 0xc0) == 0x80) --end;
-  return printable(value.substr(0, end)) + "…";
-}
+std::string shown_value(std::string_view value) { return printable(value, kShownValueBytes); }
 
 std::string node_path(const XmlElement& element, std::string_view attribute) {
   std::string path = element.xpath();

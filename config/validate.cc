@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/checked.h"
+#include "base/text.h"
 #include "config/validate_devices.h"
 #include "config/values.h"
 
@@ -12,23 +13,6 @@ namespace hull::config {
 namespace {
 
 bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
-
-// Well-formed UTF-8 (RFC 3629): a name is printed and becomes part of documents.
-bool is_utf8(std::string_view text) {
-  for (size_t i = 0; i < text.size();) {
-    const auto lead = static_cast<unsigned char>(text[i++]);
-    if (lead < 0x80) continue;
-    const size_t more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1;
-    if (lead < 0xc2 || lead > 0xf4 || text.size() - i < more) return false;
-    const auto second = static_cast<unsigned char>(text[i]);
-    if ((lead == 0xe0 && second < 0xa0) || (lead == 0xed && second > 0x9f) ||
-        (lead == 0xf0 && second < 0x90) || (lead == 0xf4 && second > 0x8f))
-      return false;
-    for (size_t j = 0; j < more; ++j, ++i)
-      if ((static_cast<unsigned char>(text[i]) & 0xc0) != 0x80) return false;
-  }
-  return true;
-}
 
 void check_identity(const DomainConfig& config, Problems& problems) {
   problems.about(Subject::kName);

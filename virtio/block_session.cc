@@ -161,7 +161,7 @@ Result<void> BlockSession::write_id(const BlockRequest& request) {
 
 void BlockSession::finish(Slot& slot, const Result<void>& result) {
   if (!result && !stopping_)
-    LOG_LIMITED(LogLevel::kError, "{}: {}", context_.name, result.error().message());
+    LOG_LIMITED(LogLevel::kError, context_.name, "{}: {}", context_.name, result.error().message());
   answer(slot, block_status(result));
 }
 
@@ -183,7 +183,7 @@ void BlockSession::answer(Slot& slot, BlockStatus status) {
 }
 
 void BlockSession::fail(std::string_view why) {
-  LOG_LIMITED(LogLevel::kWarn, "{}: stopped: {}", context_.name, why);
+  LOG_LIMITED(LogLevel::kWarn, context_.name, "{}: stopped: {}", context_.name, why);
   failed_ = true;
   stop_serving();
   context_.interrupt.device_failed();

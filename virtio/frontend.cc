@@ -78,7 +78,8 @@ uint8_t Frontend::status() {
     value = static_cast<uint8_t>(status_.value() | (failed ? kStatusNeedsReset : 0));
   }
   if (give_up)
-    LOG_LIMITED(LogLevel::kWarn, "{}: the driver's reset waits for the back end, which is given up",
+    LOG_LIMITED(LogLevel::kWarn, device_->name(),
+                "{}: the driver's reset waits for the back end, which is given up",
                 device_->name());
   return value;
 }
@@ -103,7 +104,7 @@ StatusAction Frontend::write_status(uint8_t value) {
 
 void Frontend::report(const Result<void>& activated) {
   if (activated) return;
-  LOG_LIMITED(LogLevel::kWarn, "{}: cannot be activated: {}", device_->name(),
+  LOG_LIMITED(LogLevel::kWarn, device_->name(), "{}: cannot be activated: {}", device_->name(),
               activated.error().message());
   events_.device_failed();
 }

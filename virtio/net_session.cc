@@ -145,7 +145,8 @@ void NetSession::wait_for_buffers() {
 void NetSession::pause_after(int error) {
   if (is_gone(error)) return lose_backend(std::strerror(error));
   // Down, most likely. The descriptor may stay readable, so ask again later and not at once.
-  LOG_LIMITED(LogLevel::kWarn, "{}: receive: {}", context_.name, std::strerror(error));
+  LOG_LIMITED(LogLevel::kWarn, context_.name, "{}: receive: {}", context_.name,
+              std::strerror(error));
   waits_for_frames_ = false;
   watch_backend();
   retry_timer_ = context_.loop.call_after(kRetryDelay, [this] {
@@ -185,7 +186,7 @@ bool NetSession::transmit_frames(unsigned& budget) {
         if (is_gone(sender_->error()))
           lose_backend(std::strerror(sender_->error()));
         else
-          LOG_LIMITED(LogLevel::kDebug, "{}: frame dropped: {}", context_.name,
+          LOG_LIMITED(LogLevel::kDebug, context_.name, "{}: frame dropped: {}", context_.name,
                       std::strerror(sender_->error()));
         break;
       case NetSender::Outcome::kMalformed: fail(sender_->reason()); return false;
@@ -197,7 +198,7 @@ bool NetSession::transmit_frames(unsigned& budget) {
 // The network is gone, the guest stays: no carrier, and what it sends is dropped.
 void NetSession::lose_backend(std::string_view why) {
   if (backend_ == nullptr) return;
-  LOG_LIMITED(LogLevel::kWarn, "{}: network lost: {}", context_.name, why);
+  LOG_LIMITED(LogLevel::kWarn, context_.name, "{}: network lost: {}", context_.name, why);
   context_.loop.remove(backend_->fd());
   backend_ = nullptr;
   context_.link.backend = nullptr;
@@ -209,7 +210,7 @@ void NetSession::lose_backend(std::string_view why) {
 }
 
 void NetSession::fail(std::string_view why) {
-  LOG_LIMITED(LogLevel::kWarn, "{}: stopped: {}", context_.name, why);
+  LOG_LIMITED(LogLevel::kWarn, context_.name, "{}: stopped: {}", context_.name, why);
   stop();
   backend_ = nullptr;
   stopped_ = true;

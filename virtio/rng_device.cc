@@ -117,7 +117,7 @@ class RngDevice::Session {
   }
 
   void fail(std::string_view why) {
-    LOG_LIMITED(LogLevel::kWarn, "{}: stopped: {}", options_.name, why);
+    LOG_LIMITED(LogLevel::kWarn, options_.name, "{}: stopped: {}", options_.name, why);
     failed_ = true;
     loop_.remove(kick_.fd());
     interrupt_.device_failed();

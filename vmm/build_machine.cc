@@ -32,11 +32,11 @@ class MachineBuilder {
   arch::Board& board() { return *machine_->board_; }
 
   Result<void> create_vm() {
-    const auto ranges = arch::Board::ram_ranges(parts_.domain.memory_bytes);
+    const auto regions = arch::Board::ram_regions(parts_.domain.memory_bytes);
     GuestMemory memory =
-        TRY(GuestMemory::create(ranges, {.huge_pages = parts_.domain.memory_hugepages,
-                                         .locked = parts_.domain.memory_locked,
-                                         .dumpable = parts_.domain.dump_guest_core}));
+        TRY(GuestMemory::create(regions, {.huge_pages = parts_.domain.memory_hugepages,
+                                          .locked = parts_.domain.memory_locked,
+                                          .dumpable = parts_.domain.dump_guest_core}));
     Vm vm = TRY(parts_.kvm.create_vm());
     TRY(vm.set_memory(memory));
     machine_.reset(new Machine(std::move(vm), std::move(memory)));

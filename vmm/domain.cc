@@ -239,7 +239,8 @@ void Domain::on_drained() {
 
 void Domain::restart() {
   if (!reason_.detail.empty())
-    LOG_LIMITED(LogLevel::kWarn, "{}: restarted after: {}", config_.name, reason_.detail);
+    LOG_LIMITED(LogLevel::kWarn, config_.name, "{}: restarted after: {}", config_.name,
+                reason_.detail);
   if (!drop_machine()) return enter(DomainState::kEnded);
   enter(DomainState::kBuilding);
   Result<void> started = build();

@@ -17,7 +17,7 @@ void GsiLevelLine::set(bool asserted) {
 
 void VmMsiSink::signal(const devices::MsiMessage& message) {
   if (!vm_.signal_msi(message.address, message.data))
-    LOG_LIMITED(LogLevel::kDebug, "message interrupt {:#x} = {:#x}: no processor takes it",
+    LOG_LIMITED(LogLevel::kDebug, "msi", "message interrupt {:#x} = {:#x}: no processor takes it",
                 message.address, message.data);
 }
 

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <vector>
 
+#include "base/checked.h"
 #include "base/thread.h"
 #include "vmm/kvm_ioctl.h"
 
@@ -19,6 +20,10 @@ namespace {
 // in C++ the header's structs are larger.
 constexpr unsigned long kSetGsiRouting = _IOW(KVMIO, 0x6a, uint64_t);
 constexpr unsigned long kSetSignalMask = _IOW(KVMIO, 0x8b, uint32_t);  // a head of four
+
+// KVM takes less than 2^31 pages in a slot; a region of more gets several.
+constexpr uint64_t kMaxSlotBytes = uint64_t{4} << 40;
+constexpr uint64_t kSlotsPerRegion = 16;
 
 kvm_ioeventfd to_kvm(const IoEvent& event) {
   kvm_ioeventfd result{};
@@ -52,13 +57,19 @@ Error cannot_open(int error_number) {
 Result<bool> Vcpu::enter() {
   if (::ioctl(fd_.get(), KVM_RUN, 0) >= 0) return true;
   if (errno == EINTR) return false;
-  const int number = errno;
-  // An application processor that has not been started yet was woken. The first processor never is
-  // one: there KVM could not make a thread of its own, and to try again could go on for ever.
-  if (number == EAGAIN && index_ != 0) return false;
-  return fail(
-      ErrorKind::kHost, "{}{}", Error::from_errno("KVM_RUN", number).message(),
-      number == EAGAIN ? "; look at 'ulimit -u' and the pids limit of the control group" : "");
+  const int error = errno;
+  if (error != EAGAIN) return std::unexpected(Error::of_host("KVM_RUN", error));
+  // An application processor that has not been started yet was woken; afterwards never again.
+  if (is_unstarted_) {
+    kvm_mp_state state{};
+    TRY(KVM_CALL(fd_.get(), KVM_GET_MP_STATE, &state));
+    is_unstarted_ = state.mp_state == KVM_MP_STATE_UNINITIALIZED;
+    return false;
+  }
+  return fail(ErrorKind::kHost,
+              "{}: KVM cannot make a thread of its own; look at 'ulimit -u' and the pids limit of "
+              "the control group",
+              Error::of_host("KVM_RUN", error).message());
 }
 
 // KVM lets the signal in only while the guest runs, and leaves before it would be delivered: it
@@ -69,7 +80,7 @@ Result<void> Vcpu::let_kicks_interrupt_the_guest() {
     uint64_t blocked;  // the kernel's sigset_t
   } __attribute__((packed)) mask{.length = sizeof(uint64_t), .blocked = ~uint64_t{0}};
   mask.blocked &= ~(uint64_t{1} << (kick_signal() - 1));
-  return KVM_CALL(fd_.get(), kSetSignalMask, &mask);
+  return without_value(kvm_ioctl(fd_.get(), kSetSignalMask, &mask, "KVM_SET_SIGNAL_MASK"));
 }
 
 void Vcpu::forget_kicks() {
@@ -85,15 +96,26 @@ void Vcpu::set_immediate_exit(bool on) { run()->immediate_exit = on ? 1 : 0; }
 
 Result<void> Vm::set_memory(const GuestMemory& memory) {
   for (size_t i = 0; i < memory.region_count(); ++i) {
-    const GuestMemory::Range range = memory.region(i);
-    const auto slice = memory.slice(range.start, range.size_bytes);
-    CHECK(slice.has_value());
-    kvm_userspace_memory_region region{};
-    region.slot = static_cast<__u32>(i);
-    region.guest_phys_addr = to_number(range.start);
-    region.memory_size = range.size_bytes;
-    region.userspace_addr = reinterpret_cast<uintptr_t>(slice->as_iovec().iov_base);
-    TRY(KVM_CALL(fd_.get(), KVM_SET_USER_MEMORY_REGION, &region));
+    const MemoryKind kind = memory.region(i).kind;
+    const bool read_only = kind == MemoryKind::kRom || kind == MemoryKind::kFlash;
+    TRY(set_slots(memory, i, read_only ? SlotAccess::kReadOnly : SlotAccess::kReadWrite));
+  }
+  return {};
+}
+
+Result<void> Vm::set_slots(const GuestMemory& memory, size_t index, SlotAccess access) {
+  const uint64_t start = to_number(memory.region(index).start);
+  const uint64_t size = memory.region(index).size_bytes;
+  const auto host = reinterpret_cast<uintptr_t>(memory.region_slice(index).as_iovec().iov_base);
+  CHECK(divide_up(size, kMaxSlotBytes) <= kSlotsPerRegion);
+  for (uint64_t offset = 0, part = 0; offset < size; offset += kMaxSlotBytes, ++part) {
+    kvm_userspace_memory_region slot{};
+    slot.slot = static_cast<__u32>(index * kSlotsPerRegion + part);
+    slot.flags = access == SlotAccess::kReadOnly ? KVM_MEM_READONLY : 0;
+    slot.guest_phys_addr = start + offset;
+    slot.memory_size = access == SlotAccess::kNone ? 0 : std::min(size - offset, kMaxSlotBytes);
+    slot.userspace_addr = host + offset;
+    TRY(KVM_CALL(fd_.get(), KVM_SET_USER_MEMORY_REGION, &slot));
   }
   return {};
 }
@@ -146,7 +168,7 @@ Result<void> Vm::set_gsi_routes(std::span<const kvm_irq_routing_entry> routes) {
   const uint32_t head[2] = {static_cast<uint32_t>(routes.size()), 0};
   std::memcpy(block.data(), head, sizeof head);
   if (!routes.empty()) std::memcpy(block.data() + 1, routes.data(), routes.size_bytes());
-  return KVM_CALL(fd_.get(), kSetGsiRouting, block.data());
+  return without_value(kvm_ioctl(fd_.get(), kSetGsiRouting, block.data(), "KVM_SET_GSI_ROUTING"));
 }
 
 Result<Vcpu> Vm::create_vcpu(unsigned index) {

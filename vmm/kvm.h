@@ -40,6 +40,7 @@ class Vcpu {
   kvm_run* run() const { return reinterpret_cast<kvm_run*>(run_.data()); }
 
   unsigned index_;
+  bool is_unstarted_ = index_ != 0;  // may be, as far as its thread knows
   UniqueFd fd_;
   Mapping run_;
 };
@@ -53,11 +54,18 @@ struct IoEvent {
   bool port = false;                             // `address` is a port
 };
 
+// What the guest may do with a region of memory without leaving for it.
+enum class SlotAccess : uint8_t { kReadWrite, kReadOnly, kNone };
+
 class Vm {
  public:
   int fd() const { return fd_.get(); }
 
+  // All regions of `memory`, which outlives the VM: ROM and flash for reading alone.
   Result<void> set_memory(const GuestMemory& memory);
+  // The same for one region, also while vCPUs run. From one access to another by way of kNone:
+  // there every access leaves the guest, as those do that write where it may only read.
+  Result<void> set_slots(const GuestMemory& memory, size_t region, SlotAccess access);
   // Each signal of `event_fd` is one edge on `gsi`, until disconnected or the VM ends.
   Result<void> connect_irqfd(int event_fd, uint32_t gsi);
   Result<void> disconnect_irqfd(int event_fd, uint32_t gsi);

@@ -23,7 +23,7 @@ Result<void> save_memory(const GuestMemory& memory, StateWriter& out) {
   const auto section = out.section("memory", kMemoryVersion);
   std::vector<uint8_t> contents;
   for (size_t i = 0; i < memory.region_count(); ++i) {
-    const GuestMemory::Range range = memory.region(i);
+    const MemoryRegion& range = memory.region(i);
     const auto slice = memory.slice(range.start, range.size_bytes);
     CHECK(slice.has_value());
     contents.resize(range.size_bytes);
@@ -37,7 +37,7 @@ Result<void> save_memory(const GuestMemory& memory, StateWriter& out) {
 Result<void> load_memory(const GuestMemory& memory, StateReader& in) {
   StateReader section = TRY(in.section("memory", kMemoryVersion));
   for (size_t i = 0; i < memory.region_count(); ++i) {
-    const GuestMemory::Range range = memory.region(i);
+    const MemoryRegion& range = memory.region(i);
     if (section.u64() != to_number(range.start)) section.reject("memory at another address");
     const std::span<const uint8_t> contents = section.bytes(range.size_bytes);
     if (contents.size() != range.size_bytes) section.reject("memory of another size");

@@ -102,8 +102,9 @@ void VcpuThread::handle_mmio() {
                                               : mmio_.read(run.mmio.phys_addr, bytes);
   if (claimed) return;
   // Probing kernels do this; a guest that does nothing else must not fill the log.
-  LOG_LIMITED(LogLevel::kDebug, "vcpu {}: {} of {} bytes at {:#x}: nothing is there", vcpu_.index(),
-              run.mmio.is_write != 0 ? "write" : "read", bytes.size(), run.mmio.phys_addr);
+  LOG_LIMITED(LogLevel::kDebug, "vcpu", "vcpu {}: {} of {} bytes at {:#x}: nothing is there",
+              vcpu_.index(), run.mmio.is_write != 0 ? "write" : "read", bytes.size(),
+              run.mmio.phys_addr);
   if (run.mmio.is_write == 0) std::memset(bytes.data(), 0xff, bytes.size());
 }
 

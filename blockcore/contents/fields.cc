@@ -6,7 +6,7 @@
 #include <array>
 
 #include "base/endian.h"
-#include "base/log.h"
+#include "base/text.h"
 
 namespace hull::blockcore {
 namespace {

@@ -147,7 +147,7 @@ void UringEngine::run_once(bool deliver_watches) {
 
 // A turn without a ring: the host granted one when the engine was made and refuses it now.
 void UringEngine::refuse_pending(const Error& error) {
-  LOG_LIMITED(LogLevel::kError, "{}", error.message());
+  LOG_LIMITED(LogLevel::kError, "io_uring", "{}", error.message());
   IoOperationList refused;
   std::swap(refused, pending_);
   const bool any = !refused.empty();
@@ -249,7 +249,8 @@ void UringEngine::submit_and_wait(unsigned completions) {
   // was not submitted stays in the ring for the next turn.
   if (submitted == -EINTR || submitted == -EAGAIN || submitted == -EBUSY) return;
   // Whatever the host has changed, it may change back; what is in flight cannot be given up.
-  LOG_LIMITED(LogLevel::kError, "{}", Error::from_errno("io_uring_enter", -submitted).message());
+  LOG_LIMITED(LogLevel::kError, "io_uring", "{}",
+              Error::of_host("io_uring_enter", -submitted).message());
   ::poll(nullptr, 0, kRefusedMs);
 }
 

@@ -29,12 +29,6 @@ uint64_t thread_number() {
   return own;
 }
 
-Error refused(const char* call, int error) {
-  return Error(ErrorKind::kHost, Error::from_errno(call, error).message(), error);
-}
-
-Error refused(const char* call) { return refused(call, errno); }
-
 }  // namespace
 
 Result<void> UringRing::create() {
@@ -53,7 +47,7 @@ Result<void> UringRing::create() {
     error = ENOSYS;
     break;
   }
-  return std::unexpected(refused("io_uring_setup", error));
+  return std::unexpected(Error::of_host("io_uring_setup", error));
 }
 
 // Container runtimes refuse system calls one by one. A ring that is still disabled answers both
@@ -62,9 +56,9 @@ Result<void> UringRing::probe() const {
   std::array<uint64_t, 2> nothing{};  // struct io_uring_probe without room for an answer
   if (::syscall(__NR_io_uring_register, ring_.ring_fd, IORING_REGISTER_PROBE, nothing.data(), 0) <
       0)
-    return std::unexpected(refused("io_uring_register"));
+    return std::unexpected(Error::of_host("io_uring_register"));
   if (::syscall(__NR_io_uring_enter, ring_.ring_fd, 0, 0, 0, nullptr, 0) < 0 && errno != EBADFD)
-    return std::unexpected(refused("io_uring_enter"));
+    return std::unexpected(Error::of_host("io_uring_enter"));
   return {};
 }
 
@@ -80,7 +74,7 @@ Result<void> UringRing::enable() {
   // The wrapper is not exported by every liburing.
   if (::syscall(__NR_io_uring_register, ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0) <
       0)
-    return std::unexpected(refused("io_uring_register"));
+    return std::unexpected(Error::of_host("io_uring_register"));
   enabled_ = true;
   owner_ = thread_number();
   return {};

@@ -119,7 +119,7 @@ Task<void> Connection::process(ServerRequest request) {
     if (!done) {
       error = wire_error(done.error());
       if (error != WireError::kNotSupported)
-        LOG_LIMITED(LogLevel::kError, "nbd: {}", done.error().message());
+        LOG_LIMITED(LogLevel::kError, "nbd", "nbd: {}", done.error().message());
     }
   }
   complete_reply(reply, request, error, negotiated_->structured_replies);

@@ -63,7 +63,7 @@ void Server::accept_clients() {
     }
     if (errno == EINTR || errno == ECONNABORTED) continue;
     if (errno != EAGAIN)
-      LOG_LIMITED(LogLevel::kWarn, "nbd: {}", Error::from_errno("accept").message());
+      LOG_LIMITED(LogLevel::kWarn, "nbd", "nbd: {}", Error::from_errno("accept").message());
     return;
   }
 }

@@ -27,7 +27,8 @@ void add_chosen(FdtWriter& fdt, const Platform& platform, std::string_view cmdli
 
 void add_memory(FdtWriter& fdt, const GuestMemory& memory) {
   for (size_t i = 0; i < memory.region_count(); ++i) {
-    const GuestMemory::Range range = memory.region(i);
+    const MemoryRegion& range = memory.region(i);
+    if (range.kind != MemoryKind::kRam) continue;
     const auto node = fdt.node(fmt::format("memory@{:x}", to_number(range.start)));
     fdt.text("device_type", "memory");
     fdt.u64("reg", {to_number(range.start), range.size_bytes});

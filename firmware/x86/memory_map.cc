@@ -10,7 +10,7 @@ namespace hull::firmware {
 namespace {
 
 // `holes` ascend and do not overlap each other.
-void add_ram(const GuestMemory::Range& region, const std::vector<LayoutRange>& holes,
+void add_ram(const MemoryRegion& region, const std::vector<LayoutRange>& holes,
              std::vector<MemoryMapEntry>& entries) {
   uint64_t start = to_number(region.start);
   const uint64_t end = start + region.size_bytes;
@@ -28,13 +28,14 @@ MemoryMap::MemoryMap(const GuestMemory& memory, const Platform& platform) {
   // Video memory and option ROMs are not there, but operating systems expect no RAM in their place.
   std::vector<LayoutRange> holes{{kLowRamEnd, kKernelMin}};
   entries_.push_back({kTables.start, kTables.size(), MemoryType::kReserved});
-  for (const GuestMemory::Range& range : platform.reserved) {
+  for (const GuestRange& range : platform.reserved) {
     const uint64_t start = to_number(range.start);
     CHECK(start >= holes.back().end);
     holes.push_back({start, start + range.size_bytes});
     entries_.push_back({start, range.size_bytes, MemoryType::kReserved});
   }
-  for (size_t i = 0; i < memory.region_count(); ++i) add_ram(memory.region(i), holes, entries_);
+  for (size_t i = 0; i < memory.region_count(); ++i)
+    if (memory.region(i).kind == MemoryKind::kRam) add_ram(memory.region(i), holes, entries_);
   std::ranges::sort(entries_, {}, &MemoryMapEntry::start);
   CHECK(entries_.size() <= kMaxEntries);
 }

@@ -81,7 +81,7 @@ struct Platform {
 
   // Guest-physical ranges that no operating system may use, e.g. KVM's TSS and identity-map pages.
   // Ascending, page-aligned, not overlapping; inside or outside RAM.
-  std::vector<GuestMemory::Range> reserved;
+  std::vector<GuestRange> reserved;
 };
 
 }  // namespace hull::firmware

@@ -6,6 +6,7 @@ import os
 import pathlib
 import resource
 import struct
+import subprocess
 import unittest
 
 from support import ERROR, HOST, MIB, OK, HullTest
@@ -159,6 +160,16 @@ class FileSizes(HullTest):
         result = self.hull(*self.guest_arguments("facts"), preexec_fn=self.limited(0))
         self.assertGreaterEqual(result.code, 0, result)
         self.expect_sane(result)
+
+
+class StandardOutput(HullTest):
+    def test_full(self):
+        with open("/dev/full", "wb") as full:
+            for words in (["--help"], ["run", "--help"], ["img", "--help"], ["--version"]):
+                with self.subTest(words=words):
+                    result = subprocess.run(self.command(*words), stdout=full, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+                    self.assertEqual(result.returncode, ERROR, result.stderr)
+                    self.assertIn("error: write to standard output: No space left on device", result.stderr)
 
 
 if __name__ == "__main__":

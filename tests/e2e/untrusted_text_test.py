@@ -1,9 +1,9 @@
-"""Names out of images do not reach a terminal's control functions."""
+"""Names out of images, documents and arguments reach neither a terminal's control functions nor lines of their own."""
 
 import json
 import unittest
 
-from support import OK, HullTest, qemu_img
+from support import ERROR, OK, REFUSED, HullTest, domain_xml, qemu_img
 
 EVIL = "evil\x1b]0;pwned\x07\u202egnp.exe\x9b"
 
@@ -28,6 +28,23 @@ class UntrustedText(HullTest):
     def test_json_has_the_name_itself(self):
         result = self.hull("img", "info", "--output=json", self.overlay_of_evil())
         self.assertEqual(json.loads(result.out)["backing-filename"], EVIL)
+
+    def test_errors(self):
+        result = self.hull("img", "check", self.directory / f"{EVIL}\nhull img: all is well")
+        self.assertEqual(result.code, ERROR, result)
+        self.expect_plain(result.err)
+        self.assertEqual(len(result.err.splitlines()), 1, result)
+        result = self.hull("run", "--kernel", f"/none/{EVIL}\nerror: b")
+        self.expect_plain(result.err)
+        self.assertEqual(len(result.err.splitlines()), 1, result)
+
+    def test_document(self):
+        """A newline in a value makes no line of its own among the findings."""
+        device = "<disk type='file' device='disk'><driver name='qemu' type='raw\n&#10;error: all is well'/><source file='/none'/><target dev='vda' bus='virtio'/></disk>"
+        result = self.run_xml(domain_xml(devices=device))
+        self.assertEqual(result.code, REFUSED, result)
+        self.expect_plain(result.err)
+        self.assertNotIn("\nerror: all is well", result.err)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ namespace {
 // One machine for all runs: loading writes only inside it, and the kernel's bytes do not matter.
 const GuestMemory& machine_memory() {
   static const GuestMemory memory = [] {
-    const GuestMemory::Range ranges[] = {{GuestAddress{0}, 32 << 20},
-                                         {GuestAddress{1ull << 32}, 1 << 20}};
+    const MemoryRegion ranges[] = {{GuestAddress{0}, 32 << 20},
+                                   {GuestAddress{1ull << 32}, 1 << 20}};
     return *GuestMemory::create(ranges);
   }();
   return memory;

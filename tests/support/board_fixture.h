@@ -37,7 +37,7 @@ struct BoardMachine {
   }
 
   static GuestMemory make_memory() {
-    const GuestMemory::Range range{GuestAddress{0}, 2 << 20};
+    const MemoryRegion range{GuestAddress{0}, 2 << 20};
     return expect_value(GuestMemory::create({&range, 1}));
   }
 

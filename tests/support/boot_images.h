@@ -98,7 +98,7 @@ inline Image elf32() { return elf<Elf32_Ehdr, Elf32_Phdr>(EM_386, ELFCLASS32, tr
 
 // RAM from 0 up.
 inline GuestMemory guest_memory(uint64_t size_mib) {
-  const GuestMemory::Range range{GuestAddress{0}, size_mib << 20};
+  const MemoryRegion range{GuestAddress{0}, size_mib << 20};
   auto memory = GuestMemory::create({&range, 1});
   CHECK(memory.has_value());
   return std::move(*memory);

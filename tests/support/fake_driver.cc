@@ -28,7 +28,7 @@ GuestAddress plus(GuestAddress address, uint64_t bytes) {
 }  // namespace
 
 GuestMemory make_memory(uint64_t size_bytes) {
-  const GuestMemory::Range range{GuestAddress{0}, size_bytes};
+  const MemoryRegion range{GuestAddress{0}, size_bytes};
   auto memory = GuestMemory::create({&range, 1});
   CHECK(memory.has_value());
   return *std::move(memory);

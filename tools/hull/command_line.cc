@@ -310,7 +310,7 @@ Result<bool> CommandLine::parse(Arguments arguments) {
   if (!reader.mistakes().empty()) {
     const auto shown =
         std::span(reader.mistakes()).first(std::min(reader.mistakes().size(), kMaxMistakes));
-    return fail(ErrorKind::kUsage, "{}", fmt::join(shown, "\n"));
+    return std::unexpected(Error::list(ErrorKind::kUsage, shown));
   }
   if (reader.help_wanted()) {
     fmt::print("{}", help());

@@ -37,12 +37,7 @@ int exit_code_of(const vmm::EndReason& reason) {
 }
 
 int report(const Error& error) {
-  std::string_view rest = error.message();
-  while (!rest.empty()) {
-    const size_t end = std::min(rest.find('\n'), rest.size());
-    log_line(LogLevel::kError, rest.substr(0, end));
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-  }
+  for (const std::string_view line : error.lines()) log_line(LogLevel::kError, line);
   return exit_code_of(error);
 }
 

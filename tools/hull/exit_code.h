@@ -24,7 +24,7 @@ enum ExitCode : int {
 int exit_code_of(const Error& error);
 int exit_code_of(const vmm::EndReason& reason);
 
-// Prints "error: …" (a line for each line of the message) and returns the exit code.
+// Logs "error: …" (a line for each problem) and returns the exit code.
 int report(const Error& error);
 
 }  // namespace hull::cli

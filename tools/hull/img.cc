@@ -6,7 +6,9 @@
 #include <cctype>
 #include <cmath>
 #include <cstdlib>
+#include <utility>
 
+#include "base/text.h"
 #include "tools/hull/command_line.h"
 #include "tools/hull/img_progress.h"
 #include "tools/hull/suggestion.h"
@@ -74,13 +76,16 @@ int print_img_help() {
   return 0;
 }
 
+Error with_hint(std::vector<std::string> lines) {
+  lines.emplace_back("Try 'hull img --help' for more information");
+  return Error::list(ErrorKind::kUsage, lines);
+}
+
 int img_no_verb(std::string_view word) {
   std::vector<std::string> names;
   for (const Verb& verb : kImgVerbs) names.emplace_back(verb.name);
   return img_fail(
-      Error(ErrorKind::kUsage,
-            fmt::format("Command not found: {}{}\nTry 'hull img --help' for more information", word,
-                        suggestion(word, names, {}))));
+      with_hint({fmt::format("Command not found: {}{}", word, suggestion(word, names, {}))}));
 }
 
 // Hints in messages name the program too.
@@ -95,21 +100,25 @@ std::string under_its_name(std::string message) {
 
 int img_fail(const Error& error) {
   std::fflush(stdout);
-  fmt::print(stderr, "{}: {}\n", program_name, under_its_name(error.message()));
+  std::string before = fmt::format("{}: ", program_name);
+  for (const std::string_view line : error.lines())
+    fmt::print(stderr, "{}{}\n", std::exchange(before, ""),
+               printable(under_its_name(std::string(line))));
   return kImgFailed;
 }
 
 void img_warn(const std::string& message) {
   std::fflush(stdout);
-  fmt::print(stderr, "{}: warning: {}\n", program_name, message);
+  fmt::print(stderr, "{}: warning: {}\n", program_name, printable(message));
 }
 
 std::optional<int> parse_img_words(CommandLine& app, Arguments arguments) {
   app.let_last_count();
   const auto parsed = app.parse(arguments);
-  if (!parsed)
-    return img_fail(Error(ErrorKind::kUsage, parsed.error().message() +
-                                                 "\nTry 'hull img --help' for more information"));
+  if (!parsed) {
+    const auto lines = parsed.error().lines();
+    return img_fail(with_hint({lines.begin(), lines.end()}));
+  }
   return *parsed ? std::nullopt : std::optional(0);
 }
 
@@ -186,9 +195,7 @@ int img_verb(Arguments arguments) {
 
 int img_program(std::string_view name, Arguments arguments) {
   program_name = name;
-  if (arguments.empty())
-    return img_fail(Error(ErrorKind::kUsage,
-                          "Not enough arguments\nTry 'hull img --help' for more information"));
+  if (arguments.empty()) return img_fail(with_hint({"Not enough arguments"}));
   return img_verb(arguments);
 }
 

@@ -1,6 +1,7 @@
 // hull img check [-q] [-f FMT] [--output=human|json] [-r leaks|all] [-U] [--backing-chain] FILE
 #include <nlohmann/json.hpp>
 
+#include "base/text.h"
 #include "blockcore/backing_name.h"
 #include "blockcore/image/check.h"
 #include "blockcore/nbd/url.h"
@@ -91,7 +92,7 @@ void print_messages(const CheckCommand& command, const CheckResult& result) {
   std::fflush(stdout);
   for (const std::string& message : result.findings.messages) {
     if (!command.json_wanted() || command.repair_wanted() != Repair::kNone)
-      fmt::print(stderr, "{}\n", message);
+      fmt::print(stderr, "{}\n", printable(message));
   }
 }
 
@@ -186,7 +187,7 @@ Result<int> check_chain(CheckCommand& command) {
     // What has nothing to check ends a chain well.
     if (depth != 0 && level->format == DiskFormat::kRaw) break;
     if (command.backing_chain && !command.json_wanted() && !command.common.quiet)
-      fmt::print("{}{}:\n", depth == 0 ? "" : "\n", level->path);
+      fmt::print("{}{}:\n", depth == 0 ? "" : "\n", printable(level->path));
     Outcome outcome = TRY(check_level(command, *engine, *level));
     if (outcome.exit_code != 0 && (worst == 0 || outcome.exit_code < worst))
       worst = outcome.exit_code;

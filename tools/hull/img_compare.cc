@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/text.h"
 #include "blockcore/engine/iovecs.h"
 #include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
@@ -69,7 +70,7 @@ class Comparer {
  private:
   Disk& disk(size_t which) const { return *images_[which]->disk; }
   void say(std::string_view text) const {
-    if (!command_.common.quiet) fmt::print("{}\n", text);
+    if (!command_.common.quiet) fmt::print("{}\n", printable(text));
   }
   void differ(uint64_t offset) {
     say(fmt::format("Content mismatch at offset {}!", offset / kSectorBytes * kSectorBytes));

@@ -1,5 +1,6 @@
 // hull img convert [-c] [-n] [-f FMT] [-O FMT] [-o OPTIONS] [-B BASE -F FMT] FILE... OUTPUT
 
+#include "base/text.h"
 #include "blockcore/image/copy_bitmaps.h"
 #include "blockcore/image/joined_disk.h"
 #include "tools/hull/command_line.h"

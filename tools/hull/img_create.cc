@@ -1,5 +1,6 @@
 // hull img create [-q] [-u] [-f FMT] [-b BASE -F FMT] [-o OPTIONS] FILE [SIZE]
 
+#include "base/text.h"
 #include "blockcore/image/create.h"
 #include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
@@ -89,8 +90,8 @@ int img_create(Arguments arguments) {
   const auto size_bytes = create_now(*create);
   if (!size_bytes) return img_fail(size_bytes.error());
   if (!command.quiet)
-    fmt::print("Formatting '{}', {}\n", command.path,
-               describe_create(*create, create->size_bytes.value_or(*size_bytes)));
+    fmt::print("Formatting '{}', {}\n", printable(command.path),
+               printable(describe_create(*create, create->size_bytes.value_or(*size_bytes))));
   return 0;
 }
 

@@ -3,7 +3,7 @@
 #include <ctime>
 #include <nlohmann/json.hpp>
 
-#include "base/log.h"
+#include "base/text.h"
 #include "tools/hull/img.h"
 #include "tools/hull/img_info_contents.h"
 #include "tools/hull/img_info_specific.h"

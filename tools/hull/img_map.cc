@@ -1,6 +1,7 @@
 // hull img map [-f FMT] [--output=human|json] [--start-offset=N] [--max-length=N] FILE
 #include <algorithm>
 
+#include "base/text.h"
 #include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
 #include "tools/hull/img_open.h"
@@ -66,7 +67,7 @@ class MapPrinter {
       return fail(ErrorKind::kUnsupported,
                   "File contains external, encrypted or compressed clusters.");
     fmt::print("{:<16}{:<16}{:<16}{}\n", hex(start_), hex(current_.length),
-               hex(*current_.host_offset), current_.path);
+               hex(*current_.host_offset), printable(current_.path));
     return {};
   }
   void print_json() {

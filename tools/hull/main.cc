@@ -1,10 +1,12 @@
 #include <fcntl.h>
-#include <signal.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <string_view>
+#include <system_error>
 
 #include "base/log.h"
 #include "tools/hull/exit_code.h"
@@ -47,7 +49,6 @@ int no_verb(std::string_view word) {
 }  // namespace
 
 int main_program(Arguments words) {
-  open_standard_descriptors();
   if (words.empty()) {
     print_help();
     return kExitUsage;
@@ -66,16 +67,39 @@ int main_program(Arguments words) {
 
 }  // namespace hull::cli
 
+namespace hull::cli {
+namespace {
+
+int run_named_program(std::string_view name, Arguments words) {
+  name = name.substr(name.rfind('/') + 1);
+  return name == kImgName || name == kQemuName ? img_program(name, words) : main_program(words);
+}
+
+// A standard output that takes nothing (a full disk) is an error, as with coreutils. fmt throws.
+int report_lost_output(int error_number) {
+  return report(Error::from_errno("write to standard output", error_number));
+}
+
+int guarded_main(std::string_view name, Arguments words) {
+  int code;
+  try {
+    code = run_named_program(name, words);
+  } catch (const std::system_error& failure) {
+    code = report_lost_output(failure.code().value());
+  }
+  if (std::fflush(stdout) != 0 && code == kExitOk) code = report_lost_output(errno);
+  flush_log();
+  return code;
+}
+
+}  // namespace
+}  // namespace hull::cli
+
 int main(int argc, char** argv) {
+  hull::cli::open_standard_descriptors();
   // A file that may not grow further has to come back as EFBIG.
   ::signal(SIGXFSZ, SIG_IGN);
   const hull::cli::Arguments words{argv + (argc > 0 ? 1 : 0),
                                    static_cast<size_t>(argc > 0 ? argc - 1 : 0)};
-  std::string_view name = argc > 0 ? argv[0] : "";
-  name = name.substr(name.rfind('/') + 1);
-  if (name == hull::cli::kImgName || name == hull::cli::kQemuName) {
-    hull::cli::open_standard_descriptors();
-    return hull::cli::img_program(name, words);
-  }
-  return hull::cli::main_program(words);
+  return hull::cli::guarded_main(argc > 0 ? argv[0] : "", words);
 }

@@ -41,12 +41,11 @@ Result<config::DomainConfig> describe_domain(const RunCommand& command) {
 }
 
 Result<void> require_valid(const config::DomainConfig& domain) {
-  std::string problems;
+  std::vector<std::string> problems;
   for (const config::Problem& problem : config::validate(domain))
-    problems += fmt::format("{}{}: {}", problems.empty() ? "" : "\n", domain.name,
-                            printable(problem.message));
-  if (!problems.empty()) return std::unexpected(Error(ErrorKind::kInvalidConfig, problems));
-  return {};
+    problems.push_back(fmt::format("{}: {}", domain.name, problem.message));
+  if (problems.empty()) return {};
+  return std::unexpected(Error::list(ErrorKind::kInvalidConfig, problems));
 }
 
 Result<config::Paths> choose_paths(const RunCommand& command) {

@@ -32,12 +32,6 @@ sigset_t signals_to_watch() {
   return set;
 }
 
-// A full pipe must not keep the warden: a line fits into any that poll(2) calls writable.
-void say_if_somebody_reads(std::string_view message) {
-  pollfd entry{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
-  if (::poll(&entry, 1, 0) > 0) log_line(LogLevel::kError, message);
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Warden>> Warden::start(const Limits& limits) {
@@ -216,8 +210,9 @@ void Warden::leave() {
     reason = *order_;
     name = name_;
   }
-  say_if_somebody_reads(
-      fmt::format("{}: {}; what it was busy with was left as it was", name, reason.detail));
+  log_line(LogLevel::kError,
+           fmt::format("{}: {}; what it was busy with was left as it was", name, reason.detail));
+  flush_log();
   _exit(exit_code_of(reason));
 }
 

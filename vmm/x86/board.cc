@@ -35,7 +35,7 @@ void disable_pmu(const Kvm& kvm, const Vm& vm) {
 
 }  // namespace
 
-std::vector<GuestMemory::Range> Board::ram_ranges(uint64_t bytes) { return x86::ram_ranges(bytes); }
+std::vector<MemoryRegion> Board::ram_regions(uint64_t bytes) { return x86::ram_regions(bytes); }
 
 Result<void> Board::before_vcpus() {
   const Vm& vm = options_.vm;

@@ -41,7 +41,7 @@ class Board {
   };
 
   // RAM for a guest of `bytes`, ascending.
-  static std::vector<GuestMemory::Range> ram_ranges(uint64_t bytes);
+  static std::vector<MemoryRegion> ram_regions(uint64_t bytes);
 
   // All that `options` refers to outlives the board.
   explicit Board(const Options& options);

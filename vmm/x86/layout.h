@@ -41,7 +41,7 @@ inline constexpr size_t kMaxVirtioDevices = sizeof kVirtioGsis / sizeof kVirtioG
 static_assert(kMaxVirtioDevices == hull::kMaxVirtioDevices);
 
 // `size_bytes` is a multiple of 4096 and not zero.
-inline std::vector<GuestMemory::Range> ram_ranges(uint64_t size_bytes) {
+inline std::vector<MemoryRegion> ram_regions(uint64_t size_bytes) {
   if (size_bytes <= kMmioGapStart) return {{GuestAddress{0}, size_bytes}};
   return {{GuestAddress{0}, kMmioGapStart},
           {GuestAddress{kMmioGapEnd}, size_bytes - kMmioGapStart}};

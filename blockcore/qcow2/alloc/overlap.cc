@@ -46,8 +46,7 @@ Task<Result<void>> OverlapGuard::add_snapshots(std::vector<Place>& places) {
 Task<Result<void>> OverlapGuard::add_bitmaps(std::vector<Place>& places) {
   const auto directory = co_await read_bitmap_directory(file_, *header_);
   // One that makes no sense is given up, and says so, where bitmaps are used.
-  if (!directory && directory.error().kind() == ErrorKind::kIo)
-    co_return std::unexpected(directory.error());
+  if (!directory && directory.error().is_of_host()) co_return std::unexpected(directory.error());
   if (!directory || directory->bytes == 0) co_return {};
   const auto add = [&places](uint64_t offset, uint64_t bytes) {
     places.push_back({offset, offset + bytes, Structure::kBitmaps});

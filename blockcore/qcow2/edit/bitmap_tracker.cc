@@ -36,9 +36,7 @@ Task<Result<void>> BitmapTracker::start(uint64_t kept_autoclear) {
   bool valid = false;
   if ((header->autoclear & kAutoclearBitmaps) != 0) {
     auto begun = co_await begin_tracking();
-    if (!begun &&
-        (begun.error().kind() == ErrorKind::kIo || begun.error().kind() == ErrorKind::kNoSpace))
-      co_return std::unexpected(std::move(begun).error());
+    if (!begun && begun.error().is_of_host()) co_return std::unexpected(std::move(begun).error());
     if (!begun) LOG_WARN("{}: its bitmaps are given up: {}", file.path(), begun.error().message());
     valid = begun && *begun;
   }

@@ -17,7 +17,7 @@
 namespace hull {
 namespace {
 
-const GuestMemory::Range kRange[] = {{GuestAddress{0}, 4u << 20}};
+const MemoryRegion kRange[] = {{GuestAddress{0}, 4u << 20}};
 
 // The VmFlags line of the mapping that holds `address`.
 std::string flags_of(const void* address) {
@@ -63,7 +63,7 @@ TEST(GuestMemoryOptions, LockedAsksForHugePagesFirst) {
 }
 
 TEST(GuestMemoryOptions, HugePagesBeyondThePoolAreALackOfTheHost) {
-  const GuestMemory::Range huge[] = {{GuestAddress{0}, 1ull << 40}};
+  const MemoryRegion huge[] = {{GuestAddress{0}, 1ull << 40}};
   const auto memory = GuestMemory::create(huge, {.huge_pages = true});
   ASSERT_FALSE(memory.has_value());
   EXPECT_EQ(memory.error().kind(), ErrorKind::kHost);

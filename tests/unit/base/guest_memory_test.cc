@@ -16,7 +16,7 @@ constexpr uint64_t kHighSize = 0x4000;
 class GuestMemoryTest : public ::testing::Test {
  protected:
   static GuestMemory make() {
-    const std::array<GuestMemory::Range, 3> ranges = {{
+    const std::array<MemoryRegion, 3> ranges = {{
         {GuestAddress{0}, kLowSize},
         {GuestAddress{kHighStart}, kHighSize},
         {GuestAddress{kHighStart + kHighSize}, kHighSize},  // adjacent, but another region
@@ -33,7 +33,7 @@ class GuestMemoryTest : public ::testing::Test {
 TEST_F(GuestMemoryTest, WholeRegionsAreThere) {
   EXPECT_TRUE(has(0, kLowSize));
   EXPECT_TRUE(has(kHighStart, kHighSize));
-  EXPECT_EQ(memory_.size_bytes(), kLowSize + 2 * kHighSize);
+  EXPECT_EQ(memory_.ram_bytes(), kLowSize + 2 * kHighSize);
   EXPECT_EQ(memory_.region_count(), 3u);
 }
 
@@ -105,7 +105,7 @@ TEST_F(GuestMemoryDeathTest, OffsetsOutsideASliceAreOurBug) {
 }
 
 TEST_F(GuestMemoryDeathTest, RangesThatOverlapOrAreNotPagesAreOurBug) {
-  const auto create = [](std::vector<GuestMemory::Range> ranges) {
+  const auto create = [](std::vector<MemoryRegion> ranges) {
     return GuestMemory::create(ranges).has_value();
   };
   EXPECT_DEATH(create({{GuestAddress{0}, 0x2000}, {GuestAddress{0x1000}, 0x1000}}), "check failed");
@@ -115,7 +115,7 @@ TEST_F(GuestMemoryDeathTest, RangesThatOverlapOrAreNotPagesAreOurBug) {
 }
 
 TEST(GuestMemory, SizeThatDoesNotExistIsAnError) {
-  const std::array<GuestMemory::Range, 1> ranges = {{{GuestAddress{0}, uint64_t{1} << 60}}};
+  const std::array<MemoryRegion, 1> ranges = {{{GuestAddress{0}, uint64_t{1} << 60}}};
   EXPECT_FALSE(GuestMemory::create(ranges));
 }
 

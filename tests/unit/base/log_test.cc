@@ -2,8 +2,26 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <string>
+#include <vector>
+
 namespace hull {
 namespace {
+
+class Collector : public LogSink {
+ public:
+  Collector() { set_log_sink(this); }
+  ~Collector() override { set_log_sink(nullptr); }
+  Collector(const Collector&) = delete;
+  Collector& operator=(const Collector&) = delete;
+  void write(LogLevel level, std::string_view message) override {
+    levels.push_back(level);
+    messages.emplace_back(message);
+  }
+  std::vector<LogLevel> levels;
+  std::vector<std::string> messages;
+};
 
 std::string logged(LogLevel level, std::string_view text) {
   ::testing::internal::CaptureStderr();
@@ -27,54 +45,69 @@ TEST(Log, ControlCharactersDoNotReachTheTerminal) {
   EXPECT_EQ(logged(LogLevel::kError, "a\x1b[2Jb\nc\x7f"), "error: a\\x1b[2Jb\\x0ac\\x7f\n");
 }
 
-TEST(Printable, Utf8Stays) { EXPECT_EQ(printable("Prüfung – 磁盘 🙂"), "Prüfung – 磁盘 🙂"); }
-
-TEST(Printable, C1ControlsAreEscapedInBothForms) {
-  EXPECT_EQ(printable("a\xc2\x9b"
-                      "2J"),
-            "a\\xc2\\x9b2J");
-  EXPECT_EQ(printable("a\x9b"
-                      "2J"),
-            "a\\x9b2J");
-  EXPECT_EQ(printable("\xc2\xa0"), "\xc2\xa0");
+TEST(Log, SinkGetsMessagesInsteadOfStandardError) {
+  ::testing::internal::CaptureStderr();
+  {
+    Collector collector;
+    LOG_WARN("a {}\n", "name");
+    EXPECT_EQ(collector.messages, std::vector<std::string>{"a name\\x0a"});
+    EXPECT_EQ(collector.levels, std::vector<LogLevel>{LogLevel::kWarn});
+  }
+  LOG_WARN("after");
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "warning: after\n");
 }
 
-TEST(Printable, BrokenUtf8IsEscapedByteByByte) {
-  EXPECT_EQ(printable("\xe2\x82"), "\\xe2\\x82");
-  EXPECT_EQ(printable("\xc3"
-                      "A"),
-            "\\xc3A");
-  EXPECT_EQ(printable("\xff\xfe"), "\\xff\\xfe");
-  EXPECT_EQ(printable("a\xe2\x80\xae"), "a\\xe2\\x80\\xae");  // U+202E
-  EXPECT_EQ(printable("\xe2\x81\xa6\xe2\x80\x94"), "\\xe2\\x81\\xa6\xe2\x80\x94");
-  EXPECT_EQ(printable("\xc0\x9b"), "\\xc0\\x9b");
-  EXPECT_EQ(printable(""), "");
-  EXPECT_EQ(printable(std::string_view("\0", 1)), "\\x00");
+TEST(Log, MessagesAreBounded) {
+  Collector collector;
+  LOG_WARN("{}", std::string(1 << 20, 'x'));
+  EXPECT_LT(collector.messages.at(0).size(), 17U << 10);
+  EXPECT_TRUE(collector.messages.at(0).ends_with("x…"));
 }
 
 TEST(LogLimiter, BurstThenSilenceThenCount) {
   LogLimiter limiter;
   uint32_t suppressed = 99;
-  for (int i = 0; i < 5; ++i) EXPECT_TRUE(limiter.admit_at(1000, suppressed));
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(limiter.admit_at("vda", 1000, suppressed));
   EXPECT_EQ(suppressed, 0u);
-  for (int i = 0; i < 7; ++i) EXPECT_FALSE(limiter.admit_at(1009, suppressed));
-  EXPECT_TRUE(limiter.admit_at(1010, suppressed));
+  for (int i = 0; i < 7; ++i) EXPECT_FALSE(limiter.admit_at("vda", 1009, suppressed));
+  EXPECT_TRUE(limiter.admit_at("vda", 1010, suppressed));
   EXPECT_EQ(suppressed, 7u);
-  EXPECT_TRUE(limiter.admit_at(1010, suppressed));
+  EXPECT_TRUE(limiter.admit_at("vda", 1010, suppressed));
   EXPECT_EQ(suppressed, 0u);
 }
 
 TEST(LogLimiter, FirstMessageAfterBootIsAdmitted) {
   LogLimiter limiter;
   uint32_t suppressed = 0;
-  EXPECT_TRUE(limiter.admit_at(0, suppressed));
+  EXPECT_TRUE(limiter.admit_at("vda", 0, suppressed));
 }
 
-TEST(LogLimiter, MacroLimitsOneCallSite) {
-  ::testing::internal::CaptureStderr();
-  for (int i = 0; i < 100; ++i) LOG_LIMITED(LogLevel::kError, "guest did it");
-  const std::string text = ::testing::internal::GetCapturedStderr();
-  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 5);
+TEST(LogLimiter, OneSourceDoesNotHideAnother) {
+  LogLimiter limiter;
+  uint32_t suppressed = 0;
+  for (int i = 0; i < 100; ++i) limiter.admit_at("vda", 1000, suppressed);
+  EXPECT_TRUE(limiter.admit_at("vdb", 1000, suppressed));
+  EXPECT_EQ(suppressed, 0u) << "those of the other";
+  EXPECT_FALSE(limiter.admit_at("vda", 1000, suppressed));
+}
+
+TEST(LogLimiter, ManySourcesAreLimitedTogether) {
+  LogLimiter limiter;
+  uint32_t suppressed = 0;
+  unsigned admitted = 0;
+  for (int i = 0; i < 10'000; ++i)
+    admitted += limiter.admit_at(std::to_string(i), 1000, suppressed) ? 1 : 0;
+  EXPECT_LE(admitted, LogLimiter::kMaxSources * LogLimiter::kBurst);
+  EXPECT_TRUE(limiter.admit_at("new", 1010, suppressed)) << "the silent ones make room";
+}
+
+TEST(LogLimiter, MacroLimitsEachSourceOfOneCallSite) {
+  Collector collector;
+  for (int i = 0; i < 100; ++i) {
+    const std::string_view source = i % 2 == 0 ? "vda" : "vdb";
+    LOG_LIMITED(LogLevel::kError, source, "{}: guest did it", source);
+  }
+  EXPECT_EQ(collector.messages.size(), 10U);
 }
 
 }  // namespace

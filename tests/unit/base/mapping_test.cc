@@ -40,14 +40,18 @@ uint64_t residue_of(const Mapping& mapping, uint64_t alignment) {
   return reinterpret_cast<uintptr_t>(mapping.data()) % alignment;
 }
 
-// Of sizes that no kernel would align by itself.
-TEST(Mapping, AnonymousMemoryBeginsAtAHugePage) {
+// With residues that no kernel would choose by itself.
+TEST(Mapping, LiesWhereItIsWanted) {
+  constexpr size_t kAlignment = 2 << 20;
   std::vector<Mapping> mappings;
-  for (const size_t size : {size_t{4096}, size_t{3 << 20}, (size_t{17} << 20) + 4096}) {
-    mappings.push_back(Mapping::anonymous(size).value());
-    EXPECT_EQ(residue_of(mappings.back(), 2 << 20), 0U) << size;
-    mappings.back().bytes()[size - 1] = 1;
-  }
+  for (const uint64_t residue : {0x0ULL, 0x1000ULL, 0x123000ULL, 0x1ff000ULL, 0xfffc0000ULL})
+    for (const size_t size : {size_t{4096}, size_t{3 << 20}, size_t{17 << 20}}) {
+      mappings.push_back(
+          Mapping::anonymous(size, {.alignment_bytes = kAlignment, .residue = residue}).value());
+      EXPECT_EQ(residue_of(mappings.back(), kAlignment), residue % kAlignment);
+      mappings.back().bytes()[0] = 1;
+      mappings.back().bytes()[size - 1] = 1;
+    }
 }
 
 TEST(Mapping, LeavesNothingOfWhatItReserved) {
@@ -59,27 +63,42 @@ TEST(Mapping, LeavesNothingOfWhatItReserved) {
   };
   const uint64_t before = address_space();
   {
-    std::vector<Mapping> mappings;
-    for (int i = 0; i < 100; ++i) mappings.push_back(Mapping::anonymous(5000).value());
-    EXPECT_LT(address_space() - before, 4096U) << "pages";
+    const Mapping mapping =
+        Mapping::anonymous(1 << 20, {.alignment_bytes = 1 << 30, .residue = 0x5000}).value();
+    EXPECT_EQ(residue_of(mapping, 1 << 30), 0x5000U);
+    EXPECT_LT(address_space() - before, 1024U) << "pages";
   }
-  EXPECT_LT(address_space() - before, 4096U) << "pages";
+  EXPECT_LT(address_space() - before, 1024U) << "pages";
 }
 
-// More often than any pool has pages, if one has any: none is lost.
-TEST(Mapping, HugePagesAreUnmappedWhole) {
+TEST(Mapping, FileLiesWhereItIsWanted) {
+  const UniqueFd fd = std::move(*open_file("/proc/self/exe", O_RDONLY));
+  const Mapping mapping = Mapping::of_file(fd.get(), 0, 8192, PROT_READ, MAP_PRIVATE,
+                                           {.alignment_bytes = 2 << 20, .residue = 0x7000})
+                              .value();
+  EXPECT_EQ(residue_of(mapping, 2 << 20), 0x7000U);
+  EXPECT_EQ(mapping.bytes()[1], 'E');
+}
+
+TEST(Mapping, HugePagesAreMappedAndUnmappedWhole) {
+  if (default_huge_page_bytes() == 0) GTEST_SKIP() << "this kernel has no huge pages";
+  // More often than any pool has pages, if one has any; none is lost.
   for (int i = 0; i < 2000; ++i) {
     const auto mapping = Mapping::huge_pages((1 << 20) + 4096);
-    if (mapping) continue;
-    EXPECT_EQ(i, 0) << mapping.error().message();
-    EXPECT_EQ(mapping.error().kind(), ErrorKind::kHost);
-    break;
+    if (!mapping) {
+      EXPECT_EQ(i, 0) << mapping.error().message();
+      EXPECT_EQ(mapping.error().kind(), ErrorKind::kHost);
+      break;
+    }
+    EXPECT_EQ(residue_of(*mapping, default_huge_page_bytes()), 0U);
+    EXPECT_EQ(mapping->size(), (1U << 20) + 4096);
   }
 }
 
 TEST(Mapping, ImpossibleSizesAreErrors) {
   EXPECT_FALSE(Mapping::anonymous(0));
   EXPECT_FALSE(Mapping::anonymous(SIZE_MAX));
+  EXPECT_FALSE(Mapping::anonymous(SIZE_MAX - 4096, {.alignment_bytes = 2 << 20}));
   EXPECT_FALSE(Mapping::of_file(-1, 0, 4096, PROT_READ, MAP_PRIVATE));
 }
 

@@ -57,6 +57,26 @@ TEST(Error, KindFollowsErrno) {
   EXPECT_EQ(Error::from_errno("x", EIO).kind(), ErrorKind::kIo);
 }
 
+TEST(Error, LimitsOfTheHostAreTheHosts) {
+  for (const int number : {ENOMEM, EMFILE, ENFILE})
+    EXPECT_EQ(Error::from_errno("x", number).kind(), ErrorKind::kHost);
+  const Error error = Error::of_host("KVM_RUN", EAGAIN);
+  EXPECT_EQ(error.kind(), ErrorKind::kHost);
+  EXPECT_EQ(error.error_number(), EAGAIN);
+  EXPECT_EQ(error.message(), "KVM_RUN: Resource temporarily unavailable");
+}
+
+TEST(Error, ListHasALineForEachProblemWhateverNamesHold) {
+  const std::vector<std::string> problems = {"disk 'a\nerror: b'", "vcpus"};
+  const Error error = Error::list(ErrorKind::kInvalidConfig, problems);
+  EXPECT_EQ(error.lines(), (std::vector<std::string_view>{"disk 'a\\x0aerror: b'", "vcpus"}));
+}
+
+TEST(Error, OtherErrorsAreOneLine) {
+  const Error error(ErrorKind::kIo, "open 'a\nb'");
+  EXPECT_EQ(error.lines(), std::vector<std::string_view>{"open 'a\nb'"});
+}
+
 TEST(Error, UnknownNumberHasAText) {
   EXPECT_NE(Error::from_errno("x", 99999).message().find("99999"), std::string::npos);
 }

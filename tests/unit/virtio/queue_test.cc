@@ -80,7 +80,7 @@ TEST_F(QueueTest, AreasPartlyOutsideMemoryAreRefused) {
 }
 
 TEST(Queue, AreaThatReachesIntoAGapIsRefused) {
-  const GuestMemory::Range ranges[] = {{GuestAddress{0}, 0x4000}, {GuestAddress{0x8000}, 0x4000}};
+  const MemoryRegion ranges[] = {{GuestAddress{0}, 0x4000}, {GuestAddress{0x8000}, 0x4000}};
   const GuestMemory memory = GuestMemory::create(ranges).value();
   FakeDriver driver(memory, GuestAddress{0x1000}, 8);
   QueueConfig config = driver.config();

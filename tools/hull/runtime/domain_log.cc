@@ -8,6 +8,7 @@
 #include <cstdio>
 
 #include "base/check.h"
+#include "base/text.h"
 
 namespace hull::cli {
 
@@ -24,26 +25,13 @@ std::string timestamp() {
                      now.tv_nsec / 1'000'000);
 }
 
-// A log line stays one line, whatever a name or an argument contains.
-std::string visible(std::string_view text) {
-  std::string result;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f)
-      result += fmt::format("\\x{:02x}", byte);
-    else
-      result += c;
-  }
-  return result;
-}
-
 std::string quoted_word(std::string_view word) {
   constexpr std::string_view kPlain =
       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789%+,-./:=@_";
   if (!word.empty() && word.find_first_not_of(kPlain) == std::string_view::npos)
     return std::string(word);
   std::string result = "'";
-  for (const char c : visible(word)) {
+  for (const char c : printable(word)) {
     if (c == '\'')
       result += "'\\''";
     else
@@ -105,7 +93,7 @@ Result<void> DomainLog::starting_up(std::string_view version,
   ::uname(&host);
   std::string text =
       fmt::format("{}: starting up hull version: {}, kernel: {}, hostname: {}", timestamp(),
-                  visible(version), host.release, visible(host.nodename));
+                  printable(version), host.release, printable(host.nodename));
   for (size_t i = 0; i < command_line.size(); ++i) {
     text += i == 0 ? "\n" : " \\\n";
     text += quoted_word(command_line[i]);
@@ -118,7 +106,7 @@ Result<void> DomainLog::shutting_down(ShutdownReason reason) {
 }
 
 Result<void> DomainLog::event(std::string_view text) {
-  return append(fmt::format("{}: {}\n", timestamp(), visible(text)));
+  return append(fmt::format("{}: {}\n", timestamp(), printable(text)));
 }
 
 Result<void> DomainLog::append(std::string_view text) {

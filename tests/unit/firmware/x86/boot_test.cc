@@ -259,7 +259,7 @@ TEST_F(Boot, TooManyVcpusOrDevicesAreRefused) {
 }
 
 TEST_F(Boot, GuestOfLessThanOneMegabyteIsRefused) {
-  const GuestMemory::Range range{GuestAddress{0}, 0x80000};
+  const MemoryRegion range{GuestAddress{0}, 0x80000};
   const auto small = GuestMemory::create({&range, 1});
   ASSERT_TRUE(small.has_value());
   const auto boot = load_boot(*small, platform_, source_of(bzimage()));

@@ -7,8 +7,7 @@ constexpr uint64_t kMiB = 1 << 20;
 constexpr uint64_t kGiB = 1 << 30;
 
 GuestMemory two_regions() {
-  const GuestMemory::Range ranges[] = {{GuestAddress{0}, 64 * kMiB},
-                                       {GuestAddress{4 * kGiB}, 32 * kMiB}};
+  const MemoryRegion ranges[] = {{GuestAddress{0}, 64 * kMiB}, {GuestAddress{4 * kGiB}, 32 * kMiB}};
   auto memory = GuestMemory::create(ranges);
   CHECK(memory.has_value());
   return std::move(*memory);
