@@ -12,7 +12,9 @@ inline constexpr uint64_t kMemoryGranularity = 4096;
 inline constexpr uint64_t kMinMemoryBytes = uint64_t{2} << 20;
 inline constexpr uint64_t kMaxMemoryBytes = uint64_t{1} << 46;  // what x86-64 hosts address at most
 
-inline constexpr unsigned kMaxVcpus = 1024;  // the host's limit may be lower
+// Above it the firmware tables would not fit below 1 MiB; KVM's own usual limit is the same. The
+// host's may be lower.
+inline constexpr unsigned kMaxVcpus = 1024;
 inline constexpr size_t kMaxCpuFeatures = 256;
 inline constexpr size_t kMaxCommandLineBytes = 4095;  // of a kernel; its own limit may be lower
 

@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "base/limits.h"
+#include "base/spec.h"
 #include "blockcore/disk.h"
 #include "blockcore/engine/io_engine.h"
 #include "blockcore/file/file.h"
@@ -22,10 +24,8 @@ namespace hull::blockcore {
 class Qcow2Disk;
 class WorkerPool;
 
-enum class DiskFormat : uint8_t { kRaw, kQcow2 };
-// What writes of nothing but zeros become: themselves, write_zeroes, or write_zeroes that may unmap
-// (only with OpenOptions::unmap; else as kOn).
-enum class DetectZeroes : uint8_t { kOff, kOn, kUnmap };
+using hull::DetectZeroes;
+using hull::DiskFormat;
 
 struct BackingLevel {
   std::string path;
@@ -55,7 +55,7 @@ struct OpenOptions {
   // Encrypted images may be opened without their secrets: then reads and writes of data fail.
   bool metadata_only = false;
   // Of each qcow2 image of the chain: memory for L2 tables, allocated as it is used.
-  uint64_t l2_cache_bytes = uint64_t{8} << 20;
+  uint64_t l2_cache_bytes = kDefaultMetadataCacheBytes;
   // Of the image at `path`, if it is qcow2: what it was at that snapshot; read-only.
   std::optional<SnapshotChoice> snapshot = std::nullopt;
   // Where large reads of compressed clusters compute; outlives the disk. Absent: the engine's

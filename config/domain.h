@@ -10,16 +10,15 @@
 #include <vector>
 
 #include "base/limits.h"
+#include "base/spec.h"
 
 namespace hull::config {
 
-enum class DiskFormat : uint8_t { kRaw, kQcow2 };
-
-// libvirt's driver/@cache, QEMU's -drive cache=. kDefault is writeback.
-enum class CacheMode : uint8_t { kDefault, kNone, kWriteback, kWritethrough, kDirectsync, kUnsafe };
-
-enum class DiscardMode : uint8_t { kIgnore, kUnmap };
-enum class DetectZeroes : uint8_t { kOff, kOn, kUnmap };
+using hull::CacheMode;
+using hull::ConsoleKind;
+using hull::DetectZeroes;
+using hull::DiscardMode;
+using hull::DiskFormat;
 
 enum class EncryptionMethod : uint8_t { kLuks, kAes };  // kAes: of old images, only to read
 
@@ -45,7 +44,7 @@ struct DiskConfig {
   std::optional<EncryptionConfig> encryption = std::nullopt;  // of `file`
   // Of the images that the headers name, nearest first; only without `backing`.
   std::vector<std::optional<EncryptionConfig>> backing_encryption = {};
-  CacheMode cache = CacheMode::kDefault;
+  CacheMode cache = CacheMode::kWriteback;
   DiscardMode discard = DiscardMode::kIgnore;
   DetectZeroes detect_zeroes = DetectZeroes::kOff;
   bool read_only = false;
@@ -70,8 +69,6 @@ struct NetworkConfig {
   std::optional<uint16_t> mtu;
   bool link_up = true;
 };
-
-enum class ConsoleKind : uint8_t { kStdio, kFile, kPty, kUnix, kNull };
 
 struct ConsoleConfig {
   ConsoleKind kind = ConsoleKind::kPty;

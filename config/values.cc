@@ -32,12 +32,6 @@ int hex_value(char c) {
   return small >= 'a' && small <= 'f' ? small - 'a' + 10 : -1;
 }
 
-template <class Value>
-struct Word {
-  std::string_view word;
-  Value value;
-};
-
 template <class Value, size_t kCount>
 Result<Value> choose(std::string_view what, std::string_view text,
                      const Word<Value> (&words)[kCount]) {
@@ -148,29 +142,20 @@ std::string format_mac(const MacAddress& mac) {
 }
 
 Result<CacheMode> parse_cache_mode(std::string_view text) {
-  static constexpr Word<CacheMode> kWords[] = {
-      {"default", CacheMode::kDefault},       {"none", CacheMode::kNone},
-      {"writeback", CacheMode::kWriteback},   {"writethrough", CacheMode::kWritethrough},
-      {"directsync", CacheMode::kDirectsync}, {"unsafe", CacheMode::kUnsafe}};
-  return choose("cache mode", text, kWords);
+  if (text == "default") return CacheMode::kWriteback;
+  return choose("cache mode", text, kCacheModeWords);
 }
 
 Result<DiskFormat> parse_disk_format(std::string_view text) {
-  static constexpr Word<DiskFormat> kWords[] = {{"raw", DiskFormat::kRaw},
-                                                {"qcow2", DiskFormat::kQcow2}};
-  return choose("disk format", text, kWords);
+  return choose("disk format", text, kDiskFormatWords);
 }
 
 Result<DiscardMode> parse_discard(std::string_view text) {
-  static constexpr Word<DiscardMode> kWords[] = {{"ignore", DiscardMode::kIgnore},
-                                                 {"unmap", DiscardMode::kUnmap}};
-  return choose("discard mode", text, kWords);
+  return choose("discard mode", text, kDiscardModeWords);
 }
 
 Result<DetectZeroes> parse_detect_zeroes(std::string_view text) {
-  static constexpr Word<DetectZeroes> kWords[] = {
-      {"off", DetectZeroes::kOff}, {"on", DetectZeroes::kOn}, {"unmap", DetectZeroes::kUnmap}};
-  return choose("detect_zeroes", text, kWords);
+  return choose("detect_zeroes", text, kDetectZeroesWords);
 }
 
 Result<std::string> parse_uuid(std::string_view text) {

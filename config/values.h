@@ -36,6 +36,7 @@ using MacAddress = std::array<uint8_t, 6>;
 Result<MacAddress> parse_mac(std::string_view text);
 std::string format_mac(const MacAddress& mac);
 
+// The words of base/spec.h; for the cache mode also libvirt's "default".
 Result<CacheMode> parse_cache_mode(std::string_view text);
 Result<DiskFormat> parse_disk_format(std::string_view text);
 Result<DiscardMode> parse_discard(std::string_view text);

@@ -17,13 +17,7 @@ constexpr std::chrono::minutes kFlushTime{5};
 
 devices::ConsoleOptions to_console_options(const config::ConsoleConfig& config) {
   devices::ConsoleOptions options;
-  switch (config.kind) {
-    case config::ConsoleKind::kStdio: options.kind = devices::ConsoleKind::kStdio; break;
-    case config::ConsoleKind::kFile: options.kind = devices::ConsoleKind::kFile; break;
-    case config::ConsoleKind::kPty: options.kind = devices::ConsoleKind::kPty; break;
-    case config::ConsoleKind::kUnix: options.kind = devices::ConsoleKind::kUnix; break;
-    case config::ConsoleKind::kNull: options.kind = devices::ConsoleKind::kNull; break;
-  }
+  options.kind = config.kind;
   options.path = config.path;
   options.append = config.append;
   options.log_file = config.log_file;

@@ -17,19 +17,13 @@
 #include <span>
 #include <string>
 
+#include "base/spec.h"
 #include "blockcore/async/task.h"
 #include "blockcore/engine/iovecs.h"
 
 namespace hull::blockcore {
 
-// What a completed write and a flush mean. The whole chain of a disk has one mode.
-enum class CacheMode : uint8_t {
-  kWriteback,     // page cache; flush() is fdatasync
-  kNone,          // O_DIRECT; flush() is fdatasync
-  kWritethrough,  // page cache; the Disk flushes after each write (open.h)
-  kDirectsync,    // O_DIRECT; the Disk flushes after each write
-  kUnsafe,        // page cache; flush() does nothing: a host crash may destroy the image
-};
+using hull::CacheMode;
 
 // Bytes of a file that are alike.
 struct FileRange {

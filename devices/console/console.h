@@ -20,12 +20,13 @@
 
 #include "base/event_loop.h"
 #include "base/result.h"
+#include "base/spec.h"
 #include "devices/console/console_backend.h"
 #include "devices/serial_16550.h"
 
 namespace hull::devices {
 
-enum class ConsoleKind : uint8_t { kStdio, kFile, kPty, kUnix, kNull };
+using hull::ConsoleKind;
 
 struct ConsoleOptions {
   ConsoleKind kind = ConsoleKind::kNull;

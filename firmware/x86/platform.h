@@ -12,11 +12,10 @@
 #include <vector>
 
 #include "base/guest_memory.h"
+#include "base/limits.h"
 
 namespace hull::firmware {
 
-// Above it the tables would not fit below 1 MiB; KVM's own usual limit is the same.
-inline constexpr size_t kMaxVcpus = 1024;
 // More than any guest can use with one I/O APIC; bounds the tables.
 inline constexpr size_t kMaxVirtioMmioSlots = 256;
 

@@ -130,15 +130,8 @@ Result<blockcore::SnapshotChoice> parse_img_snapshot(const std::string& text) {
 }
 
 Result<CacheMode> parse_img_cache(const std::string& name) {
-  constexpr std::array<std::pair<std::string_view, CacheMode>, 6> kModes{{
-      {"none", CacheMode::kNone},
-      {"off", CacheMode::kNone},
-      {"writeback", CacheMode::kWriteback},
-      {"writethrough", CacheMode::kWritethrough},
-      {"directsync", CacheMode::kDirectsync},
-      {"unsafe", CacheMode::kUnsafe},
-  }};
-  for (const auto& [word, mode] : kModes)
+  if (name == "off") return CacheMode::kNone;
+  for (const auto& [word, mode] : kCacheModeWords)
     if (name == word) return mode;
   return fail(ErrorKind::kUsage, "Invalid cache option: {}", name);
 }

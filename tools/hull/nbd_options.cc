@@ -65,17 +65,11 @@ void describe_options(CommandLine& app, NbdCommand& command, Words& words) {
   app.add_flag("-v,--verbose", command.verbose, "say where it listens; debug messages");
 }
 
-template <class T>
-struct Choice {
-  const char* word;
-  T meaning;
-};
-
 template <class T, size_t kCount>
-Result<T> choose(const char* option, const std::string& word, const Choice<T> (&choices)[kCount]) {
+Result<T> choose(const char* option, const std::string& word, const Word<T> (&choices)[kCount]) {
   std::string known;
-  for (const Choice<T>& choice : choices) {
-    if (word == choice.word) return choice.meaning;
+  for (const Word<T>& choice : choices) {
+    if (word == choice.word) return choice.value;
     known += fmt::format("{}{}", known.empty() ? "" : ", ", choice.word);
   }
   return fail(ErrorKind::kUsage, "nbd: {}={}: say one of {}", option, word, known);
@@ -100,24 +94,18 @@ Result<void> name_image(const Words& words, NbdCommand& command) {
 }
 
 Result<void> read_image_words(const Words& words, NbdCommand& command) {
-  using blockcore::CacheMode;
   using blockcore::DetectZeroes;
   using blockcore::IoEngineKind;
-  static constexpr Choice<CacheMode> kCaches[] = {{"writeback", CacheMode::kWriteback},
-                                                  {"none", CacheMode::kNone},
-                                                  {"writethrough", CacheMode::kWritethrough},
-                                                  {"directsync", CacheMode::kDirectsync},
-                                                  {"unsafe", CacheMode::kUnsafe}};
-  static constexpr Choice<bool> kDiscards[] = {
+  static constexpr Word<bool> kDiscards[] = {
       {"ignore", false}, {"off", false}, {"unmap", true}, {"on", true}};
-  static constexpr Choice<DetectZeroes> kDetections[] = {
-      {"off", DetectZeroes::kOff}, {"on", DetectZeroes::kOn}, {"unmap", DetectZeroes::kUnmap}};
-  static constexpr Choice<IoEngineKind> kEngines[] = {{"io_uring", IoEngineKind::kUring},
-                                                      {"threads", IoEngineKind::kThreads}};
-  command.image.cache = TRY(choose("--cache", words.no_cache ? "none" : words.cache, kCaches));
+  static constexpr Word<IoEngineKind> kEngines[] = {{"io_uring", IoEngineKind::kUring},
+                                                    {"threads", IoEngineKind::kThreads}};
+  command.image.cache =
+      TRY(choose("--cache", words.no_cache ? "none" : words.cache, kCacheModeWords));
   TRY(name_image(words, command));
   command.image.unmap = TRY(choose("--discard", words.discard, kDiscards));
-  command.image.detect_zeroes = TRY(choose("--detect-zeroes", words.detect_zeroes, kDetections));
+  command.image.detect_zeroes =
+      TRY(choose("--detect-zeroes", words.detect_zeroes, kDetectZeroesWords));
   if (!words.aio.empty()) command.engine = TRY(choose("--aio", words.aio, kEngines));
   if (!command.bitmaps.empty() &&
       (!command.image.read_only || command.image.format != blockcore::DiskFormat::kQcow2))

@@ -23,7 +23,7 @@ TEST(ReadDisks, AbsentFormatIsRaw) {
   const DomainReading reading = read_disk("");
   EXPECT_EQ(lines(reading.warnings) + lines(reading.refusals), "");
   EXPECT_EQ(reading.config.disks[0].format, DiskFormat::kRaw);
-  EXPECT_EQ(reading.config.disks[0].cache, CacheMode::kDefault);
+  EXPECT_EQ(reading.config.disks[0].cache, CacheMode::kWriteback);
   EXPECT_EQ(reading.config.disks[0].discard, DiscardMode::kIgnore);
   EXPECT_FALSE(reading.config.disks[0].read_only);
 }
