@@ -22,7 +22,7 @@ T expect_value(Result<T> result) {
 
 struct BoardMachine {
   explicit BoardMachine(std::vector<uint8_t> code = {}) {
-    domain.memory_bytes = memory.size_bytes();
+    domain.memory_bytes = memory.ram_bytes();
     EXPECT_TRUE(vm.set_memory(memory));
     board = std::make_unique<vmm::arch::Board>(vmm::arch::Board::Options{.domain = domain,
                                                                          .kvm = kvm,
