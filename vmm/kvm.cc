@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <vector>
 
 #include "base/checked.h"
 #include "base/thread.h"
@@ -103,20 +102,27 @@ Result<void> Vm::set_memory(const GuestMemory& memory) {
   return {};
 }
 
-Result<void> Vm::set_slots(const GuestMemory& memory, size_t index, SlotAccess access) {
-  const uint64_t start = to_number(memory.region(index).start);
-  const uint64_t size = memory.region(index).size_bytes;
-  const auto host = reinterpret_cast<uintptr_t>(memory.region_slice(index).as_iovec().iov_base);
-  CHECK(divide_up(size, kMaxSlotBytes) <= kSlotsPerRegion);
-  for (uint64_t offset = 0, part = 0; offset < size; offset += kMaxSlotBytes, ++part) {
+std::vector<kvm_userspace_memory_region> slots_of_region(size_t index, const MemoryRegion& region,
+                                                         uintptr_t host, SlotAccess access) {
+  CHECK(divide_up(region.size_bytes, kMaxSlotBytes) <= kSlotsPerRegion);
+  std::vector<kvm_userspace_memory_region> slots;
+  for (uint64_t offset = 0; offset < region.size_bytes; offset += kMaxSlotBytes) {
     kvm_userspace_memory_region slot{};
-    slot.slot = static_cast<__u32>(index * kSlotsPerRegion + part);
+    slot.slot = static_cast<__u32>(index * kSlotsPerRegion + slots.size());
     slot.flags = access == SlotAccess::kReadOnly ? KVM_MEM_READONLY : 0;
-    slot.guest_phys_addr = start + offset;
-    slot.memory_size = access == SlotAccess::kNone ? 0 : std::min(size - offset, kMaxSlotBytes);
+    slot.guest_phys_addr = to_number(region.start) + offset;
+    if (access != SlotAccess::kNone)
+      slot.memory_size = std::min(region.size_bytes - offset, kMaxSlotBytes);
     slot.userspace_addr = host + offset;
-    TRY(KVM_CALL(fd_.get(), KVM_SET_USER_MEMORY_REGION, &slot));
+    slots.push_back(slot);
   }
+  return slots;
+}
+
+Result<void> Vm::set_slots(const GuestMemory& memory, size_t index, SlotAccess access) {
+  const auto host = reinterpret_cast<uintptr_t>(memory.region_slice(index).as_iovec().iov_base);
+  for (auto& slot : slots_of_region(index, memory.region(index), host, access))
+    TRY(KVM_CALL(fd_.get(), KVM_SET_USER_MEMORY_REGION, &slot));
   return {};
 }
 

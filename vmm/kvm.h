@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "base/guest_memory.h"
 #include "base/mapping.h"
@@ -56,6 +57,11 @@ struct IoEvent {
 
 // What the guest may do with a region of memory without leaving for it.
 enum class SlotAccess : uint8_t { kReadWrite, kReadOnly, kNone };
+
+// The memory slots of a region, which begins at `host` in our address space: one, or several where
+// it is larger than a slot may be. kNone: of size 0, which removes them.
+std::vector<kvm_userspace_memory_region> slots_of_region(size_t index, const MemoryRegion& region,
+                                                         uintptr_t host, SlotAccess access);
 
 class Vm {
  public:

@@ -36,7 +36,8 @@ class UntrustedText(HullTest):
         self.assertEqual(len(result.err.splitlines()), 1, result)
         result = self.hull("run", "--kernel", f"/none/{EVIL}\nerror: b")
         self.expect_plain(result.err)
-        self.assertEqual(len(result.err.splitlines()), 1, result)
+        errors = [line for line in result.err.splitlines() if not line.startswith("warning: ")]
+        self.assertEqual(len(errors), 1, result)  # a warning may come before it, about the host
 
     def test_document(self):
         """A newline in a value makes no line of its own among the findings."""
