@@ -2,6 +2,7 @@
 // and loaders that rely on it, and the help texts.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 
@@ -21,6 +22,10 @@ inline constexpr size_t kMaxCommandLineBytes = 4095;  // of a kernel; its own li
 // Disks, interfaces and the random number device together: each has an interrupt line of its own,
 // and edge lines cannot be shared (vmm/x86/layout.h).
 inline constexpr size_t kMaxVirtioDevices = 16;
+
+// How long devices have to answer what is in flight, before a pause is called off: more than a slow
+// disk needs for the requests that one device takes at a time.
+inline constexpr std::chrono::milliseconds kPausePatience{10'000};
 
 inline constexpr size_t kMaxNameBytes = 200;  // of a domain: it becomes part of file names
 inline constexpr size_t kMaxPathBytes = 4095;

@@ -45,6 +45,7 @@ void BlockSession::end_pause() {
 }
 
 void BlockSession::resume() {
+  paused_ = nullptr;
   start();
   // The driver may have had no reason to kick: it was told not to while the queue was served.
   kick_.signal();

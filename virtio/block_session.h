@@ -36,7 +36,7 @@ class BlockSession : private blockcore::LoopClient {
   // Takes nothing more and answers nothing more. `self`, the last owner, is let go of once nothing
   // is in flight; then `stopped` is called.
   void stop(std::shared_ptr<BlockSession> self, std::function<void()> stopped);
-  // What is in flight is answered; then `paused` is called.
+  // What is in flight is answered; then `paused` is called, unless resume() comes before.
   void pause(std::function<void()> paused);
   void resume();
   // While paused, on any thread.

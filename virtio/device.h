@@ -78,7 +78,8 @@ class VirtioDevice {
   // if it had not begun. `paused` is called once, on any thread, perhaps before this returns. A
   // device that is paused or on its way to it can be stopped, and then `paused` may be left out.
   virtual void pause(std::function<void()> paused) = 0;
-  // Of a paused device: it goes on with what it finds in every queue, kicked or not.
+  // Of a device that is paused, or on its way to it (`paused` may then be left out): it goes on
+  // with what it finds in every queue, kicked or not.
   virtual void resume() = 0;
   // Of a paused device, one per queue_max_sizes(): from where a device that is activated anew goes
   // on. Empty where the queue is not set up.

@@ -74,8 +74,8 @@ class Frontend {
   // perhaps before this returns, when nothing is in flight and guest memory is not touched any
   // more.
   void pause(std::function<void()> paused);
-  // Goes on after pause() or apply(). Every queue is looked at, and its driver interrupted, once:
-  // kicks and interrupts that got lost do no harm.
+  // Goes on after pause(), whether that has come about or not, or after apply(). Every queue is
+  // looked at, and its driver interrupted, once: kicks and interrupts that got lost do no harm.
   void resume();
 
   // What the driver has set up and how far the queues have got. Of a paused frontend.

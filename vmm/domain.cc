@@ -9,28 +9,6 @@
 
 namespace hull::vmm {
 
-namespace {
-
-using Clock = std::chrono::steady_clock;
-constexpr std::chrono::milliseconds kDrainPoll{2};
-
-// libvirt's on_poweroff, on_reboot and on_crash. What the host did is final.
-config::LifecycleAction configured_action(EndKind kind, const config::DomainConfig& config) {
-  switch (kind) {
-    case EndKind::kPowerOff: return config.on_poweroff;
-    case EndKind::kReset: return config.on_reboot;
-    case EndKind::kPanic:
-    case EndKind::kGuestCrash: return config.on_crash;
-    case EndKind::kDebugExit:
-    case EndKind::kForced:
-    case EndKind::kTimeout:
-    case EndKind::kHostError: break;
-  }
-  return config::LifecycleAction::kDestroy;
-}
-
-}  // namespace
-
 std::string_view to_string(DomainState state) {
   switch (state) {
     case DomainState::kBuilding: return "building";
@@ -124,44 +102,6 @@ Result<void> Domain::start() {
   return {};
 }
 
-Result<std::vector<uint8_t>> Domain::save() {
-  if (state_ != DomainState::kPaused)
-    return fail(ErrorKind::kUnsupported, "{}: cannot be saved: it is {}", config_.name,
-                to_string(state_));
-  StateWriter out;
-  TRY(machine_->save(out));
-  return std::move(out).finish();
-}
-
-Result<void> Domain::restore(std::span<const uint8_t> saved) {
-  CHECK(state_ == DomainState::kBuilding && machine_ != nullptr);
-  StateReader in(saved);
-  TRY(machine_->load(in).with_context(fmt::format("{}: restore", config_.name)));
-  TRY(watch_machine());
-  TRY(machine_->start());
-  enter(DomainState::kPaused);
-  return {};
-}
-
-Result<void> Domain::pause() {
-  if (state_ == DomainState::kPaused) return {};
-  if (state_ != DomainState::kRunning)
-    return fail(ErrorKind::kUnsupported, "{}: cannot be paused: it is {}", config_.name,
-                to_string(state_));
-  if (machine_->orders().order() != VcpuOrder::kPause) machine_->order(VcpuOrder::kPause);
-  return {};
-}
-
-Result<void> Domain::resume() {
-  if (state_ != DomainState::kPaused)
-    return fail(ErrorKind::kUnsupported, "{}: cannot be resumed: it is {}", config_.name,
-                to_string(state_));
-  machine_->resume_devices();
-  machine_->order(VcpuOrder::kRun);
-  enter(DomainState::kRunning);
-  return {};
-}
-
 void Domain::power_button() {
   if (state_ != DomainState::kRunning)
     return end({.kind = EndKind::kForced, .detail = "switched off on request"});
@@ -175,93 +115,12 @@ void Domain::reset() {
 
 void Domain::end(EndReason reason) {
   if (!ordered_) ordered_ = std::move(reason);
-  if (state_ == DomainState::kPreserved) return finish();
-  drain_deadline_ = std::min(drain_deadline_, Clock::now() + kHurriedDrainTime);
+  if (state_ == DomainState::kPreserved) {
+    enter(DomainState::kEnding);
+    return begin_drain();
+  }
+  drain_deadline_ = std::min(drain_deadline_, std::chrono::steady_clock::now() + kHurriedDrainTime);
   if (outcome_ != nullptr) outcome_->record(*ordered_);
-}
-
-// The guest's run is over, whoever ended it. The vCPUs are on their way out of the guest, or
-// paused.
-void Domain::on_outcome() {
-  loop_.remove(outcome_->event_fd());
-  loop_.cancel(std::exchange(timer_, 0));
-  reason_ = outcome_->reason();
-  drain_deadline_ = Clock::now() + (ordered_ ? kHurriedDrainTime : kDrainTime);
-  machine_->order(next_action() == config::LifecycleAction::kPreserve ? VcpuOrder::kPause
-                                                                      : VcpuOrder::kEnd);
-  enter(DomainState::kEnding);
-}
-
-void Domain::on_orders_obeyed() {
-  machine_->orders().obeyed_event().consume();
-  if (!machine_->orders().obeyed()) return;  // there is a newer order
-  if (state_ == DomainState::kEnding) return drain_console();
-  if (state_ == DomainState::kRunning && machine_->orders().order() == VcpuOrder::kPause)
-    pause_devices();
-}
-
-void Domain::pause_devices() {
-  timer_ = 0;
-  if (machine_->pause_devices(kDrainPoll)) return enter(DomainState::kPaused);
-  timer_ = loop_.call_after(kDrainPoll, [this] { pause_devices(); });
-}
-
-void Domain::drain_console() {
-  timer_ = 0;
-  if (!parts_->console().drained() && Clock::now() < drain_deadline_) {
-    timer_ = loop_.call_after(kDrainPoll, [this] { drain_console(); });
-    return;
-  }
-  parts_->console().give_up_rest();
-  if (next_action() == config::LifecycleAction::kPreserve) return enter(DomainState::kPreserved);
-  drain_deadline_ = Clock::now() + (ordered_ ? kHurriedDeviceTime : kDeviceTime);
-  devices_abandoned_ = false;
-  drain_devices();
-}
-
-// Not a moment longer than the devices need, and yet the loop serves others meanwhile.
-void Domain::drain_devices() {
-  timer_ = 0;
-  if (machine_->drain_devices(kDrainPoll)) return on_drained();
-  if (Clock::now() >= drain_deadline_) {
-    if (devices_abandoned_) return on_drained();
-    devices_abandoned_ = true;
-    machine_->abandon_devices();
-    drain_deadline_ = Clock::now() + kHurriedDeviceTime;
-  }
-  timer_ = loop_.call_after(kDrainPoll, [this] { drain_devices(); });
-}
-
-void Domain::on_drained() {
-  if (next_action() == config::LifecycleAction::kRestart) return restart();
-  finish();
-}
-
-void Domain::restart() {
-  if (!reason_.detail.empty())
-    LOG_LIMITED(LogLevel::kWarn, config_.name, "{}: restarted after: {}", config_.name,
-                reason_.detail);
-  if (!drop_machine()) return enter(DomainState::kEnded);
-  enter(DomainState::kBuilding);
-  Result<void> started = build();
-  if (started) started = start();
-  if (started) return;
-  reason_ = {.kind = EndKind::kHostError, .detail = started.error().message()};
-  finish();
-}
-
-void Domain::finish() {
-  // A reset in the same moment must not outrun the order to stop.
-  if (ordered_ && configured_action(reason_.kind, config_) == config::LifecycleAction::kRestart)
-    reason_ = *ordered_;
-  drop_machine();
-  enter(DomainState::kEnded);
-}
-
-// A guest that answers the power button with a reset would otherwise run for ever.
-config::LifecycleAction Domain::next_action() const {
-  if (ordered_ || power_button_pressed_) return config::LifecycleAction::kDestroy;
-  return configured_action(reason_.kind, config_);
 }
 
 Result<void> Domain::close() {

@@ -6,9 +6,9 @@
 //      ▲                     │    resume()    │
 //      │ restart             ▼                │
 //      └───────────────── ending ◄────────────┘
-//                          │   │
-//               preserved ◄┘   └──────► ended
-//                   └──────────────────────┘
+//                        ▲ │  │
+//              preserved │◄┘  └──────► ended
+//                        └─ end()
 //
 // The guest, KVM or end() brings a run to its end; on_poweroff, on_reboot and on_crash say whether
 // a new machine is built around the same disks and console, or the machine is kept, paused, until
@@ -37,7 +37,7 @@ enum class DomainState : uint8_t {
   kRunning,
   kPaused,
   kEnding,     // vCPUs leave the guest, the console takes the last bytes, devices stop
-  kPreserved,  // as the guest left it; waits for end()
+  kPreserved,  // paused, as the guest left it; waits for end()
   kEnded,      // the machine is gone; close() is next
 };
 std::string_view to_string(DomainState state);
@@ -69,9 +69,16 @@ class Domain {
   void on_escape(std::function<void()> handler) { escape_handler_ = std::move(handler); }
 
   Result<void> start();
-  // kUnsupported, with the state, if there is nothing to pause or to resume. A second pause()
-  // before the first one's event changes nothing.
-  Result<void> pause();
+  // Takes the vCPUs out of the guest, then has the devices answer what is in flight; no frame and
+  // no request is lost. `done` is called once, on the loop, unless this returns an error:
+  //   success       the state is kPaused
+  //   kTimeout      a device (named) has not answered within DomainOptions::pause_patience, or a
+  //                 vCPU has not: nothing has changed, the guest runs on
+  //   kUnsupported  the guest's run has ended meanwhile
+  // kUnsupported, with the state, if there is nothing to pause or to resume. A pause() while
+  // another one is under way, or of a paused domain, is answered as that one.
+  using PauseDone = std::function<void(const Result<void>&)>;
+  Result<void> pause(PauseDone done = {});
   Result<void> resume();
   // All that the guest can see of its machine, at most 2 GiB of memory included. Of a paused domain
   // (kUnsupported otherwise), which can go on or be ended afterwards.
@@ -110,8 +117,13 @@ class Domain {
   void enter(DomainState state);
   void on_outcome();
   void on_orders_obeyed();
-  void pause_devices();
+  void begin_pause();
+  void look_at_pause();
+  void on_paused();
+  void give_up_pause(bool vcpus_paused);
+  void answer_pause(const Result<void>& result);
   void drain_console();
+  void begin_drain();
   void drain_devices();
   void give_up_machine();
   void on_drained();
@@ -136,6 +148,9 @@ class Domain {
   bool power_button_pressed_ = false;
   std::chrono::steady_clock::time_point drain_deadline_;
   bool devices_abandoned_ = false;
+  bool pausing_ = false;
+  std::chrono::steady_clock::time_point pause_deadline_;
+  std::vector<PauseDone> pause_done_;  // who waits for the pause that is under way
   uint64_t timer_ = 0;
 };
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/event_loop.h"
+#include "base/limits.h"
 #include "blockcore/disk.h"
 #include "blockcore/engine/engine_reactor.h"
 #include "blockcore/engine/io_thread.h"
@@ -33,7 +34,10 @@ struct DomainOptions {
   bool debug_exit_port = false;     // the port by which test guests end with a code of their own
   bool one_io_thread = false;       // disks, networks and entropy share the images' thread
   bool return_device_tree = false;  // Domain::device_tree() has it
-  DiskSecrets secrets = {};         // wiped when the disks are open, unless the caller has them too
+  // What pause() waits for a device, and on_crash=preserve before it keeps one that does not
+  // answer.
+  std::chrono::milliseconds pause_patience = kPausePatience;
+  DiskSecrets secrets = {};  // wiped when the disks are open, unless the caller has them too
   // Gets what the guest writes to its console, on the loop's thread. May be empty.
   std::function<void(std::span<const uint8_t>)> on_console_output = {};
   // Looked at between the steps of opening and building: an Error soon after it was requested.

@@ -23,9 +23,10 @@ void Machine::order(VcpuOrder order) {
 
 // Shared: the last device may be done when nobody waits any more.
 struct Machine::Drain {
-  explicit Drain(size_t devices) : active(devices) {}
-  void one_is_done() {
+  explicit Drain(size_t devices) : active(devices), done(devices) {}
+  void is_done(size_t device) {
     const MutexLock lock(mutex);
+    done[device] = true;
     if (--active == 0) none_active.notify_all();
   }
   bool wait(std::chrono::milliseconds limit) {
@@ -39,15 +40,26 @@ struct Machine::Drain {
   Mutex mutex;
   std::condition_variable_any none_active;
   size_t active GUARDED_BY(mutex);
+  std::vector<bool> done GUARDED_BY(mutex);
 };
 
 bool Machine::pause_devices(std::chrono::milliseconds limit) {
   if (pause_ == nullptr) {
     pause_ = std::make_shared<Drain>(virtio_.size());
-    for (const auto& transport : virtio_)
-      transport->frontend().pause([pause = pause_] { pause->one_is_done(); });
+    for (size_t i = 0; i < virtio_.size(); ++i)
+      virtio_[i]->frontend().pause([pause = pause_, i] { pause->is_done(i); });
   }
   return pause_->wait(limit);
+}
+
+std::string Machine::busy_devices() const {
+  std::string names;
+  if (pause_ == nullptr) return names;
+  const MutexLock lock(pause_->mutex);
+  for (size_t i = 0; i < virtio_.size(); ++i)
+    if (!pause_->done[i])
+      names.append(names.empty() ? "" : ", ").append(virtio_[i]->frontend().device().name());
+  return names;
 }
 
 void Machine::resume_devices() {
@@ -58,8 +70,8 @@ void Machine::resume_devices() {
 bool Machine::drain_devices(std::chrono::milliseconds limit) {
   if (drain_ == nullptr) {
     drain_ = std::make_shared<Drain>(virtio_.size());
-    for (const auto& transport : virtio_)
-      transport->frontend().stop([drain = drain_] { drain->one_is_done(); });
+    for (size_t i = 0; i < virtio_.size(); ++i)
+      virtio_[i]->frontend().stop([drain = drain_, i] { drain->is_done(i); });
   }
   return drain_->wait(limit);
 }

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/guest_memory.h"
@@ -33,7 +34,9 @@ class Machine {
   // While the vCPUs are paused: the virtio devices answer what is in flight and take nothing new.
   // True when that is done, which is waited for until `limit`; to be called again if not.
   bool pause_devices(std::chrono::milliseconds limit);
-  // Before the vCPUs go on.
+  // Those that pause_devices() still waits for, as people call them: "vda, vdb".
+  std::string busy_devices() const;
+  // Before the vCPUs go on; also before pause_devices() has become true.
   void resume_devices();
   // After the vCPUs have ended: nothing more is taken from the virtio devices' queues, and what is
   // in flight comes to its end. True when nothing touches the guest's memory any more, which is

@@ -13,6 +13,7 @@ import termios
 import threading
 import time
 import unittest
+from pathlib import Path
 
 from support import CRASHED, FORCED, HULL, LIMIT, OK, TIMEOUT, Disk, HullTest, qemu_img
 
@@ -89,6 +90,33 @@ class StalledDisk(EndingTest):
         stop()
         process.wait(LIMIT)
         self.assertIn(process.returncode, (OK, TIMEOUT, 1))
+
+
+class Preserved(EndingTest):
+    """A machine that is kept as its guest left it: stopped, until somebody ends it."""
+
+    def start_preserved(self, *options):
+        process = self.start_guest("facts", "--on-crash", "preserve", *options, disks=[self.qcow2()], end="triple-fault", stderr=subprocess.PIPE)
+        line = process.stderr.readline()
+        while line and b"kept as on_crash" not in line:
+            line = process.stderr.readline()
+        self.assertIn(b"a signal ends it", line)
+        self.assertIsNone(process.poll())
+        return process
+
+    def processor_ticks(self, process):
+        return sum(map(int, Path(f"/proc/{process.pid}/stat").read_text("ascii").split()[13:15]))
+
+    def test_it_uses_no_processor_and_one_signal_ends_it(self):
+        process = self.start_preserved("--vcpus", "2")
+        before = self.processor_ticks(process)
+        time.sleep(0.5)
+        self.assertLess(self.processor_ticks(process) - before, 10)
+        process.terminate()
+        self.expect_end(process, CRASHED, 9)
+
+    def test_time_out(self):
+        self.expect_end(self.start_preserved("--timeout", "2"), CRASHED)
 
 
 class StartUp(EndingTest):

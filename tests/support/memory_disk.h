@@ -76,6 +76,8 @@ class MemoryDisk : public blockcore::Disk {
     for (const auto handle : handles) handle.resume();
   }
 
+  size_t held_operations() const { return waiting_.size(); }
+
   std::vector<uint8_t> bytes;
   bool is_read_only = false;
   bool is_held = false;
