@@ -241,6 +241,20 @@ Task<Result<uint64_t>> Refcounts::count(uint64_t cluster) {
   }
 }
 
+Task<Result<uint64_t>> Refcounts::count_used() {
+  const uint64_t per_block = geometry().refcounts_per_block();
+  const uint64_t file_end = geometry().clusters_for(file_.size_bytes());
+  uint64_t used = 0;
+  for (uint64_t block = 0; block < table_.size(); ++block) {
+    const uint64_t end = table_[block] == 0 ? 0 : std::min(file_end, (block + 1) * per_block);
+    for (uint64_t cluster = block * per_block; cluster < end; ++cluster) {
+      CO_TRY(const uint64_t references, co_await count(cluster));
+      if (references != 0) ++used;
+    }
+  }
+  co_return used;
+}
+
 Task<Result<void>> Refcounts::write_blocks() {
   SliceCache::Copies copies = cache_.copy_dirty();
   for (SliceCache::Copy& copy : copies.slices) {

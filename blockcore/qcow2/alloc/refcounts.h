@@ -58,6 +58,8 @@ class Refcounts {
   Task<Result<void>> release(std::vector<HostRun> runs, bool punch);
 
   Task<Result<uint64_t>> count(uint64_t cluster);
+  // How many clusters of the file count as used.
+  Task<Result<uint64_t>> count_used();
 
   // Somebody has changed counts in the file, and freed no cluster before that one. Nothing may be
   // dirty.

@@ -33,10 +33,9 @@ Task<Result<bool>> compare(Check& check, CompareMode mode) {
 // without any is in use by what could not be read.
 Task<Result<void>> keep_unknown(Check& check) {
   CO_TRY_VOID(co_await compare(check, CompareMode::kKeep));
-  const uint64_t in_file = check.facts.geometry.clusters_for(check.file.size_bytes());
-  for (uint64_t cluster = 0; cluster < in_file; ++cluster)
-    if (check.references[cluster] == 0) check.references.set(cluster, 1);
-  co_return {};
+  check.references.counts().count_unknown(
+      check.facts.geometry.clusters_for(check.file.size_bytes()));
+  co_return check.references.check_counted();
 }
 
 // The structures are not what counts: everything else was wrong with them.

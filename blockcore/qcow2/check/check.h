@@ -26,7 +26,8 @@ struct CheckResult {
   uint64_t total_clusters = 0;  // of the guest's disk
 };
 
-// Reads only. Needs 4 bytes of memory per cluster of the file and a few MiB.
+// Reads only. Needs a byte of memory for a cluster in use (four where many
+// snapshots share it), rounded up to rows of 256, and a few MiB; kOutOfRange beyond 4 GiB.
 Task<Result<CheckResult>> check_image(File& file, const Header& header);
 
 // What check_image() does, and repairs what `repair` allows; nobody may use the image meanwhile.

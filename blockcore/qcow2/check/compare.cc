@@ -49,8 +49,11 @@ class Comparer final : public TableVisitor {
 
  private:
   void missing_until(uint64_t end) {
-    for (end = std::min(end, references_.clusters()); position_ < end; ++position_)
-      if (references_[position_] != 0) (void)differ(position_, 0);
+    end = std::min(end, references_.clusters());
+    while (position_ < end) {
+      position_ = references_.counts().next_counted(position_, end);
+      if (position_ < end) (void)differ(position_++, 0);
+    }
   }
 
   void decode(std::span<const std::byte> block, uint64_t count) {
@@ -162,6 +165,7 @@ Task<Result<bool>> compare_refcounts(File& file, const Geometry& geometry,
   Comparer comparer(geometry, blocks, references, result, mode, repair);
   CO_TRY_VOID(co_await visit_tables(file, blocks.offsets, geometry.cluster_bytes(), comparer));
   comparer.finish();
+  CO_TRY_VOID(references.check_counted());
   co_return comparer.used_and_free();
 }
 

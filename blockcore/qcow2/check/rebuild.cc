@@ -14,42 +14,81 @@
 namespace hull::blockcore::qcow2 {
 namespace {
 
+// The blocks of a refcount table that describe something in use: their indices, ascending.
+using BlockNumbers = std::vector<uint64_t>;
+
 // Where the new structures go: table, then blocks.
 struct NewRefcounts {
   uint64_t first_cluster = 0;
   uint64_t table_clusters = 1;
-  uint64_t blocks = 1;
+  BlockNumbers blocks = {};
   uint64_t used_end = 0;  // everything else lies before it
-  uint64_t end() const { return first_cluster + table_clusters + blocks; }
+  uint64_t end() const { return first_cluster + table_clusters + blocks.size(); }
   uint64_t counted() const { return std::max(used_end, end()); }
   bool holds(uint64_t cluster) const { return cluster >= first_cluster && cluster < end(); }
 };
 
-void grow_to_fit(NewRefcounts& plan, const Geometry& geometry) {
+BlockNumbers blocks_in_use(const References& references, const Geometry& geometry) {
+  BlockNumbers blocks;
+  const uint64_t end = references.clusters();
+  for (uint64_t next = references.counts().next_counted(0, end); next < end;) {
+    blocks.push_back(next >> geometry.refcounts_per_block_bits());
+    next = references.counts().next_counted(
+        (blocks.back() + 1) << geometry.refcounts_per_block_bits(), end);
+  }
+  return blocks;
+}
+
+// The new structures begin at `first_cluster` and describe themselves as well: the fewest blocks
+// that do, besides those in `used`.
+void fit(NewRefcounts& place, uint64_t first_cluster, const BlockNumbers& used,
+         const Geometry& geometry) {
+  place.first_cluster = first_cluster;
+  place.table_clusters = 1;
+  uint64_t blocks = 1;
   for (;;) {
-    const uint64_t blocks = divide_up(plan.counted(), geometry.refcounts_per_block());
-    const uint64_t tables = geometry.clusters_for(blocks * 8);
-    if (blocks <= plan.blocks && tables <= plan.table_clusters) return;
-    plan.blocks = std::max(plan.blocks, blocks);
-    plan.table_clusters = std::max(plan.table_clusters, tables);
+    const uint64_t own_first = first_cluster >> geometry.refcounts_per_block_bits();
+    const uint64_t own_last =
+        (first_cluster + place.table_clusters + blocks - 1) >> geometry.refcounts_per_block_bits();
+    const auto before = std::ranges::lower_bound(used, own_first);
+    const auto behind = std::ranges::upper_bound(used, own_last);
+    const uint64_t own = own_last - own_first + 1;
+    const uint64_t needed = used.size() - static_cast<uint64_t>(behind - before) + own;
+    const uint64_t last = used.empty() ? own_last : std::max(used.back(), own_last);
+    const uint64_t tables = geometry.clusters_for((last + 1) * 8);
+    if (needed > blocks || tables > place.table_clusters) {
+      blocks = std::max(blocks, needed);
+      place.table_clusters = std::max(place.table_clusters, tables);
+      continue;
+    }
+    place.blocks.assign(used.begin(), before);
+    for (uint64_t i = own_first; i <= own_last; ++i) place.blocks.push_back(i);
+    place.blocks.insert(place.blocks.end(), behind, used.end());
+    return;
   }
 }
 
 Result<NewRefcounts> plan(const References& references, const Geometry& geometry) {
-  NewRefcounts plan;
-  // The last counter belongs to a cluster behind the file.
-  plan.first_cluster = references.clusters();
-  if (references[plan.first_cluster - 1] == 0) --plan.first_cluster;
-  grow_to_fit(plan, geometry);
   // Entries that point past the end of the file must not come to point at these.
   std::vector<HostRun> outside = references.outside();
   if (outside.size() == References::kMaxOutside)
     return fail(ErrorKind::kCorrupt, "too many entries refer to places outside the file");
   std::ranges::sort(outside, {}, &HostRun::first);
+  BlockNumbers used = blocks_in_use(references, geometry);
+  NewRefcounts plan;
+  // The last counter belongs to a cluster behind the file.
+  const uint64_t file_end = references.clusters();
+  fit(plan, file_end - (references[file_end - 1] == 0 ? 1 : 0), used, geometry);
   for (const HostRun run : outside) {
     if (run.first >= plan.end()) break;
-    plan.first_cluster = std::max(plan.first_cluster, run.first + run.count);
-    grow_to_fit(plan, geometry);
+    fit(plan, std::max(plan.first_cluster, run.first + run.count), used, geometry);
+  }
+  // What they point at between the end of the file and here counts as used.
+  if (plan.first_cluster > file_end) {
+    const uint64_t last = (plan.first_cluster - 1) >> geometry.refcounts_per_block_bits();
+    for (uint64_t block = file_end >> geometry.refcounts_per_block_bits(); block <= last; ++block)
+      if (used.empty() || used.back() < block) used.push_back(block);
+    fit(plan, plan.first_cluster, used, geometry);
   }
   if (geometry.offset_of(plan.table_clusters) > kMaxRefcountTableBytes)
     return fail(ErrorKind::kOutOfRange, "the refcount table would exceed 8 MiB");
@@ -77,12 +116,13 @@ Task<Result<void>> write_structures(File& file, const Geometry& geometry, const 
                                     const References& references) {
   std::vector<std::byte> table(geometry.offset_of(plan.table_clusters));
   std::vector<std::byte> block(geometry.cluster_bytes());
-  const uint64_t first_block = plan.first_cluster + plan.table_clusters;
-  for (uint64_t i = 0; i < plan.blocks; ++i) {
-    const Be64 entry = geometry.offset_of(first_block + i);
-    std::memcpy(table.data() + i * sizeof entry, &entry, sizeof entry);
-    CO_TRY_VOID(fill_block(plan, references, geometry, i * geometry.refcounts_per_block(), block));
-    CO_TRY_VOID(co_await write_exactly(file, geometry.offset_of(first_block + i), block));
+  uint64_t cluster = plan.first_cluster + plan.table_clusters;
+  for (const uint64_t number : plan.blocks) {
+    const Be64 entry = geometry.offset_of(cluster);
+    std::memcpy(table.data() + number * sizeof entry, &entry, sizeof entry);
+    CO_TRY_VOID(
+        fill_block(plan, references, geometry, number * geometry.refcounts_per_block(), block));
+    CO_TRY_VOID(co_await write_exactly(file, geometry.offset_of(cluster++), block));
   }
   CO_TRY_VOID(co_await write_exactly(file, geometry.offset_of(plan.first_cluster), table));
   co_return co_await file.flush();
@@ -109,14 +149,18 @@ Task<Result<std::vector<uint64_t>>> clusters_of_structures(File& file, const Hea
 // otherwise, they count.
 NewRefcounts find_place(const References& references, const std::vector<uint64_t>& old,
                         uint64_t used_end, const Geometry& geometry) {
-  NewRefcounts place{.first_cluster = 1, .used_end = used_end};
-  for (uint64_t next = 1;; ++next) {
-    grow_to_fit(place, geometry);
-    if (next >= place.end()) return place;
+  const BlockNumbers used = blocks_in_use(references, geometry);
+  NewRefcounts place{.used_end = used_end};
+  fit(place, 1, used, geometry);
+  uint64_t row_first = 1;  // of the free clusters before `next`
+  for (uint64_t next = 1; next < std::max(place.end(), row_first + 1); ++next) {
     if ((next < references.clusters() && references[next] != 0) ||
         std::ranges::binary_search(old, next))
-      place.first_cluster = next + 1;
+      row_first = next + 1;
+    else if (place.first_cluster != row_first)
+      fit(place, row_first, used, geometry);
   }
+  return place;
 }
 
 // Returns how many clusters before `end` are free, after giving them back.
@@ -124,16 +168,17 @@ Task<Result<uint64_t>> give_back_holes(File& file, const References& references,
                                        const std::vector<uint64_t>& structures, uint64_t end,
                                        const Geometry& geometry) {
   uint64_t holes = 0;
-  uint64_t first = 0;  // of a row of free clusters
-  for (uint64_t cluster = 0; cluster <= end; ++cluster) {
-    if (cluster < end && cluster < references.clusters() && references[cluster] == 0 &&
-        !std::ranges::binary_search(structures, cluster))
-      continue;
+  auto structure = structures.begin();
+  for (uint64_t free = 0; free < end;) {
+    while (structure != structures.end() && *structure < free) ++structure;
+    uint64_t used = references.counts().next_counted(free, end);
+    if (used == references.clusters()) used = end;
+    if (structure != structures.end()) used = std::min(used, *structure);
     // A hint to the host: if it fails, nothing is lost.
-    if (cluster > first)
-      (void)co_await file.discard(geometry.offset_of(first), geometry.offset_of(cluster - first));
-    holes += cluster - first;
-    first = cluster + 1;
+    if (used > free)
+      (void)co_await file.discard(geometry.offset_of(free), geometry.offset_of(used - free));
+    holes += used - free;
+    free = used + 1;
   }
   co_return holes;
 }
@@ -148,8 +193,7 @@ Task<Result<uint64_t>> pack_refcounts(File& file, ImageHeader& header) {
   if (findings.corruptions != 0)
     co_return fail(ErrorKind::kCorrupt, "cannot shorten the file: {}", findings.messages.front());
   CO_TRY(std::vector<uint64_t> structures, co_await clusters_of_structures(file, *header));
-  uint64_t used_end = references.clusters();
-  while (used_end != 0 && references[used_end - 1] == 0) --used_end;
+  const uint64_t used_end = references.counts().end_of_counted();
   const NewRefcounts place = find_place(references, structures, used_end, geometry);
   if (place.counted() < structures.back() + 1) {
     CO_TRY_VOID(co_await write_structures(file, geometry, place, references));

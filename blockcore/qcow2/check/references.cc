@@ -8,12 +8,14 @@
 #include "base/endian.h"
 #include "blockcore/qcow2/check/l2_references.h"
 #include "blockcore/qcow2/format/bitmap_directory.h"
+#include "blockcore/qcow2/format/encryption.h"
 #include "blockcore/qcow2/format/snapshot_table.h"
 
 namespace hull::blockcore::qcow2 {
 namespace {
 
-constexpr uint64_t kMaxClusters = uint64_t{1} << 28;
+// A LUKS header with all its slots has a few MiB.
+constexpr uint64_t kMaxEncryptionBytes = uint64_t{1} << 30;
 
 // Counts a structure that nothing else may overlap. False: some of it is not in the file.
 bool count_structure(const ReferenceWalk& walk, uint64_t offset, uint64_t bytes,
@@ -133,18 +135,25 @@ Task<Result<void>> count_bitmaps(ReferenceWalk walk) {
   co_return {};
 }
 
-struct EncryptionLayout {
-  Be64 offset;  // 0
-  Be64 bytes;   // 8
-};
-static_assert(sizeof(EncryptionLayout) == 16);
-
+// If nobody knows where it is, it must not come to count as free.
 void count_encryption_header(const ReferenceWalk& walk) {
-  const HeaderExtension* const extension = walk.header.find_extension(kExtensionEncryption);
-  EncryptionLayout raw;
-  if (extension == nullptr || extension->data.size() < sizeof raw) return;
-  std::memcpy(&raw, extension->data.data(), sizeof raw);
-  count_structure(walk, raw.offset, raw.bytes);
+  const Result<std::optional<EncryptionArea>> area = find_encryption_area(walk.header);
+  const bool lies = walk.header.encryption_method != kEncryptionLuks &&
+                    walk.header.find_extension(kExtensionEncryption) != nullptr;
+  if (area && !*area && !lies) return;
+  if (lies) {
+    walk.findings.unfollowed = true;
+    walk.findings.corrupt("ERROR the header names an encryption header but not LUKS as its method");
+    return;
+  }
+  if (area && (*area)->length <= kMaxEncryptionBytes) {
+    count_structure(walk, (*area)->offset, (*area)->length);
+    return;
+  }
+  walk.findings.unfollowed = true;
+  walk.findings.corrupt(area ? fmt::format("ERROR the encryption header at {:#x} has {:#x} bytes",
+                                           (*area)->offset, (*area)->length)
+                             : "ERROR " + area.error().message());
 }
 
 // Each table whose clusters have other users: what it says is not to be trusted, and writing to it
@@ -161,11 +170,20 @@ void report_overlaps(const ReferenceWalk& walk) {
 }  // namespace
 
 Result<References> References::create(uint64_t file_bytes, const Geometry& geometry) {
-  const uint64_t clusters = geometry.clusters_for(file_bytes) + 1;
-  if (clusters > kMaxClusters)
-    return fail(ErrorKind::kOutOfRange, "the file has {} clusters, too many for a check", clusters);
-  auto mapping = TRY(Mapping::anonymous(clusters * sizeof(uint32_t)));
-  return References(std::move(mapping), clusters, file_bytes + geometry.cluster_bytes());
+  const uint64_t countable = kMaxRefcountTableBytes / 8 * geometry.refcounts_per_block();
+  const uint64_t whole = std::min(geometry.clusters_for(file_bytes), countable);
+  auto counts = TRY(ReferenceCounts::create(whole + 1));
+  const uint64_t limit_bytes =
+      std::min(file_bytes, geometry.offset_of(whole)) + geometry.cluster_bytes();
+  return References(std::move(counts), limit_bytes);
+}
+
+Result<void> References::check_counted() const {
+  if (!counts_.exhausted()) return {};
+  return fail(
+      ErrorKind::kOutOfRange,
+      "so many clusters are in use that counting them would need more than {} GiB of memory",
+      ReferenceCounts::kMaxBytes >> 30);
 }
 
 std::vector<uint64_t> References::sole_l2_tables(const Geometry& geometry) const {
@@ -223,7 +241,7 @@ Task<Result<void>> count_references(File& file, const Header& header, References
   count_encryption_header(walk);
   CO_TRY_VOID(co_await count_bitmaps(walk));
   report_overlaps(walk);
-  co_return {};
+  co_return references.check_counted();
 }
 
 }  // namespace hull::blockcore::qcow2

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "base/endian.h"
-#include "base/mapping.h"
 #include "blockcore/file/file.h"
 #include "blockcore/qcow2/alloc/host_run.h"
+#include "blockcore/qcow2/check/reference_counts.h"
 #include "blockcore/qcow2/format/header.h"
 #include "blockcore/qcow2/format/l2_entry.h"
 
@@ -26,22 +26,22 @@ struct StructureUse {
   StructureKind kind;
 };
 
-// One counter per host cluster of the file, in memory that is used as clusters are. Saturates at
-// 2^32 - 1.
+// The host clusters of a file and who refers to them.
 class References {
  public:
   // The last cluster need not be whole, and compressed data may reach into the one behind it.
-  // kOutOfRange for more clusters than a check can hold (2^28: 16 TiB in clusters of 64 KiB).
+  // Clusters that no refcount of the largest table could count are as good as outside the file.
   static Result<References> create(uint64_t file_bytes, const Geometry& geometry);
 
   // Clusters from here on are neither counted nor compared.
-  uint64_t clusters() const { return clusters_; }
-  uint32_t operator[](uint64_t cluster) const { return counters()[cluster]; }
-  void set(uint64_t cluster, uint32_t count) { counters()[cluster] = count; }
-  void add(uint64_t cluster, uint32_t times = 1) {
-    uint32_t& counter = counters()[cluster];
-    counter = counter > ~uint32_t{0} - times ? ~uint32_t{0} : counter + times;
-  }
+  uint64_t clusters() const { return counts_.clusters(); }
+  uint32_t operator[](uint64_t cluster) const { return counts_[cluster]; }
+  void set(uint64_t cluster, uint32_t count) { counts_.set(cluster, count); }
+  void add(uint64_t cluster, uint32_t times = 1) { counts_.add(cluster, times); }
+  ReferenceCounts& counts() { return counts_; }
+  const ReferenceCounts& counts() const { return counts_; }
+  // kOutOfRange if so many clusters are in use that there was no memory to count them.
+  Result<void> check_counted() const;
   // Places inside the file that are tables or other structures: after count_references() sorted,
   // and each of them once.
   std::vector<StructureUse>& structures() { return structures_; }
@@ -53,7 +53,7 @@ class References {
   // Nothing else refers to what it occupies.
   bool is_alone(const StructureUse& structure) const {
     for (uint64_t i = 0; i < structure.clusters; ++i)
-      if (counters()[structure.first + i] != structure.times) return false;
+      if (counts_[structure.first + i] != structure.times) return false;
     return true;
   }
   // Whether a structure lies inside the file: it may miss less than a cluster at the end.
@@ -68,12 +68,10 @@ class References {
   static constexpr size_t kMaxOutside = 65536;
 
  private:
-  References(Mapping mapping, uint64_t clusters, uint64_t limit_bytes)
-      : mapping_(std::move(mapping)), clusters_(clusters), limit_bytes_(limit_bytes) {}
-  uint32_t* counters() const { return reinterpret_cast<uint32_t*>(mapping_.data()); }
+  References(ReferenceCounts counts, uint64_t limit_bytes)
+      : counts_(std::move(counts)), limit_bytes_(limit_bytes) {}
 
-  Mapping mapping_;
-  uint64_t clusters_;
+  ReferenceCounts counts_;
   uint64_t limit_bytes_;
   std::vector<HostRun> outside_;
   std::vector<StructureUse> structures_;

@@ -136,16 +136,6 @@ class Mover final : public OwnClusterWork {
   Decompressor decompressor_;
 };
 
-Task<Result<uint64_t>> count_used(Image& image) {
-  const uint64_t end = image.geometry.clusters_for(image.file->size_bytes());
-  uint64_t used = 0;
-  for (uint64_t cluster = 0; cluster < end; ++cluster) {
-    CO_TRY(const uint64_t count, co_await image.refcounts.count(cluster));
-    if (count != 0) ++used;
-  }
-  co_return used;
-}
-
 // The L1 table goes where a table of its size has room, if that is lower down.
 Task<Result<void>> move_l1_down(Parts& parts, CompactCounts& counts, uint64_t limit) {
   Image& image = parts.image;
@@ -169,13 +159,13 @@ Task<Result<void>> move_l1_down(Parts& parts, CompactCounts& counts, uint64_t li
 }  // namespace
 
 Task<Result<void>> move_down(Parts& parts, CompactCounts& counts, const ProgressReport& progress) {
-  CO_TRY(uint64_t used, co_await count_used(parts.image));
+  CO_TRY(uint64_t used, co_await parts.image.refcounts.count_used());
   // Streams that are packed again may leave clusters free below those that were far enough down.
   for (uint64_t before = used + 1; used < before;) {
     before = used;
     Mover mover(parts, counts, used);
     CO_TRY_VOID(co_await for_each_own_cluster(parts, mover, progress));
-    CO_TRY(used, co_await count_used(parts.image));
+    CO_TRY(used, co_await parts.image.refcounts.count_used());
   }
   co_return co_await move_l1_down(parts, counts, used);
 }
