@@ -48,6 +48,7 @@ struct DiskConfig {
   DiscardMode discard = DiscardMode::kIgnore;
   DetectZeroes detect_zeroes = DetectZeroes::kOff;
   bool read_only = false;
+  bool cdrom = false;  // for the boot order: it is a read-only virtio disk like others
   bool shareable = false;
   bool transient = false;  // writes go to an overlay that leaves nothing behind
   std::string serial;      // at most kMaxDiskSerialBytes
@@ -56,6 +57,7 @@ struct DiskConfig {
   uint32_t physical_block_size = 512;
   // Of each qcow2 level's L2 tables in memory; kMinMetadataCacheBytes to kMaxMetadataCacheBytes.
   uint64_t metadata_cache_bytes = kDefaultMetadataCacheBytes;
+  std::optional<unsigned> boot_order = std::nullopt;  // from 1; unique
 };
 
 enum class NetworkKind : uint8_t { kTap, kBridge, kUser, kNull };
@@ -86,13 +88,25 @@ struct RngConfig {
   uint32_t rate_period_ms = 1000;
 };
 
-enum class BootKind : uint8_t { kKernel, kBuiltinGuest };
+enum class BootKind : uint8_t { kKernel, kBuiltinGuest, kBios };
+enum class BootDevice : uint8_t { kDisk, kCdrom };
+
+// What the BIOS is told. Where no disk has a boot order of its own, `devices` says which kinds
+// are tried; where that is empty too, all disks are, in their order.
+struct BiosConfig {
+  std::string image;  // absolute; empty: the host's SeaBIOS
+  std::vector<BootDevice> devices;
+  bool serial_console = true;        // hull's own default: libvirt's BIOS speaks to the screen
+  std::optional<uint32_t> menu_ms;   // bootmenu: the prompt stays so long
+  std::optional<uint32_t> retry_ms;  // bios/@rebootTimeout; none: it stays where it is
+};
 
 struct BootConfig {
   BootKind kind = BootKind::kKernel;
   std::string kernel;   // absolute; bzImage or ELF with a PVH note
   std::string initrd;   // empty: none
   std::string cmdline;  // passed as it is: hull adds nothing
+  BiosConfig bios;
 };
 
 // What the guest's CMOS clock shows when it is switched on.

@@ -172,10 +172,13 @@ void read_serial(const XmlElement& serial, DiskConfig& config, Findings& finding
                              fmt::format("the guest sees '{}'", config.serial));
 }
 
-void read_device(const XmlElement& disk, DiskConfig& config, Findings& findings) {
-  config.read_only = disk.child("readonly") != nullptr || disk.value("device") == "cdrom";
+void read_device(const XmlElement& root, const XmlElement& disk, DiskConfig& config,
+                 Findings& findings) {
+  config.cdrom = disk.value("device") == "cdrom";
+  config.read_only = disk.child("readonly") != nullptr || config.cdrom;
   config.shareable = disk.child("shareable") != nullptr;
   config.transient = disk.child("transient") != nullptr;
+  config.boot_order = read_boot_order(disk, root, findings);
   if (const XmlElement* serial = disk.child("serial")) read_serial(*serial, config, findings);
   const XmlElement* blockio = disk.child("blockio");
   if (blockio == nullptr) return;
@@ -205,7 +208,7 @@ std::optional<DiskDraft> read_disk(const XmlElement& root, const XmlElement& dis
   draft.config.target = target->value("dev");
   read_driver(root, disk, draft.config, findings);
   read_backing_store(disk, draft.config, findings);
-  read_device(disk, draft.config, findings);
+  read_device(root, disk, draft.config, findings);
   draft.config.encryption =
       read_encryption(disk.child("encryption"), disk.child("source"), findings);
   return draft;
@@ -226,7 +229,6 @@ void order_disks(std::vector<DiskDraft>& drafts) {
   std::ranges::sort(drafts, {}, &DiskDraft::order);
 }
 
-// The kernel is started directly, so the order decides nothing; it may not contradict itself.
 void check_boot_orders(std::span<const XmlElement* const> disks, Findings& findings) {
   std::set<uint64_t> orders;
   for (const XmlElement* disk : disks)

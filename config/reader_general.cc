@@ -76,25 +76,6 @@ void read_vcpus(const XmlElement& root, DomainConfig& config, Findings& findings
   config.vcpus_online = static_cast<unsigned>(current.value_or(*number));
 }
 
-bool enables_secure_boot(const XmlElement& feature) {
-  return feature.value("name") == "secure-boot" && feature.value("enabled") == "yes";
-}
-
-void read_os(const XmlElement& root, DomainConfig& config, Findings& findings) {
-  const XmlElement* os = root.child("os");
-  if (os == nullptr) return;
-  if (os->child("type") == nullptr) findings.invalid(*os, {}, "has no <type>hvm</type>");
-  if (const XmlElement* kernel = os->child("kernel"))
-    set_kernel(config.boot, kernel->trimmed_text());
-  if (const XmlElement* initrd = os->child("initrd")) config.boot.initrd = initrd->trimmed_text();
-  if (const XmlElement* cmdline = os->child("cmdline")) config.boot.cmdline = cmdline->text;
-  const XmlElement* firmware = os->child("firmware");
-  if (firmware == nullptr) return;
-  for (const XmlElement* feature : firmware->children_named("feature"))
-    if (enables_secure_boot(*feature))
-      findings.report_computed(*feature, {}, "~secure boot enabled");
-}
-
 bool configures_ignition(const XmlElement& sysinfo) {
   for (const XmlElement* entry : sysinfo.children_named("entry")) {
     const std::string_view name = entry->value("name");
@@ -142,7 +123,7 @@ void read_general(const XmlElement& root, DomainConfig& config, Findings& findin
   read_memory_backing(root, config, findings);
   read_vcpus(root, config, findings);
   check_numa(root, config.vcpus, findings);
-  read_os(root, config, findings);
+  read_boot(root, config.boot, findings);
   read_sysinfo(root, config, findings);
   read_clock(root, config, findings);
 }

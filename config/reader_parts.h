@@ -32,6 +32,10 @@ struct ConsoleChoice {
 ConsoleChoice choose_console(const XmlElement* devices);
 
 void read_general(const XmlElement& root, DomainConfig& config, Findings& findings);
+void read_boot(const XmlElement& root, BootConfig& boot, Findings& findings);
+// <boot order=…> of a disk.
+std::optional<unsigned> read_boot_order(const XmlElement& device, const XmlElement& root,
+                                        Findings& findings);
 void read_lifecycle(const XmlElement& root, DomainConfig& config, Findings& findings);
 void read_cpu(const XmlElement& root, DomainConfig& config, Findings& findings);
 // `places` gets the elements of DomainConfig::disks, in its order.

@@ -50,16 +50,23 @@ void check_size(const DomainConfig& config, Problems& problems) {
     problems.add("cpu: more than {} features", kMaxCpuFeatures);
 }
 
+void check_bios(const BootConfig& boot, Problems& problems) {
+  if (!boot.bios.image.empty()) check_path("loader", boot.bios.image, problems);
+  if (!boot.initrd.empty() || !boot.cmdline.empty())
+    problems.add(
+        "kernel: none given (<os><kernel>, or --kernel FILE) to which initrd and command line "
+        "could go");
+}
+
 void check_boot(const BootConfig& boot, Problems& problems) {
   problems.about(Subject::kKernel);
   if (boot.kind == BootKind::kKernel) {
     if (boot.kernel.empty())
-      problems.add(
-          "kernel: none given, and hull has no BIOS or UEFI that could find one on a disk: name "
-          "the guest's kernel (<os><kernel>, or --kernel FILE)");
+      problems.add("kernel: none given (<os><kernel>, or --kernel FILE)");
     else
       check_path("kernel", boot.kernel, problems);
   }
+  if (boot.kind == BootKind::kBios) check_bios(boot, problems);
   problems.about(Subject::kInitrd);
   if (!boot.initrd.empty()) check_path("initrd", boot.initrd, problems);
   problems.about(Subject::kCommandLine);

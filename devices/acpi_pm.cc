@@ -16,6 +16,9 @@ constexpr uint16_t kSciEnabled = 1u << 0;
 constexpr uint16_t kControlMask = 0x1c02;  // BM_RLD and SLP_TYP; the others are write-only
 constexpr uint8_t kSleepEnableHigh = 1u << 5;
 
+// What SeaBIOS and OVMF write to switch the machine off, without a look at the DSDT.
+constexpr uint8_t kSleepTypeOfFirmware = 0;
+
 constexpr uint64_t kTimerHz = 3'579'545;
 constexpr uint64_t kNanosecondsPerSecond = 1'000'000'000;
 
@@ -91,7 +94,8 @@ void AcpiPm::write_control_high(uint8_t value) {
   control_ = static_cast<uint16_t>((control_ & 0x00ff) | value << 8) & kControlMask;
   const uint8_t sleep_type = (value >> 2) & 7;
   // Other sleep states are not in the DSDT; asking for them does nothing.
-  if ((value & kSleepEnableHigh) != 0 && sleep_type == kSleepTypeS5) events_.power_off();
+  const bool off = sleep_type == kSleepTypeS5 || sleep_type == kSleepTypeOfFirmware;
+  if ((value & kSleepEnableHigh) != 0 && off) events_.power_off();
 }
 
 // The timer goes on where it was: a guest measures time with it.

@@ -32,7 +32,7 @@ class MachineBuilder {
   arch::Board& board() { return *machine_->board_; }
 
   Result<void> create_vm() {
-    const auto regions = arch::Board::ram_regions(parts_.domain.memory_bytes);
+    const auto regions = TRY(arch::Board::memory_regions(parts_.domain.memory_bytes, parts_.boot));
     GuestMemory memory =
         TRY(GuestMemory::create(regions, {.huge_pages = parts_.domain.memory_hugepages,
                                           .locked = parts_.domain.memory_locked,
@@ -98,7 +98,7 @@ class MachineBuilder {
 
   Result<void> add_vcpus() {
     machine_->orders_ = TRY(VcpuOrders::create());
-    for (unsigned i = 0; i < parts_.domain.vcpus; ++i) {
+    for (unsigned i = 0; i < board().vcpu_count(); ++i) {
       Vcpu vcpu = TRY(machine_->vm_.create_vcpu(i));
       TRY(board().init_vcpu(vcpu));
       machine_->vcpus_.push_back(std::make_unique<VcpuThread>(

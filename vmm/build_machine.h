@@ -22,7 +22,7 @@ namespace hull::vmm {
 struct MachineParts {
   const Kvm& kvm;
   const config::DomainConfig& domain;
-  const firmware::BootSource& boot;
+  const firmware::GuestSource& boot;
   Outcome& outcome;
   EventLoop& loop;  // of the calling thread, which also destroys the machine
   std::span<const std::unique_ptr<blockcore::Disk>> disks;        // as domain.disks

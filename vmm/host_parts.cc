@@ -3,8 +3,10 @@
 #include <semaphore>
 
 #include "base/log.h"
+#include "config/boot_order.h"
 #include "firmware/guest/image.h"
 #include "virtio/tap.h"
+#include "vmm/arch.h"
 #include "vmm/host_facts.h"
 #include "vmm/open_disk.h"
 
@@ -42,7 +44,7 @@ Result<std::unique_ptr<HostParts>> HostParts::open(EventLoop& loop,
   if (domain.vcpus > parts->kvm_->max_vcpus())
     return fail(ErrorKind::kHost, "{} vCPUs: this host's KVM has at most {}", domain.vcpus,
                 parts->kvm_->max_vcpus());
-  TRY(parts->open_boot_files(domain.boot, options.return_device_tree));
+  TRY(parts->open_boot_files(domain, options.return_device_tree));
   TRY(parts->open_disks(domain, options));
   options.secrets.clear();
   TRY(parts->open_networks(domain, options));
@@ -56,17 +58,41 @@ HostParts::~HostParts() {
   if (io_thread_ != nullptr) io_thread_->stop();
 }
 
-Result<void> HostParts::open_boot_files(const config::BootConfig& boot, bool return_device_tree) {
+namespace {
+
+Result<firmware::BiosSource> open_bios(const config::DomainConfig& domain) {
+  const config::BiosConfig& bios = domain.boot.bios;
+  return firmware::BiosSource{.image = bios.image.empty()
+                                           ? TRY(arch::Board::open_installed_bios())
+                                           : TRY(firmware::ImageSource::open(bios.image)),
+                              .boot_order = config::boot_order(domain),
+                              .serial_console = bios.serial_console,
+                              .menu_ms = bios.menu_ms,
+                              .retry_ms = bios.retry_ms};
+}
+
+Result<firmware::BootSource> open_kernel(const config::BootConfig& boot, bool return_device_tree) {
   const bool builtin = boot.kind == config::BootKind::kBuiltinGuest;
-  boot_.emplace(firmware::BootSource{
+  firmware::BootSource source{
       .kernel = builtin ? firmware::ImageSource::of_bytes(
                               std::as_bytes(firmware::small_guest_image()), boot.kernel)
                         : TRY(firmware::ImageSource::open(boot.kernel)),
       .initrd = {},
       .cmdline = boot.cmdline,
       .device_tree_as_module = builtin,  // that is how it finds its devices
-      .return_device_tree = return_device_tree});
-  if (!boot.initrd.empty()) boot_->initrd = TRY(firmware::ImageSource::open(boot.initrd));
+      .return_device_tree = return_device_tree};
+  if (!boot.initrd.empty()) source.initrd = TRY(firmware::ImageSource::open(boot.initrd));
+  return source;
+}
+
+}  // namespace
+
+Result<void> HostParts::open_boot_files(const config::DomainConfig& domain,
+                                        bool return_device_tree) {
+  if (domain.boot.kind == config::BootKind::kBios)
+    boot_.emplace(TRY(open_bios(domain)));
+  else
+    boot_.emplace(TRY(open_kernel(domain.boot, return_device_tree)));
   return {};
 }
 
@@ -91,18 +117,18 @@ Result<void> HostParts::add_worker(std::string_view name, const DomainOptions& o
 Result<void> HostParts::open_networks(const config::DomainConfig& domain,
                                       const DomainOptions& options) {
   for (const config::NetworkConfig& network : domain.networks) {
-    const size_t index = networks_.size();
+    const std::string name = fmt::format("net{}", networks_.size());
     if (network.kind == config::NetworkKind::kUser)
-      return fail(ErrorKind::kUnsupported, "net{}: user-mode networking is not built in; use a tap",
-                  index);
+      return fail(ErrorKind::kUnsupported, "{}: user-mode networking is not built in; use a tap",
+                  name);
     networks_.emplace_back();
     if (network.kind != config::NetworkKind::kNull)
       networks_.back() = TRY(virtio::Tap::open({.ifname = network.ifname,
                                                 .create = network.managed,
                                                 .bridge = network.bridge,
                                                 .mtu = network.mtu})
-                                 .with_context(fmt::format("net{}", index)));
-    TRY(add_worker(fmt::format("net{}", index), options));
+                                 .with_context(name));
+    TRY(add_worker(name, options));
   }
   if (domain.rng) TRY(add_worker("rng", options));
   return {};

@@ -62,7 +62,7 @@ class HostParts {
   void leak_disks();
 
   Kvm& kvm() { return *kvm_; }
-  const firmware::BootSource& boot() const { return *boot_; }
+  const firmware::GuestSource& boot() const { return *boot_; }
   blockcore::IoEngine& engine() { return io_thread_->engine(); }
   std::span<const std::unique_ptr<blockcore::Disk>> disks() const { return disks_; }
   std::span<const std::unique_ptr<virtio::NetBackend>> networks() const { return networks_; }
@@ -71,7 +71,7 @@ class HostParts {
 
  private:
   HostParts() = default;
-  Result<void> open_boot_files(const config::BootConfig& boot, bool return_device_tree);
+  Result<void> open_boot_files(const config::DomainConfig& domain, bool return_device_tree);
   Result<void> open_disks(const config::DomainConfig& domain, const DomainOptions& options);
   Result<void> open_networks(const config::DomainConfig& domain, const DomainOptions& options);
   Result<void> add_worker(std::string_view name, const DomainOptions& options);
@@ -79,7 +79,7 @@ class HostParts {
                             const DomainOptions& options, std::function<void()> on_escape);
 
   std::optional<Kvm> kvm_;
-  std::optional<firmware::BootSource> boot_;
+  std::optional<firmware::GuestSource> boot_;
   std::unique_ptr<blockcore::IoThread> io_thread_;
   std::unique_ptr<blockcore::EngineReactor> reactor_;  // of io_thread_
   std::vector<std::unique_ptr<blockcore::Disk>> disks_;

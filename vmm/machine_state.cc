@@ -1,4 +1,4 @@
-// A machine out of one process's memory and into another machine: RAM, board, vCPUs, virtio
+// A machine out of one process's memory and into another machine: memory, board, vCPUs, virtio
 // devices.
 #include "vmm/machine.h"
 
@@ -24,10 +24,8 @@ Result<void> save_memory(const GuestMemory& memory, StateWriter& out) {
   std::vector<uint8_t> contents;
   for (size_t i = 0; i < memory.region_count(); ++i) {
     const MemoryRegion& range = memory.region(i);
-    const auto slice = memory.slice(range.start, range.size_bytes);
-    CHECK(slice.has_value());
     contents.resize(range.size_bytes);
-    slice->copy_to(contents);
+    memory.region_slice(i).copy_to(contents);
     out.u64(to_number(range.start));
     out.bytes(contents);
   }
@@ -41,8 +39,7 @@ Result<void> load_memory(const GuestMemory& memory, StateReader& in) {
     if (section.u64() != to_number(range.start)) section.reject("memory at another address");
     const std::span<const uint8_t> contents = section.bytes(range.size_bytes);
     if (contents.size() != range.size_bytes) section.reject("memory of another size");
-    if (contents.size() == range.size_bytes)
-      memory.slice(range.start, range.size_bytes)->copy_from(contents);
+    if (contents.size() == range.size_bytes) memory.region_slice(i).copy_from(contents);
   }
   return section.end();
 }

@@ -101,9 +101,10 @@ class Disk:
 def domain_xml(name="test", kernel="hull:guest", cmdline="", disks=(), memory_mib=64, vcpus=1, devices="", elements="", initrd=""):
     """A domain document as libvirt's users write it."""
     drives = "".join(disk.xml(f"vd{chr(ord('a') + i)}") for i, disk in enumerate(disks))
+    start = f"<kernel>{escape(str(kernel))}</kernel>" if kernel else ""  # else a BIOS looks for one
     ramdisk = f"<initrd>{escape(initrd)}</initrd>" if initrd else ""
     return (f"<domain type='kvm'>\n  <name>{escape(name)}</name>\n  <memory unit='MiB'>{memory_mib}</memory>\n  <vcpu>{vcpus}</vcpu>\n"
-            f"  <os><type arch='x86_64'>hvm</type><kernel>{escape(str(kernel))}</kernel>{ramdisk}<cmdline>{escape(cmdline)}</cmdline></os>\n"
+            f"  <os><type arch='x86_64'>hvm</type>{start}{ramdisk}<cmdline>{escape(cmdline)}</cmdline></os>\n"
             f"  {elements}\n  <devices>{drives}{devices}</devices>\n</domain>\n")
 
 

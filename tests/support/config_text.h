@@ -55,11 +55,11 @@ inline std::string shown(const config::BackingLevel& level) {
 }
 inline std::string shown(const config::DiskConfig& disk) {
   const auto& [target, file, format, backing, encryption, backing_encryption, cache, discard,
-               detect_zeroes, read_only, shareable, transient, serial, queue_size, logical,
-               physical, metadata_cache] = disk;
+               detect_zeroes, read_only, cdrom, shareable, transient, serial, queue_size, logical,
+               physical, metadata_cache, boot_order] = disk;
   return joined(target, file, format, shown(backing), shown(encryption), shown(backing_encryption),
-                cache, discard, detect_zeroes, read_only, shareable, transient, serial, queue_size,
-                logical, physical, metadata_cache);
+                cache, discard, detect_zeroes, read_only, cdrom, shareable, transient, serial,
+                queue_size, logical, physical, metadata_cache, shown(boot_order));
 }
 inline std::string shown(const config::NetworkConfig& network) {
   const auto& [kind, mac, ifname, managed, bridge, mtu, link_up] = network;
@@ -77,9 +77,13 @@ inline std::string shown(const config::ClockConfig& clock) {
   const auto& [base, seconds] = clock;
   return joined(base, seconds);
 }
+inline std::string shown(const config::BiosConfig& bios) {
+  const auto& [image, devices, serial_console, menu_ms, retry_ms] = bios;
+  return joined(image, shown(devices), serial_console, shown(menu_ms), shown(retry_ms));
+}
 inline std::string shown(const config::BootConfig& boot) {
-  const auto& [kind, kernel, initrd, cmdline] = boot;
-  return joined(kind, kernel, initrd, cmdline);
+  const auto& [kind, kernel, initrd, cmdline, bios] = boot;
+  return joined(kind, kernel, initrd, cmdline, shown(bios));
 }
 template <class Value>
 std::string shown(const std::optional<Value>& value) {

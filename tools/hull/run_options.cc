@@ -4,6 +4,7 @@
 
 #include "config/network_source.h"
 #include "config/values.h"
+#include "tools/hull/boot_words.h"
 #include "tools/hull/command_line.h"
 #include "tools/hull/run_secrets.h"
 #include "tools/hull/suboptions.h"
@@ -17,6 +18,13 @@ std::string target_name(size_t index) {
   for (size_t rest = index + 1; rest > 0; rest = (rest - 1) / 26)
     letters.insert(letters.begin(), static_cast<char>('a' + (rest - 1) % 26));
   return "vd" + letters;
+}
+
+Result<unsigned> parse_boot_order(const std::string& text) {
+  const auto order = config::parse_number(text);
+  if (!order || *order < 1 || *order > UINT32_MAX)
+    return fail(ErrorKind::kUsage, "boot= is a place in the boot order, from 1");
+  return static_cast<unsigned>(*order);
 }
 
 // `ephemeral`: what it is if it does not say transient=.
@@ -46,6 +54,8 @@ Result<config::DiskConfig> parse_disk(const std::string& text, size_t index, boo
       disk.metadata_cache_bytes = TRY(config::parse_size(option.value));
     else if (option.key == "target")
       disk.target = option.value;
+    else if (option.key == "boot")
+      disk.boot_order = TRY(parse_boot_order(option.value));
     else if (!TRY(take_encrypt_option(option, encryption)))
       return fail(ErrorKind::kUsage, "there is no '{}='", option.key);
   }
@@ -98,9 +108,16 @@ void describe_options(CommandLine& app, RunCommand& command) {
       "FILE[,format=raw|qcow2][,readonly=on|off][,transient=on|off][,serial=S][,discard=unmap|"
       "ignore]"
       "[,cache=writeback|none|writethrough|directsync|unsafe][,l2-cache-size=SIZE]"
-      "[,target=vdX][,encrypt.key-secret=ID][,backing.encrypt.key-secret=ID]",
+      "[,target=vdX][,boot=N][,encrypt.key-secret=ID][,backing.encrypt.key-secret=ID]",
       command.disks,
       "a virtio disk, raw if nothing is said; FILE may be an NBD URL; may be repeated");
+  app.add_option("--cdrom FILE", command.cdroms,
+                 "the same, read-only, and a CD-ROM to --boot; may be repeated");
+  app.add_option(
+      "--boot [hd|cdrom|c|d|order=LETTERS],…[,menu=on][,splash-time=MS][,reboot-timeout=MS]",
+      command.boot, "what the BIOS tries, in this order (default: all disks)");
+  app.add_option("--bios FILE", command.bios,
+                 "what starts a guest without --kernel (default: the host's SeaBIOS)");
   app.add_option("--net none|tap|null[,ifname=IF][,bridge=BR][,mac=MAC][,mtu=N]", command.networks,
                  "a network interface; may be repeated (default: none)");
   app.add_option("--memory SIZE", command.memory, "MiB without a suffix (default 512M)");
@@ -157,6 +174,31 @@ Result<std::string> kernel_path(const std::string& kernel) {
   return absolute_path(kernel);
 }
 
+Result<void> set_bios(const RunCommand& command, config::BootConfig& boot) {
+  if (command.disks.empty() && command.cdroms.empty())
+    return fail(ErrorKind::kUsage,
+                "run: give a domain XML file, --disk or --kernel ('hull run --help')");
+  boot.kind = config::BootKind::kBios;
+  if (!command.bios.empty()) boot.bios.image = TRY(absolute_path(command.bios));
+  if (!command.boot.empty())
+    TRY(take_boot_words(command.boot, boot.bios).with_context("--boot " + command.boot));
+  return {};
+}
+
+Result<void> add_disks(const RunCommand& command, std::vector<config::DiskConfig>& disks) {
+  const auto add = [&](const std::string& text, const char* option) -> Result<void> {
+    disks.push_back(TRY(parse_disk(text, disks.size(), command.ephemeral)
+                            .with_context(fmt::format("{} {}", option, text))));
+    return {};
+  };
+  for (const std::string& disk : command.disks) TRY(add(disk, "--disk"));
+  for (const std::string& disk : command.cdroms) {
+    TRY(add(disk, "--cdrom"));
+    disks.back().cdrom = disks.back().read_only = true;
+  }
+  return {};
+}
+
 Result<config::DomainConfig> read_options(const RunCommand& command) {
   config::DomainConfig domain;
   domain.name =
@@ -165,17 +207,16 @@ Result<config::DomainConfig> read_options(const RunCommand& command) {
       TRY(config::parse_size(command.memory, 1024 * 1024).with_context("--memory"));
   domain.vcpus = domain.vcpus_online = command.vcpus;
   const config::BootOverride boot = TRY(boot_words(command));
-  if (boot.kernel.value_or("").empty())
-    return fail(ErrorKind::kUsage, "run: give a domain XML file or --kernel ('hull run --help')");
-  config::set_kernel(domain.boot, *boot.kernel);
+  if (boot.kernel)
+    config::set_kernel(domain.boot, *boot.kernel);
+  else
+    TRY(set_bios(command, domain.boot));
   domain.boot.initrd = boot.initrd.value_or("");
   domain.boot.cmdline = boot.cmdline.value_or("");
   // A job that resets is over: nobody is there who would see it boot again and again.
   domain.on_reboot = config::LifecycleAction::kDestroy;
   domain.panic_device = true;  // a job that panics ends at once, with an exit code of its own
-  for (const std::string& disk : command.disks)
-    domain.disks.push_back(TRY(
-        parse_disk(disk, domain.disks.size(), command.ephemeral).with_context("--disk " + disk)));
+  TRY(add_disks(command, domain.disks));
   for (const std::string& text : command.networks)
     if (auto network = TRY(parse_network(text).with_context("--net " + text)))
       domain.networks.push_back(*network);
@@ -200,7 +241,8 @@ Result<RunCommand> parse_run_command(Arguments arguments) {
       "hull run");
   describe_options(app, command);
   command.help_shown = !TRY(app.parse(arguments).with_context("run"));
-  for (const char* option : {"--disk", "--net", "--memory", "--vcpus", "--name", "--no-rng"})
+  for (const char* option : {"--disk", "--cdrom", "--boot", "--bios", "--net", "--memory",
+                             "--vcpus", "--name", "--no-rng"})
     command.describes_domain = command.describes_domain || app.count(option) != 0;
   return command;
 }

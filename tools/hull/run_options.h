@@ -18,7 +18,8 @@ inline constexpr std::string_view kMadeUpNamePrefix = "hull-";
 
 struct RunCommand {
   std::string document;  // FILE.xml or "-"; empty: the domain is described by options
-  std::vector<std::string> disks, networks;
+  std::vector<std::string> disks, cdroms, networks;
+  std::string boot, bios;  // --boot as take_boot_words() takes it
   std::string name, memory = "512M", console;
   std::optional<std::string> kernel, initrd, append;  // with a document: instead of what it says
   unsigned vcpus = 1;

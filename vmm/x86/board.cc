@@ -1,8 +1,11 @@
 #include "vmm/x86/board.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include "base/log.h"
+#include "devices/fw_cfg.h"
+#include "firmware/x86/bios.h"
 #include "firmware/x86/boot.h"
 #include "vmm/kvm_ioctl.h"
 #include "vmm/x86/layout.h"
@@ -35,7 +38,20 @@ void disable_pmu(const Kvm& kvm, const Vm& vm) {
 
 }  // namespace
 
-std::vector<MemoryRegion> Board::ram_regions(uint64_t bytes) { return x86::ram_regions(bytes); }
+Result<firmware::ImageSource> Board::open_installed_bios() {
+  return firmware::open_installed_bios();
+}
+
+Result<std::vector<MemoryRegion>> Board::memory_regions(uint64_t bytes,
+                                                        const firmware::GuestSource& source) {
+  std::vector<MemoryRegion> regions = ram_regions(bytes);
+  const auto* bios = std::get_if<firmware::BiosSource>(&source);
+  if (bios == nullptr) return regions;
+  // It ends where the RAM behind the gap begins.
+  const auto place = std::ranges::find(regions, GuestAddress{kMmioGapEnd}, &MemoryRegion::start);
+  regions.insert(place, TRY(firmware::bios_region(bios->image)));
+  return regions;
+}
 
 Result<void> Board::before_vcpus() {
   const Vm& vm = options_.vm;
@@ -72,16 +88,36 @@ Result<Board::VirtioSlot> Board::add_virtio_slot(std::string_view name, uint32_t
 }
 
 Result<std::vector<uint8_t>> Board::load_boot(const GuestMemory& memory,
-                                              const firmware::BootSource& source) {
+                                              const firmware::GuestSource& source) {
   platform_.apic_ids.resize(options_.domain.vcpus);
   std::iota(platform_.apic_ids.begin(), platform_.apic_ids.end(), 0u);
   platform_.online_vcpus = options_.domain.vcpus_online;
   platform_.local_apic = GuestAddress{kLocalApicBase};
   platform_.io_apic = GuestAddress{kIoApicBase};
-  firmware::LoadedBoot boot = TRY(firmware::load_boot(memory, platform_, source));
+  return std::visit([&](const auto& kind) { return load(memory, kind); }, source);
+}
+
+Result<std::vector<uint8_t>> Board::load(const GuestMemory& memory,
+                                         const firmware::BootSource& kernel) {
+  firmware::LoadedBoot boot = TRY(firmware::load_boot(memory, platform_, kernel));
   LOG_DEBUG("kernel: {}", boot.kind);
   entry_ = boot.entry;
   return std::move(boot.device_tree);
+}
+
+Result<std::vector<uint8_t>> Board::load(const GuestMemory& memory,
+                                         const firmware::BiosSource& bios) {
+  using devices::FwCfg;
+  TRY(firmware::load_bios(memory, bios.image));
+  auto told = firmware::bios_configuration(memory, platform_, bios);
+  auto device = std::make_unique<FwCfg>(memory, std::move(told.items), std::move(told.files));
+  stateful_.push_back(device.get());
+  TRY(add_device(std::move(device), FwCfg::kBasePort, FwCfg::kPortCount));
+  return {};
+}
+
+unsigned Board::vcpu_count() const {
+  return entry_ ? options_.domain.vcpus : options_.domain.vcpus_online;
 }
 
 Result<void> Board::prepare_cpuid() {
@@ -101,8 +137,7 @@ Result<void> Board::init_vcpu(Vcpu& vcpu) {
   TRY(set_cpuid(vcpu, cpuid_for_vcpu(*cpuid_, vcpu.index())));
   TRY(set_boot_msrs(vcpu));
   TRY(hide_msr_features(vcpu, options_.domain.disabled_cpu_features));
-  if (vcpu.index() != 0) return {};
-  CHECK(entry_.has_value());
+  if (vcpu.index() != 0 || !entry_) return {};
   TRY(set_local_interrupts(vcpu));
   return set_boot_registers(vcpu, *entry_);
 }

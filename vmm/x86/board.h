@@ -40,8 +40,12 @@ class Board {
     bool debug_exit_port;
   };
 
-  // RAM for a guest of `bytes`, ascending.
-  static std::vector<MemoryRegion> ram_regions(uint64_t bytes);
+  // The firmware that the host has for guests without a kernel of their own.
+  static Result<firmware::ImageSource> open_installed_bios();
+
+  // RAM for a guest of `bytes`, and what `source` needs besides, ascending.
+  static Result<std::vector<MemoryRegion>> memory_regions(uint64_t bytes,
+                                                          const firmware::GuestSource& source);
 
   // All that `options` refers to outlives the board.
   explicit Board(const Options& options);
@@ -59,10 +63,13 @@ class Board {
   };
   Result<VirtioSlot> add_virtio_slot(std::string_view name, uint32_t size_bytes);
 
-  // Loads the kernel and describes everything that was added. Returns the device tree if there is
-  // one.
+  // Loads the kernel or the BIOS and describes to it everything that was added. Returns the device
+  // tree if there is one. `memory` outlives the board.
   Result<std::vector<uint8_t>> load_boot(const GuestMemory& memory,
-                                         const firmware::BootSource& source);
+                                         const firmware::GuestSource& source);
+
+  // After load_boot(): how many processors the machine has. A BIOS wakes all that there are.
+  unsigned vcpu_count() const;
 
   // In the order of their indices, the boot processor first.
   Result<void> init_vcpu(Vcpu& vcpu);
@@ -86,13 +93,15 @@ class Board {
   Result<void> add_power();
   Result<void> add_clock();
   Result<void> add_keyboard();
+  Result<std::vector<uint8_t>> load(const GuestMemory& memory, const firmware::BootSource& kernel);
+  Result<std::vector<uint8_t>> load(const GuestMemory& memory, const firmware::BiosSource& bios);
   Result<void> prepare_cpuid();
 
   class Alarm;
 
   const Options options_;
   firmware::Platform platform_;
-  std::optional<firmware::EntryState> entry_;  // after load_boot()
+  std::optional<firmware::EntryState> entry_;  // after load_boot(); none: as after a reset
   std::optional<CpuidTable> cpuid_;            // of all processors, after the first init_vcpu()
 
   std::vector<std::unique_ptr<devices::InterruptLine>> lines_;

@@ -253,8 +253,7 @@ TEST(ReadDomain, MissingPartsAreNamed) {
             "/domain: has no type (type='kvm')\n"
             "/domain: name: a domain needs a name\n"
             "/domain: memory: no size given\n"
-            "/domain: kernel: none given, and hull has no BIOS or UEFI that could find one on a "
-            "disk: name the guest's kernel (<os><kernel>, or --kernel FILE)");
+            "/domain: kernel: none given (<os><kernel>, or --kernel FILE)");
 }
 
 TEST(ReadDomain, ProblemsHaveTheirPlace) {

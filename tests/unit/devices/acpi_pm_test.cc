@@ -73,9 +73,15 @@ TEST_F(AcpiPmTest, SleepEnableWithS5PowersOff) {
   EXPECT_EQ(in<uint16_t>(pm_, 4), AcpiPm::kSleepTypeS5 << 10 | 1);  // SLP_EN is write-only
 }
 
+// SeaBIOS and OVMF do not look at the DSDT for it.
+TEST_F(AcpiPmTest, FirmwareSwitchesOffBySleepType0) {
+  out<uint16_t>(pm_, 4, kSleepEnable);
+  EXPECT_EQ(events_.power_offs, 1u);
+}
+
 TEST_F(AcpiPmTest, OtherSleepTypesDoNothing) {
   for (uint16_t type = 0; type < 8; ++type) {
-    if (type != AcpiPm::kSleepTypeS5)
+    if (type != AcpiPm::kSleepTypeS5 && type != 0)
       out<uint16_t>(pm_, 4, static_cast<uint16_t>(type << 10 | kSleepEnable));
   }
   EXPECT_EQ(events_.power_offs, 0u);

@@ -8,6 +8,7 @@
 
 #include "devices/acpi_pm.h"
 #include "devices/debug_exit.h"
+#include "devices/fw_cfg.h"
 #include "devices/i8042.h"
 #include "devices/pvpanic.h"
 #include "devices/reset_port.h"
@@ -67,6 +68,13 @@ TEST(AllRegisters, KeyboardControllerTakesEveryAccess) {
   FakePowerEvents events;
   I8042 device(events, line);
   access_everything(device, I8042::kPortCount);
+}
+
+TEST(AllRegisters, FirmwareConfigurationTakesEveryAccess) {
+  const std::vector<MemoryRegion> regions{{GuestAddress{0}, 0x10000}};
+  const GuestMemory memory = GuestMemory::create(regions).value();
+  FwCfg device(memory, {}, {{"etc/e820", {1, 2, 3}}});
+  access_everything(device, FwCfg::kPortCount);
 }
 
 // Each of the 256 commands followed by each kind of data byte.
