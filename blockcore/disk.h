@@ -54,9 +54,11 @@ class Disk {
   // As File::copy_from(), into this disk.
   virtual Task<Result<uint64_t>> copy_from(const File& source, uint64_t source_offset,
                                            uint64_t offset, uint64_t length);
-  // Operations in flight that wait for somebody else (a server, a queue of the kernel) end soon,
-  // with an error if they were not done; a connection to a server is lost by it. What the kernel
-  // is in the middle of cannot be hurried. On the engine's thread.
+  // Operations in flight that wait for somebody else (a server, a thread, a queue of the kernel)
+  // end soon, with an error if they were not done; a connection to a server is lost by it, a file
+  // goes on being usable. What a file system is in the middle of cannot be hurried: whoever does
+  // not want to wait for it leaves the disk, the engine and the memory where they are. On the
+  // engine's thread.
   virtual void abandon() {}
   // Flushes, writes back all metadata, clears dirty bits. No operation may be in flight; none may
   // follow. A Disk that is destroyed without close() is left as after a crash: consistent, maybe

@@ -30,6 +30,7 @@ class RawDisk final : public Disk {
   Task<Result<BlockStatus>> block_status(uint64_t offset, uint64_t length) override;
   Task<Result<uint64_t>> copy_from(const File& source, uint64_t source_offset, uint64_t offset,
                                    uint64_t length) override;
+  void abandon() override { file_->abandon(); }
   Task<Result<void>> close() override { return file_->flush(); }
 
  private:

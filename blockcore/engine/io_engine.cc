@@ -5,6 +5,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "blockcore/engine/thread_engine.h"
@@ -59,6 +60,7 @@ void wait_until_ready(const IoOperation& operation) {
 
 void IoOperation::await_suspend(std::coroutine_handle<> awaiting) {
   waiting = awaiting;
+  number = engine_->next_number_++;
   engine_->submit(*this);
 }
 
@@ -97,6 +99,25 @@ IoOperation IoEngine::receive(int socket, std::span<const iovec> buffers, bool w
 
 IoOperation IoEngine::send(int socket, std::span<const iovec> buffers) {
   return IoOperation(*this, IoOperation::Kind::kSend, socket, buffers, MSG_NOSIGNAL);
+}
+
+void IoEngine::cancel(int fd) {
+  if (idle()) cancellations_.clear();
+  cancellations_.push_back({fd, next_number_});
+  const bool posted = !cancelled_.empty();
+  take_back(fd, cancelled_);
+  if (posted || cancelled_.empty()) return;
+  post([this] {
+    IoOperationList cancelled;
+    std::swap(cancelled, cancelled_);
+    while (!cancelled.empty()) finish(cancelled.pop(), -ECANCELED);
+  });
+}
+
+bool IoEngine::was_cancelled(const IoOperation& operation) const {
+  return std::ranges::any_of(cancellations_, [&](const Cancellation& cancellation) {
+    return cancellation.fd == operation.fd && operation.number < cancellation.end;
+  });
 }
 
 int64_t IoEngine::attempt(const IoOperation& operation) {

@@ -88,6 +88,7 @@ class IoOperation {
   msghdr message{};                // kReceive, kSend: the same buffers as the kernel wants them
   int64_t result = 0;
   std::coroutine_handle<> waiting;
+  uint64_t number = 0;          // of its submission; the engine's
   IoOperation* next = nullptr;  // the engine's lists
 
  private:
@@ -108,6 +109,15 @@ class IoOperationList {
     IoOperation& operation = *first_;
     first_ = operation.next;
     return operation;
+  }
+  // Moves those on `fd` to the end of `taken`.
+  void take(int fd, IoOperationList& taken) {
+    IoOperationList others;
+    while (!empty()) {
+      IoOperation& operation = pop();
+      (operation.fd == fd ? taken : others).push(operation);
+    }
+    *this = others;
   }
 
  private:
@@ -154,6 +164,11 @@ class IoEngine {
   IoOperation receive(int socket, std::span<const iovec> buffers, bool whole);
   IoOperation send(int socket, std::span<const iovec> buffers);
 
+  // What was submitted on `fd` so far and waits (for its turn, a thread, room in a pipe) ends soon,
+  // with -ECANCELED. What a file system or a device is in the middle of ends as it would have: the
+  // kernel takes none of it back. Nothing is resumed before this returns. On the engine's thread.
+  void cancel(int fd);
+
   // Calls `readable` on the engine's thread after `fd` (an eventfd) was signalled, once for any
   // number of signals; until unwatch(), after which it is never called again. What the counter
   // holds has no meaning: the engine may leave it as it is. `readable` may watch and unwatch.
@@ -182,6 +197,10 @@ class IoEngine {
   // Queues the operation; resumes operation.waiting on this thread when it is done, never before
   // submit() returns.
   virtual void submit(IoOperation& operation) = 0;
+  // Of cancel(): moves what the engine itself still has to `taken`, and asks the kernel for the
+  // rest.
+  virtual void take_back(int fd, IoOperationList& taken) = 0;
+  bool was_cancelled(const IoOperation& operation) const;
   // Called when a thread begins to drive the loop.
   virtual void enter() = 0;
   // Submits what is queued, waits for at least one event, resumes what is done. With
@@ -208,8 +227,18 @@ class IoEngine {
  private:
   void begin_running();
 
+  // Of operations on `fd` with numbers below `end`.
+  struct Cancellation {
+    int fd;
+    uint64_t end;
+  };
+
   const EventFd wake_;
-  std::vector<LoopClient*> clients_;  // the engine's thread only
+  // The engine's thread only.
+  std::vector<LoopClient*> clients_;
+  uint64_t next_number_ = 0;
+  std::vector<Cancellation> cancellations_;
+  IoOperationList cancelled_;
   Mutex mutex_;
   std::vector<std::function<void()>> posted_ GUARDED_BY(mutex_);
   std::atomic<bool> has_posted_{false};

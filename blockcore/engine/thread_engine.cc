@@ -89,6 +89,19 @@ void ThreadEngine::submit(IoOperation& operation) {
   pending_.push(operation);
 }
 
+// What a worker has begun is the kernel's. Sockets are shut down by those who gave them up.
+void ThreadEngine::take_back(int fd, IoOperationList& taken) {
+  pending_.take(fd, taken);
+  IoOperationList queued;
+  const MutexLock lock(mutex_);
+  queue_.take(fd, queued);
+  while (!queued.empty()) {
+    taken.push(queued.pop());
+    --in_flight_;
+    --queued_;
+  }
+}
+
 void ThreadEngine::run_once(bool deliver_watches) {
   std::erase_if(watches_, [](const auto& entry) { return entry->removed; });
   if (pending_.single() && in_flight_ == 0 && watches_.empty() && !has_posted()) {

@@ -27,6 +27,7 @@ class ThreadEngine : public IoEngine {
   static Result<UniqueFd> create_epoll();
 
   void submit(IoOperation& operation) override;
+  void take_back(int fd, IoOperationList& taken) override;
   void enter() override {}
   void run_once(bool deliver_watches) override;
   bool idle() const override { return pending_.empty() && in_flight_ == 0; }

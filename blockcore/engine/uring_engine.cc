@@ -122,6 +122,18 @@ void UringEngine::submit(IoOperation& operation) {
     pending_for(operation).push(operation);
 }
 
+// io_uring_enter() submits the request, with everything else of this turn.
+void UringEngine::take_back(int fd, IoOperationList& taken) {
+  pending_.take(fd, taken);
+  pending_of_sockets_.take(fd, taken);
+  if (in_flight_ + sockets_in_flight_ == 0) return;
+  // Without room the ring is full of work that ends by itself.
+  io_uring_sqe* const entry = next_entry();
+  if (entry == nullptr) return;
+  io_uring_prep_cancel_fd(entry, fd, IORING_ASYNC_CANCEL_ALL);
+  io_uring_sqe_set_data64(entry, kIgnoredTag);
+}
+
 IoOperationList& UringEngine::pending_for(const IoOperation& operation) {
   return is_of_socket(operation) ? pending_of_sockets_ : pending_;
 }
@@ -277,11 +289,13 @@ void UringEngine::complete(uint64_t user_data, int result, uint32_t flags) {
   }
   IoOperation& operation = *std::bit_cast<IoOperation*>(user_data);
   --(is_of_socket(operation) ? sockets_in_flight_ : in_flight_);
+  const bool stopped = result == -EINTR || result == -EAGAIN || result == -ECANCELED;
+  if (stopped && was_cancelled(operation)) return finish(operation, -ECANCELED);
   if (result == -EINTR || result == -EAGAIN) {
     pending_for(operation).push(operation);
     return;
   }
-  // Nobody cancels: the kernel could not make a thread for it (a limit on processes).
+  // Nobody asked for that: the kernel could not make a thread for it (a limit on processes).
   const bool no_thread = result == -ECANCELED && !is_of_socket(operation);
   finish(operation, no_thread ? perform(operation) : result);
 }

@@ -23,6 +23,7 @@ class UringEngine : public IoEngine {
   explicit UringEngine(EventFd wake);
 
   void submit(IoOperation& operation) override;
+  void take_back(int fd, IoOperationList& taken) override;
   void enter() override;
   void run_once(bool deliver_watches) override;
   bool idle() const override {

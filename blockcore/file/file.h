@@ -96,6 +96,8 @@ class File {
   // What begins at `offset`; past the end all is hole. Blocks for a moment, as extend_to(). Where
   // holes cannot be seen, everything inside the file is data.
   virtual Result<FileRange> range_at(uint64_t offset) const;
+  // As Disk::abandon(): operations in flight that have not begun end with an error.
+  virtual void abandon() {}
   // For copy_from(): a descriptor of the host behind the page cache, or -1; a borrow.
   virtual int copy_source_fd() const { return -1; }
 

@@ -276,6 +276,7 @@ Task<Result<void>> LocalFile::flush() {
   if (read_only_ || cache_ == CacheMode::kUnsafe) co_return {};
   if (flush_error_ == 0) {
     const int64_t result = co_await engine_.data_sync(fd_.get());
+    if (result == -ECANCELED) co_return failure("flush", 0, result);
     // The kernel reports a lost write once and forgets it; we do not.
     if (result < 0 && flush_error_ == 0) flush_error_ = static_cast<int>(-result);
   }

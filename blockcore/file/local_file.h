@@ -74,6 +74,7 @@ class LocalFile final : public File {
   Result<void> extend_to(uint64_t size_bytes) override;
   Result<void> cut_to(uint64_t size_bytes) override;
   Result<FileRange> range_at(uint64_t offset) const override;
+  void abandon() override { engine_.cancel(fd_.get()); }
   int copy_source_fd() const override { return is_direct() ? -1 : fd_.get(); }
 
  protected:

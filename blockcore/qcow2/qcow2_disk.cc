@@ -264,6 +264,8 @@ Task<Result<BlockStatus>> Qcow2Disk::block_status(uint64_t offset, uint64_t leng
 }
 
 void Qcow2Disk::abandon() {
+  parts_->image.file->abandon();
+  if (parts_->image.data_file != nullptr) parts_->image.data_file->abandon();
   if (parts_->image.backing != nullptr) parts_->image.backing->abandon();
 }
 

@@ -70,6 +70,7 @@ class EncryptedFile final : public File {
   }
   Result<void> extend_to(uint64_t size_bytes) override { return inner_.extend_to(size_bytes); }
   Result<void> cut_to(uint64_t size_bytes) override { return inner_.cut_to(size_bytes); }
+  void abandon() override { inner_.abandon(); }
   // Holes do not read as zeros here.
   Result<FileRange> range_at(uint64_t offset) const override { return File::range_at(offset); }
 

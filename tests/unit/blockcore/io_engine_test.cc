@@ -15,6 +15,8 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <future>
+#include <map>
 #include <numeric>
 #include <thread>
 
@@ -378,6 +380,110 @@ TEST_P(IoEngineTest, ClientGetsATurnAfterCompletions) {
   engine_->remove_client(client);
   engine_->unwatch(kick.fd());
 }
+
+// Reads of a descriptor, on an engine that runs in a thread of its own.
+class CancelTest : public IoEngineTest {
+ protected:
+  using Results = std::map<int64_t, unsigned>;  // how many ended with what
+
+  void SetUp() override {
+    IoEngineTest::SetUp();
+    if (IsSkipped()) return;
+    thread_ = std::thread([this] { engine_->run(); });
+    int ends[2];
+    ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+    pipe_.reset(ends[0]);
+    writing_.reset(ends[1]);
+  }
+  void TearDown() override {
+    if (!thread_.joinable()) return;
+    engine_->stop();
+    thread_.join();
+  }
+  Task<void> read(int fd, std::span<const iovec> buffers, Results& results) {
+    ++results[co_await engine_->readv(fd, buffers, 0)];
+  }
+  void start_reads(int fd, std::span<const iovec> buffers, unsigned count, Results& results) {
+    engine_->post([this, fd, buffers, count, &results] {
+      for (unsigned i = 0; i < count; ++i) start_detached(read(fd, buffers, results));
+    });
+  }
+  void cancel(int fd) {
+    engine_->post([this, fd] { engine_->cancel(fd); });
+  }
+  Results now(const Results& results) {
+    std::promise<Results> promise;
+    engine_->post([&] { promise.set_value(results); });
+    return promise.get_future().get();
+  }
+  Results wait_for(unsigned count, const Results& results) {
+    for (;;) {
+      const Results seen = now(results);
+      unsigned ended = 0;
+      for (const auto& [result, times] : seen) ended += times;
+      if (ended >= count) return seen;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+
+  std::thread thread_;
+  UniqueFd pipe_, writing_;
+  uint8_t byte_ = 0;
+  const iovec one_byte_{&byte_, 1};
+};
+
+// The threads are busy for a while, so the reads of the file wait for one.
+TEST_P(CancelTest, WhatWaitsForItsTurnEndsAndNothingElseDoes) {
+  const bool uring = engine_->name() == "io_uring";
+  constexpr unsigned kManyReads = 600;  // more than the ring has in flight
+  constexpr unsigned kLongReads = 24;   // more than there are threads
+  std::vector<uint8_t> room(1 << 20);
+  const std::vector<iovec> long_read(1024, iovec{room.data(), room.size()});
+  const UniqueFd zeros = open_file("/dev/zero", O_RDONLY).value();
+  ASSERT_TRUE(write_all(file_.get(), std::as_bytes(std::span("hull"))));
+  const unsigned busy_reads = uring ? kManyReads : kLongReads;
+  for (const int delay : {0, 5}) {
+    Results busy, waiting;
+    if (uring)
+      start_reads(pipe_.get(), {&one_byte_, 1}, busy_reads, busy);
+    else
+      start_reads(zeros.get(), long_read, busy_reads, busy);
+    start_reads(file_.get(), {&one_byte_, 1}, 3, waiting);
+    std::this_thread::sleep_for(std::chrono::milliseconds(delay));
+    cancel(file_.get());
+    EXPECT_EQ(wait_for(3, waiting), (Results{{-ECANCELED, 3}}));
+    if (uring) {
+      EXPECT_TRUE(now(busy).empty());
+      ASSERT_TRUE(write_all(writing_.get(), std::vector<std::byte>(busy_reads)));
+    }
+    start_reads(file_.get(), {&one_byte_, 1}, 2, waiting);
+    EXPECT_EQ(wait_for(5, waiting), (Results{{-ECANCELED, 3}, {1, 2}}));
+    EXPECT_EQ(wait_for(busy_reads, busy).size(), 1U) << "they end as they would have";
+  }
+}
+
+// Threads cannot be taken out of a system call; a ring waits without one.
+class RingCancelTest : public CancelTest {};
+
+TEST_P(RingCancelTest, RingLetsGoOfWhatItWaitsWith) {
+  Results results;
+  start_reads(pipe_.get(), {&one_byte_, 1}, 3, results);
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  cancel(pipe_.get());
+  EXPECT_EQ(wait_for(3, results), (Results{{-ECANCELED, 3}}));
+  // Two: a single one would be a plain system call, which pipes refuse.
+  start_reads(pipe_.get(), {&one_byte_, 1}, 2, results);
+  ASSERT_TRUE(write_all(writing_.get(), std::vector<std::byte>(2)));
+  EXPECT_EQ(wait_for(5, results), (Results{{-ECANCELED, 3}, {1, 2}}));
+}
+
+INSTANTIATE_TEST_SUITE_P(Uring, RingCancelTest, ::testing::Values(IoEngineKind::kUring));
+
+INSTANTIATE_TEST_SUITE_P(Engines, CancelTest,
+                         ::testing::Values(IoEngineKind::kUring, IoEngineKind::kThreads),
+                         [](const auto& test) {
+                           return test.param == IoEngineKind::kUring ? "uring" : "threads";
+                         });
 
 INSTANTIATE_TEST_SUITE_P(Engines, IoEngineTest,
                          ::testing::Values(IoEngineKind::kUring, IoEngineKind::kThreads),
