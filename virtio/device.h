@@ -84,6 +84,11 @@ class VirtioDevice {
   // Of a paused device, one per queue_max_sizes(): from where a device that is activated anew goes
   // on. Empty where the queue is not set up.
   virtual std::vector<std::optional<QueuePosition>> queue_positions() const = 0;
+  // What a paused device holds beside its queues, for another one of the same kind, which gets it
+  // before it is activated anew and takes or drops it: any bytes, at most max_held_bytes().
+  virtual uint32_t max_held_bytes() const { return 0; }
+  virtual std::vector<uint8_t> held() const { return {}; }
+  virtual void hold(std::span<const uint8_t> /*held*/) {}
   // Between stop() and its end, any thread, never blocks: what the device still waits for is given
   // up, so that it stops soon, at the price of the back end if need be (Disk::abandon()).
   virtual void abandon() {}

@@ -154,6 +154,7 @@ struct Frontend::Saved {
   uint32_t config_generation = 0;
   std::vector<QueueRegisters> queues = {};
   std::vector<QueuePosition> positions = {};
+  std::vector<uint8_t> held = {};
 };
 
 }  // namespace hull::virtio

@@ -6,7 +6,7 @@ namespace hull::virtio {
 namespace {
 
 constexpr const char* kSection = "virtio";
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 
 }  // namespace
 
@@ -62,6 +62,10 @@ void Frontend::save(StateWriter& out) const {
     out.u16(position.next_available);
     out.u16(position.next_used);
   }
+  const std::vector<uint8_t> held =
+      phase_ == Phase::kActive ? device_->held() : std::vector<uint8_t>();
+  out.u32(static_cast<uint32_t>(held.size()));
+  out.bytes(held);
 }
 
 Result<Frontend::Saved> Frontend::read(StateReader& outer) const {
@@ -88,6 +92,8 @@ Result<Frontend::Saved> Frontend::read(StateReader& outer) const {
     position.next_used = in.u16();
     saved.positions.push_back(position);
   }
+  const std::span<const uint8_t> held = in.bytes(in.count(device_->max_held_bytes()));
+  saved.held.assign(held.begin(), held.end());
   if (!StatusMachine().restore(saved.status)) in.reject("a status that no driver can reach");
   if (saved.active && (saved.status & kStatusDriverOk) == 0)
     in.reject("a device that is active before DRIVER_OK");
@@ -106,7 +112,10 @@ void Frontend::apply(const Saved& saved) {
   driver_features_ = saved.driver_features;
   queues_ = saved.queues;
   positions_.clear();
-  if (saved.active) positions_ = saved.positions;
+  if (saved.active) {
+    positions_ = saved.positions;
+    device_->hold(saved.held);
+  }
   needs_reset_.store(saved.needs_reset, std::memory_order_release);
   config_generation_.store(saved.config_generation);
 }

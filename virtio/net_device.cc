@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cstring>
+#include <utility>
 
 #include "base/endian.h"
 
@@ -94,6 +95,7 @@ Result<void> NetDevice::activate(DeviceResources resources) {
                                        .ecn = features.has(NetFeature::kGuestEcn)},
                           .mergeable_buffers = features.has(NetFeature::kMergeableBuffers)},
       std::move(resources));
+  session_->set_waiting_frame(std::exchange(waiting_frame_, {}));
   worker_.post([session = session_] { session->start(); });
   return {};
 }
@@ -113,6 +115,14 @@ void NetDevice::resume() {
 std::vector<std::optional<QueuePosition>> NetDevice::queue_positions() const {
   if (session_ == nullptr) return {std::nullopt, std::nullopt};
   return session_->positions();
+}
+
+std::vector<uint8_t> NetDevice::held() const {
+  return session_ == nullptr ? std::vector<uint8_t>() : session_->waiting_frame();
+}
+
+void NetDevice::hold(std::span<const uint8_t> held) {
+  waiting_frame_.assign(held.begin(), held.end());
 }
 
 void NetDevice::stop(std::function<void()> stopped) {

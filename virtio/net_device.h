@@ -39,6 +39,9 @@ class NetDevice final : public VirtioDevice {
   void pause(std::function<void()> paused) override;
   void resume() override;
   std::vector<std::optional<QueuePosition>> queue_positions() const override;
+  uint32_t max_held_bytes() const override { return kMaxNetFrameBytes; }
+  std::vector<uint8_t> held() const override;
+  void hold(std::span<const uint8_t> held) override;
 
  private:
   const NetOptions options_;
@@ -46,6 +49,7 @@ class NetDevice final : public VirtioDevice {
   const NetOffloads offloads_;  // what the back end can do
   WorkerThread& worker_;
   NetSession::Link link_;
+  std::vector<uint8_t> waiting_frame_;   // of another device, for the next activation
   std::shared_ptr<NetSession> session_;  // one activation, on the worker
 };
 

@@ -39,6 +39,31 @@ NetReceiver::Outcome NetReceiver::receive(int fd) {
   return Outcome::kDelivered;
 }
 
+std::vector<uint8_t> NetReceiver::waiting_frame() const {
+  std::vector<uint8_t> frame;
+  for (const Held& held : held_) {
+    const size_t left = read_bytes_ - frame.size();
+    if (frame_bytes_ == 0 || left == 0) break;
+    std::vector<iovec> pieces;
+    ChainWriter(held.chain).take_iovecs(std::min(left, held.bytes), pieces);
+    for (const iovec& piece : pieces) {
+      const auto* const bytes = static_cast<const uint8_t*>(piece.iov_base);
+      frame.insert(frame.end(), bytes, bytes + piece.iov_len);
+    }
+  }
+  if (frame_bytes_ != 0)
+    frame.insert(frame.end(), spare_.get(), spare_.get() + (frame_bytes_ - read_bytes_));
+  return frame;
+}
+
+bool NetReceiver::set_waiting_frame(std::span<const uint8_t> frame) {
+  if (frame.size() <= kNetHeaderBytes || frame.size() > kMaxNetFrameBytes) return false;
+  std::ranges::copy(frame, spare_.get());
+  frame_bytes_ = frame.size();
+  read_bytes_ = 0;
+  return true;
+}
+
 NetReceiver::Taken NetReceiver::take_buffer() {
   auto popped = queue_.pop();
   if (!popped) {

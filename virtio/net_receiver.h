@@ -37,6 +37,10 @@ class NetReceiver {
 
   // Takes one frame from `fd` to the driver.
   Outcome receive(int fd);
+  // The frame that waits for room, with its header; empty: none. For another receiver on a queue at
+  // this one's position(), which takes it if it is one that can have arrived.
+  std::vector<uint8_t> waiting_frame() const;
+  bool set_waiting_frame(std::span<const uint8_t> frame);
   Queue& queue() { return queue_; }
   const Queue& queue() const { return queue_; }
   int error() const { return error_; }

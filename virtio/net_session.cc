@@ -36,7 +36,8 @@ NetSession::NetSession(Context context, DeviceResources resources)
 
 void NetSession::start() {
   backend_ = context_.link.backend;
-  waits_for_frames_ = receiver_.has_value() && context_.link.up.load(std::memory_order_relaxed);
+  waits_for_frames_ = receiver_.has_value() && !waits_for_buffers_ &&
+                      context_.link.up.load(std::memory_order_relaxed);
   watch_all();
 }
 
@@ -76,6 +77,15 @@ std::vector<std::optional<QueuePosition>> NetSession::positions() const {
   if (receiver_) positions[kReceiveQueue] = receiver_->queue().position();
   if (sender_) positions[kTransmitQueue] = sender_->queue().position();
   return positions;
+}
+
+std::vector<uint8_t> NetSession::waiting_frame() const {
+  return receiver_ ? receiver_->waiting_frame() : std::vector<uint8_t>();
+}
+
+// The kicks after an activation have it delivered as far as there is room.
+void NetSession::set_waiting_frame(std::span<const uint8_t> frame) {
+  if (receiver_) waits_for_buffers_ = receiver_->set_waiting_frame(frame);
 }
 
 void NetSession::add(int fd, uint32_t events, void (NetSession::*handler)()) {

@@ -39,11 +39,15 @@ class NetSession {
   void start();
   void stop();
   // A frame that waits for room in the driver's buffers, or in the back end, waits on. A session
-  // that is built anew from positions() loses the first, as a network may, and sends the second.
+  // that is built anew from positions() is told the first (waiting_frame()) and sends the second.
   void pause();
   void resume();
   // While paused, on any thread.
   std::vector<std::optional<QueuePosition>> positions() const;
+  // With its header; empty: none.
+  std::vector<uint8_t> waiting_frame() const;
+  // Before start().
+  void set_waiting_frame(std::span<const uint8_t> frame);
 
  private:
   void watch_all();

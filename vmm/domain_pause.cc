@@ -57,7 +57,7 @@ void Domain::give_up_pause(bool vcpus_paused) {
              who);
     return drain_console();
   }
-  if (vcpus_paused) machine_->resume_devices();
+  if (vcpus_paused) machine_->prepare_to_go_on();
   machine_->order(VcpuOrder::kRun);
   answer_pause(fail(ErrorKind::kTimeout,
                     "{}: cannot be paused: {} has not answered within {} ms; the guest runs on",
@@ -73,7 +73,7 @@ Result<void> Domain::resume() {
   if (state_ != DomainState::kPaused)
     return fail(ErrorKind::kUnsupported, "{}: cannot be resumed: it is {}", config_.name,
                 to_string(state_));
-  machine_->resume_devices();
+  machine_->prepare_to_go_on();
   machine_->order(VcpuOrder::kRun);
   enter(DomainState::kRunning);
   return {};

@@ -62,7 +62,8 @@ std::string Machine::busy_devices() const {
   return names;
 }
 
-void Machine::resume_devices() {
+void Machine::prepare_to_go_on() {
+  for (const auto& vcpu : vcpus_) board_->say_it_stood_still(vcpu->vcpu());
   pause_ = nullptr;
   for (const auto& transport : virtio_) transport->frontend().resume();
 }

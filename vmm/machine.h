@@ -36,8 +36,9 @@ class Machine {
   bool pause_devices(std::chrono::milliseconds limit);
   // Those that pause_devices() still waits for, as people call them: "vda, vdb".
   std::string busy_devices() const;
-  // Before the vCPUs go on; also before pause_devices() has become true.
-  void resume_devices();
+  // While the vCPUs are still paused, before the order to run; also before pause_devices() has
+  // become true. The devices go on, and the guest can know that it has stood still.
+  void prepare_to_go_on();
   // After the vCPUs have ended: nothing more is taken from the virtio devices' queues, and what is
   // in flight comes to its end. True when nothing touches the guest's memory any more, which is
   // waited for until `limit`; to be called again if not. Only then may the machine be destroyed.
@@ -69,7 +70,7 @@ class Machine {
   std::vector<std::unique_ptr<virtio::Transport>> virtio_;
   std::unique_ptr<virtio::TransportFactory> slots_;
   std::unique_ptr<VcpuOrders> orders_;
-  std::shared_ptr<Drain> pause_;  // once it has begun, until resume_devices()
+  std::shared_ptr<Drain> pause_;  // once it has begun, until prepare_to_go_on()
   std::shared_ptr<Drain> drain_;  // once it has begun
   // Last, so destroyed first: the threads call into everything above.
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;

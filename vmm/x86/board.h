@@ -83,6 +83,9 @@ class Board {
   // One section for each processor (vmm/x86/vcpu_state.h).
   Result<void> save_vcpu(const Vcpu& vcpu, StateWriter& out) const;
   Result<void> load_vcpu(Vcpu& vcpu, StateReader& in) const;
+  // Of a processor that goes on after a pause: a guest with a kvmclock finds in it that it has
+  // stood still, so that its watchdogs do not take that for a lock-up.
+  static void say_it_stood_still(const Vcpu& vcpu);
 
  private:
   Result<devices::InterruptLine*> add_line(uint32_t gsi);

@@ -124,6 +124,33 @@ TEST(Board, AGuestWithNestingIsNotSaved) {
   EXPECT_EQ(saved.error().kind(), ErrorKind::kUnsupported);
 }
 
+// Linux, Documentation/virt/kvm/x86/msr.rst: MSR_KVM_SYSTEM_TIME_NEW, struct
+// pvclock_vcpu_time_info and its flag "guest vcpu has been paused by the host".
+TEST(VcpuState, GuestLearnsFromItsClockThatItStoodStill) {
+  constexpr uint32_t kSystemTimeMsr = 0x4b564d01;
+  constexpr GuestAddress kFlags{0x1000 + 29};
+  constexpr uint8_t kWasPaused = 1 << 1;
+  BoardMachine machine({0xe6, 0x99, 0xe6, 0x99});  // out 0x99, al, twice
+  Vcpu vcpu = expect_value(machine.vm.create_vcpu(0));
+  ASSERT_TRUE(x86::set_cpuid(vcpu, expect_value(x86::supported_cpuid(machine.kvm))));
+  kvm_sregs sregs = expect_value(x86::get_sregs(vcpu));
+  sregs.cs.selector = 0;
+  sregs.cs.base = 0;
+  ASSERT_TRUE(x86::set_sregs(vcpu, sregs));
+  kvm_regs regs{};
+  regs.rflags = 2;
+  ASSERT_TRUE(x86::set_regs(vcpu, regs));
+  arch::Board::say_it_stood_still(vcpu);  // it has no such clock yet
+  ASSERT_TRUE(expect_value(x86::set_msr(vcpu, kSystemTimeMsr, 0x1000 | 1)));
+  const auto flags = [&] { return machine.memory.slice(kFlags, 1)->read<uint8_t>(0); };
+  ASSERT_TRUE(expect_value(vcpu.enter()));
+  ASSERT_EQ(vcpu.run_state().exit_reason, static_cast<uint32_t>(KVM_EXIT_IO));
+  EXPECT_EQ(flags() & kWasPaused, 0);
+  arch::Board::say_it_stood_still(vcpu);
+  ASSERT_TRUE(expect_value(vcpu.enter()));
+  EXPECT_EQ(flags() & kWasPaused, kWasPaused);
+}
+
 TEST(VcpuState, EverythingGoesIntoAnotherProcessor) {
   BoardMachine machine;
   Vcpu vcpu = expect_value(machine.vm.create_vcpu(0));
