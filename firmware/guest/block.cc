@@ -4,8 +4,10 @@
 
 namespace hull::guest {
 
-Failure BlockDevice::open(const Args& args) {
-  if (Failure failure = transport_.find(kBlockDevice, args.number("dev", 0))) return failure;
+Failure BlockDevice::open(const Args& args) { return open(args.number("dev", 0)); }
+
+Failure BlockDevice::open(uint64_t index) {
+  if (Failure failure = transport_.find(kBlockDevice, index)) return failure;
   constexpr uint64_t kWanted = kFeatureIndirect | kFeatureEventIdx | kBlkReadOnly | kBlkBlockSize |
                                kBlkFlush | kBlkDiscard | kBlkWriteZeroes;
   if (Failure failure = transport_.negotiate(kWanted)) return failure;

@@ -47,6 +47,7 @@ class BlockDevice {
  public:
   // dev=N of the arguments: the N-th block device. Negotiates and starts it.
   Failure open(const Args& args);
+  Failure open(uint64_t index);
 
   uint64_t sectors() const { return sectors_; }
   MmioDevice& transport() { return transport_; }

@@ -129,6 +129,19 @@ Failure sum(const Args& args) {
   return failure;
 }
 
+Failure copy(const Args& args) {
+  Job job;
+  if (Failure failure = job.open(args)) return failure;
+  BlockDevice target;
+  if (Failure failure = target.open(args.number("to", 1))) return failure;
+  const uint64_t at = args.number("at", 0);
+  return job.for_each_chunk([&](uint64_t sector, uint64_t sectors) {
+    if (Failure failure = job.transfer(kBlkIn, sector, sectors)) return failure;
+    return target.run_ok(kBlkOut, at + sector - job.start, job.buffer,
+                         static_cast<uint32_t>(sectors * kSectorSize));
+  });
+}
+
 Failure flush(const Args& args) {
   BlockDevice device;
   if (Failure failure = device.open(args)) return failure;
@@ -206,6 +219,7 @@ constexpr Program kPrograms[] = {
     {"blk.flush", flush},       {"blk.zeroes", write_zeroes},
     {"blk.discard", discard},   {"blk.random", random_writes},
     {"blk.past-end", past_end}, {"blk.readonly", write_to_read_only},
+    {"blk.copy", copy},
 };
 
 }  // namespace

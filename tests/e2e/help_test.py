@@ -66,7 +66,7 @@ class Help(HullTest):
                 self.assertEqual(missing, set(), "not in hull-img(1)")
 
     def test_other_verbs(self):
-        for verb in ("run", "validate", "nbd", "doctor"):
+        for verb in ("run", "validate", "nbd", "doctor", "pack"):
             with self.subTest(verb=verb):
                 options, page = self.options(verb), manual(f"hull-{verb}.1")
                 self.assertEqual({o for o in options if not mentions(page, o)}, set(), f"not in hull-{verb}(1)")

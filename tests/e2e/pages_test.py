@@ -27,10 +27,11 @@ RUN = {
     "hull run job.xml --ephemeral --timeout 600": GUEST_ENDED,
     "hull run job.xml --quiet --result result.json": GUEST_ENDED,
     "hull run web.xml --console file:web.log": WORDLESS,
-    "tar -cf in.tar -C src .": WORDLESS,
+    "hull pack src in.raw": WORDLESS,
     "hull img create -q -f raw out.raw 64M": WORDLESS,
-    "hull run --kernel vmlinuz --initrd initrd.img --append 'console=ttyS0 root=/dev/vda panic=-1' --ephemeral --disk disk.qcow2,format=qcow2 "
-    "--disk in.tar,readonly=on --disk out.raw,transient=off --result result.json --timeout 600": GUEST_ENDED,
+    "hull run --kernel hull:guest --append hull.do=blk.copy,dev=0,to=1 --disk in.raw,readonly=on --disk out.raw": GUEST_ENDED,
+    "hull run --kernel hull:guest --append hull.do=blk.copy,dev=0,to=1 --in src --out results": GUEST_ENDED,
+    "hull unpack out.raw results": WORDLESS,
     "hull run --kernel hull:guest --append hull.do=facts": GUEST_ENDED,
     "hull run --kernel hull:guest --append hull.do=facts --quiet --result result.json": GUEST_ENDED,
     "hull img create -f qcow2 -b base.qcow2 -F qcow2 job.qcow2": "Formatting 'job.qcow2', fmt=qcow2",
@@ -63,7 +64,7 @@ RUN = {
 }
 # Servers without an end: what is there when they serve. They are asked to end then.
 SERVERS = {"hull nbd -t -e 8 -f qcow2 --socket /run/job.sock job.qcow2": "/run/job.sock"}
-STOCK = "a stock guest: docs/examples/debian-image is for people with root rights and minutes"
+STOCK = "tests/nested/debian_test.py"
 CLOUD = "wants a cloud image that is not in Debian's packages"
 ELSEWHERE = {
     "tools/demo": "tools/dev/bare-debian",
@@ -79,6 +80,12 @@ ELSEWHERE = {
     "tests/bench/images": "half an hour",
     "tests/bench/linux": "some minutes, on an emulated machine",
     "docs/examples/debian-image bookworm guest": STOCK,
+    "docs/examples/debian-image bookworm guest make gcc libc6-dev": STOCK,
+    "docs/examples/make-test src results": STOCK,
+    "cat results/status results/log": STOCK,
+    "hull run --kernel guest/vmlinuz --initrd guest/initrd.img --disk guest/disk.qcow2,format=qcow2 --ephemeral --in src --out results --status-from status "
+    "--result result.json --timeout 600 --append 'console=ttyS0 panic=-1 root=/dev/vda rw init=/bin/sh -- -c \"mkdir /job; cd /job; tar -xf /dev/vdb; "
+    "make test >log 2>&1; echo $? >status; tar -cf /dev/vdc status log; poweroff -ff\"'": STOCK,
     "hull img create -f qcow2 -b disk.qcow2 -F qcow2 guest/mine.qcow2": STOCK,
     "hull run --kernel guest/vmlinuz --initrd guest/initrd.img --append 'console=ttyS0 root=/dev/vda rw' --disk guest/mine.qcow2,format=qcow2 "
     "--memory 1G --vcpus 2": STOCK,
@@ -121,6 +128,7 @@ class Pages(HullTest):
         work = self.directory / "work"
         (work / "bin").mkdir(parents=True)
         (work / "src").mkdir()
+        (work / "src/Makefile").write_text("test:\n")
         for name in ("hull", "hull-img"):
             (work / "bin" / name).symlink_to(pathlib.Path(HULL).resolve())
         guest = pathlib.Path(HULL).resolve().parents[2] / "firmware/guest/hull-guest.elf"

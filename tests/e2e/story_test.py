@@ -124,6 +124,21 @@ class Results(HullTest):
         self.assertGreaterEqual(record["ended"], record["started"])
         return record
 
+    def test_record_is_written_also_when_hull_is_left_by_force(self):
+        """The main thread hangs in a file that nobody ever opens at the other end."""
+        secret, path = self.directory / "secret", self.directory / "result.json"
+        os.mkfifo(secret)
+        reader, writer = os.pipe()
+        result = self.hull(*self.guest_arguments("", (), "--name", "job", "--secret", f"s=file:{secret}", "--timeout", "1", "--result", str(path), "--events", f"fd:{writer}"),
+                           pass_fds=(writer,))
+        os.close(writer)
+        self.assertEqual((result.code, "left as it was" in result.err), (TIMEOUT, True), result)
+        record = json.loads(path.read_text())
+        self.assertEqual((record["domain"], record["reason"], record["exit_code"]), ("job", "timeout", TIMEOUT))
+        with os.fdopen(reader) as events:
+            last = json.loads(events.read().splitlines()[-1])
+        self.assertEqual((last["event"], last["reason"]), ("ended", "timeout"))
+
     def test_each_end_has_its_reason(self):
         for end, reason, code, options in (("poweroff", "power-off", OK, ()), ("reset", "reset", RESET, ()), ("triple-fault", "crash", CRASHED, ()),
                                            ("panic", "panic", CRASHED, ()), ("hang", "timeout", TIMEOUT, ("--timeout", "1")),

@@ -17,6 +17,7 @@ enum ExitCode : int {
   kExitInternal = 7,    // a bug in hull
   kExitReset = 8,       // the guest reset itself and on_reboot is destroy
   kExitForced = 9,      // switched off from outside without the guest's consent
+  kExitJobFailed = 10,  // powered off, and its own status (--status-from) is another than 0
   kExitDebugBase = 64,  // 64 + (code & 31): the debug-exit port of test guests
   kExitTimeout = 124,   // --timeout ran out, as timeout(1) says it
 };

@@ -10,6 +10,7 @@
 #include "tools/hull/run_domain.h"
 #include "tools/hull/run_options.h"
 #include "tools/hull/run_record.h"
+#include "tools/hull/run_report.h"
 #include "tools/hull/run_secrets.h"
 #include "tools/hull/verbs.h"
 #include "tools/hull/warden.h"
@@ -88,15 +89,30 @@ Result<config::DomainConfig> prepare_domain(const RunCommand& command) {
   return domain;
 }
 
-// What was noted on the way is in `record` also when it returns an Error.
-Result<vmm::EndReason> run_command(const RunCommand& command, Arguments arguments, Warden& warden,
-                                   EventStream* events, RunRecord& record) {
-  const config::DomainConfig domain = TRY(prepare_domain(command));
-  record.domain = domain.name;
-  if (events != nullptr) events->set_domain(domain.name);
+// A run that is more than the guest's own end: what came out of it, and its own status.
+struct JobEnd {
+  std::optional<int> code;  // where the guest itself ended well
+  std::string detail;
+};
+
+JobEnd end_job(const RunCommand& command, JobDisks& job, bool finished, RunRecord& record) {
+  const Result<void> collected = job.collect(finished);
+  record.guest_status = job.status();
+  if (!collected) return {exit_code_of(collected.error()), collected.error().message()};
+  if (command.job.status_from.empty() || record.guest_status == 0u) return {};
+  if (!record.guest_status)
+    return {kExitJobFailed, fmt::format("the guest has left no status (--status-from {})",
+                                        command.job.status_from)};
+  return {kExitJobFailed, fmt::format("the guest's own status is {}", *record.guest_status)};
+}
+
+// The machine from its description to its end. What was noted on the way is in `record` also when
+// it returns an Error.
+Result<vmm::EndReason> run_machine(const RunCommand& command, Arguments arguments, Warden& warden,
+                                   RunReport& report, config::DomainConfig domain,
+                                   RunRecord& record) {
   vmm::DiskSecrets secrets = TRY(read_secrets(command.secrets));
   TRY(check_secrets(domain, secrets));
-
   RunOptions options;
   options.paths = TRY(choose_paths(command));
   options.nameless = command.document.empty() && command.name.empty();
@@ -106,53 +122,44 @@ Result<vmm::EndReason> run_command(const RunCommand& command, Arguments argument
   options.command_line.insert(options.command_line.end(), arguments.begin(), arguments.end());
   if (options.dump_dtb.empty()) warn_of_stock_kernel(domain);
 
-  RunObserver observer(observer_options(command, domain), events);
-  // Disks that options describe know themselves whether they are transient.
-  Result<vmm::EndReason> end =
-      run_domain(domain, options,
-                 {.ephemeral = command.ephemeral && !command.document.empty(),
-                  .debug_exit_port = command.debug_exit,
-                  .secrets = std::move(secrets)},
-                 warden, observer);
-  record.resets = observer.resets();
+  RunObserver::Options observing = observer_options(command, domain);
+  observing.resets = &report.resets();
+  RunObserver observer(std::move(observing), report.events());
+  Result<vmm::EndReason> end = run_domain(
+      domain, options, {.debug_exit_port = command.debug_exit, .secrets = std::move(secrets)},
+      warden, observer);
   if (end && end->kind == vmm::EndKind::kReset && end->detail.empty())
     end->detail = "the guest reset itself; --on-reboot restart would have started it again";
-  return std::move(end).with_context(domain.name);
+  return std::move(end).with_context(record.domain);
 }
 
-// Before anything else, so that a mistake is found while nothing has happened.
-Result<void> open_reports(const RunCommand& command, UniqueFd& result,
-                          std::unique_ptr<EventStream>& events) {
-  if (!command.result.empty()) result = TRY(open_result(command.result).with_context("--result"));
-  if (!command.events.empty())
-    events = TRY(EventStream::open(command.events).with_context("--events"));
-  return {};
-}
-
-// Says how it ended, and returns the exit code.
-int conclude(const RunCommand& command, EventStream* events, int result, RunRecord& record) {
-  record.ended = std::chrono::system_clock::now();
-  const Result<vmm::EndReason>& end = record.end;
-  if (end && end->kind != vmm::EndKind::kPowerOff && !end->detail.empty())
-    log_line(LogLevel::kError, fmt::format("{}: {}", record.domain, end->detail));
-  record.exit_code = end ? exit_code_of(*end) : report(end.error());
-  if (events != nullptr) events->ended(record);
-  if (result < 0) return record.exit_code;
-  const Result<void> written =
-      write_result(result, record).with_context("--result " + command.result);
-  // The guest's end counts for more, unless all was well.
-  if (!written) {
-    const int code = report(written.error());
-    return record.exit_code == kExitOk ? code : record.exit_code;
-  }
-  return record.exit_code;
+Result<vmm::EndReason> run_command(const RunCommand& command, Arguments arguments, Warden& warden,
+                                   RunReport& report, RunRecord& record, JobEnd& job_end) {
+  config::DomainConfig domain = TRY(prepare_domain(command));
+  record.domain = domain.name;
+  warden.set_name(domain.name);
+  if (report.events() != nullptr) report.events()->set_domain(domain.name);
+  const size_t own_disks = domain.disks.size();
+  Result<JobDisks> job = JobDisks::add_to(domain, command.job, warden.start_called_off());
+  // What failed because it was called off is no failure.
+  if (auto order = warden.order(); !job && order) return *std::move(order);
+  if (!job) return std::unexpected(job.error());
+  TRY(require_valid(domain));
+  // Disks that options describe know themselves whether they are transient.
+  if (command.ephemeral && !command.document.empty())
+    for (size_t i = 0; i < own_disks; ++i) domain.disks[i].transient = true;
+  Result<vmm::EndReason> end =
+      run_machine(command, arguments, warden, report, std::move(domain), record);
+  if (!end || !command.job.wants_anything() || !command.dump_dtb.empty()) return end;
+  warden.settle();
+  job_end = end_job(command, *job, end->kind == vmm::EndKind::kPowerOff, record);
+  return end;
 }
 
 }  // namespace
 
 int run_verb(Arguments arguments) {
   const auto entry = Warden::Clock::now();
-  RunRecord record{.started = std::chrono::system_clock::now()};
   const Result<RunCommand> command = parse_run_command(arguments);
   if (!command) return report(command.error());
   if (command->help_shown) return kExitOk;
@@ -160,10 +167,9 @@ int run_verb(Arguments arguments) {
   if (command->debug) set_log_level(LogLevel::kDebug);
   // A closed pipe has to come back as EPIPE.
   ::signal(SIGPIPE, SIG_IGN);
-  UniqueFd result;
-  std::unique_ptr<EventStream> events;
-  if (const auto opened = open_reports(*command, result, events); !opened)
-    return report(opened.error());
+  const auto opened = RunReport::open(*command);
+  if (!opened) return report(opened.error());
+  RunReport& run_report = **opened;
   Warden::Limits limits{.entry = entry};
   if (command->timeout_seconds.value_or(0) != 0)
     limits.timeout = std::chrono::seconds(*command->timeout_seconds);
@@ -171,8 +177,14 @@ int run_verb(Arguments arguments) {
   // To the very end: what is still to be said may have to wait for its reader.
   const auto warden = Warden::start(limits);
   if (!warden) return report(warden.error());
-  record.end = run_command(*command, arguments, **warden, events.get(), record);
-  return conclude(*command, events.get(), result.valid() ? result.get() : -1, record);
+  (*warden)->set_reporter([&run_report](const std::string& name, const vmm::EndReason& reason) {
+    run_report.tell_left(name, reason);
+  });
+  RunRecord record;
+  JobEnd job;
+  record.end = run_command(*command, arguments, **warden, run_report, record, job);
+  record.job_detail = std::move(job.detail);
+  return run_report.conclude(std::move(record), job.code);
 }
 
 }  // namespace hull::cli

@@ -22,6 +22,7 @@ void RunObserver::say(const std::string& text) const {
 
 void RunObserver::on_running(EventLoop& loop, const std::string& console_path) {
   if (std::exchange(started_, true)) {
+    if (options_.resets != nullptr) ++*options_.resets;
     if (events_ != nullptr) events_->event("reset");
     if (++resets_ == kManyResets)
       say(fmt::format(

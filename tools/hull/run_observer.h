@@ -2,6 +2,7 @@
 // behind --events. All on the thread of the event loop.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -35,6 +36,7 @@ class RunObserver {
     std::chrono::seconds grace;  // between the power button and switching off
     // How long a guest may say nothing before somebody is told where its words may have gone.
     std::chrono::milliseconds silence{10'000};
+    std::atomic<unsigned>* resets = nullptr;  // counted there too, for other threads
   };
   static constexpr unsigned kManyResets = 3;
 

@@ -146,6 +146,14 @@ void describe_options(CommandLine& app, RunCommand& command) {
   app.add_option("--on-crash", command.on_crash, "what a panic or a crash does (default: destroy)")
       .one_of({"destroy", "restart", "preserve"});
   app.add_flag("--no-reboot", command.no_reboot, "the same as --on-reboot destroy");
+  app.add_option("--in DIR", command.job.in,
+                 "one more disk: what is in this directory, as a tar archive");
+  app.add_option("--out DIR", command.job.out,
+                 "one more disk: a tar archive on it comes into this directory afterwards");
+  app.add_option("--out-size SIZE", command.job.out_size,
+                 "size of that disk; MiB without a suffix (default 1G)");
+  app.add_option("--status-from disk|NAME", command.job.status_from,
+                 "the guest's own status, 0 to 255: from one more disk, or a file that came out");
   app.add_option("--result FILE|fd:N", command.result, "write there in JSON how the run ended");
   app.add_option("--events fd:N|unix:PATH", command.events,
                  "write there a line of JSON for each thing that happens");

@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "config/domain.h"
 #include "config/findings.h"
+#include "tools/hull/job_disks.h"
 #include "tools/hull/verbs.h"
 
 namespace hull::cli {
@@ -26,6 +27,7 @@ struct RunCommand {
   std::vector<std::string> ignore;
   std::vector<std::string> secrets;  // as read_secrets() takes them (run_secrets.h)
   std::string root, layout, dump_dtb, on_reboot, on_crash;
+  JobWords job;
   std::string result, events;  // as open_result() and EventStream::open() take them (run_record.h)
   std::optional<unsigned> timeout_seconds;
   unsigned grace_seconds = 10;

@@ -47,15 +47,21 @@ std::string time_text(std::chrono::system_clock::time_point time) {
                      since.count() % 1000);
 }
 
+std::string detail_of(const RunRecord& record) {
+  if (!record.end) return record.end.error().message();
+  return record.end->detail.empty() ? record.job_detail : record.end->detail;
+}
+
 Json fields_of(const RunRecord& record) {
   Json json;
   json["version"] = kVersion;
   json["domain"] = record.domain;
   json["reason"] = record.end ? reason_word(record.end->kind) : "error";
-  json["detail"] = record.end ? record.end->detail : record.end.error().message();
+  json["detail"] = detail_of(record);
   json["exit_code"] = record.exit_code;
   if (record.end && record.end->kind == vmm::EndKind::kDebugExit)
     json["guest_status"] = record.end->code;
+  if (record.guest_status) json["guest_status"] = *record.guest_status;
   json["started"] = time_text(record.started);
   json["ended"] = time_text(record.ended);
   json["seconds"] = std::chrono::duration<double>(record.ended - record.started).count();
@@ -66,6 +72,13 @@ Json fields_of(const RunRecord& record) {
 // Names of files may be any bytes; JSON is UTF-8.
 std::string dump(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+// What is no longer than PIPE_BUF goes into a pipe that is ready as a whole or not at all, and
+// never waits.
+bool has_room(int fd, size_t bytes) {
+  pollfd ready{.fd = fd, .events = POLLOUT, .revents = 0};
+  return bytes <= PIPE_BUF && ::poll(&ready, 1, 0) == 1 && (ready.revents & POLLOUT) != 0;
 }
 
 // A descriptor that whoever started hull has left open: a copy that goes with this process.
@@ -109,6 +122,14 @@ Result<UniqueFd> open_result(const std::string& where) {
 Result<void> write_result(int fd, const RunRecord& record) {
   const std::string line = to_json(record) + "\n";
   return write_all(fd, std::as_bytes(std::span(line)));
+}
+
+void write_result_without_waiting(int fd, const RunRecord& record) {
+  const std::string line = to_json(record) + "\n";
+  struct stat status{};
+  const bool is_file = ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+  if (is_file || has_room(fd, line.size())) [[maybe_unused]]
+    const auto written = write_all(fd, std::as_bytes(std::span(line)));
 }
 
 Result<std::unique_ptr<EventStream>> EventStream::open(const std::string& where) {
@@ -158,13 +179,11 @@ void EventStream::ended(const RunRecord& record) {
 }
 
 void EventStream::send(std::string line) {
+  const std::unique_lock alone(sending_, std::try_to_lock);
+  if (!alone) return;
   if (lost_ != 0) line.insert(line.size() - 1, fmt::format(",\"lost\":{}", lost_));
   line += '\n';
-  // What is no longer than PIPE_BUF goes into a pipe that is ready as a whole or not at all, and
-  // never waits.
-  pollfd ready{.fd = fd_.get(), .events = POLLOUT, .revents = 0};
-  bool written =
-      line.size() <= PIPE_BUF && ::poll(&ready, 1, 0) == 1 && (ready.revents & POLLOUT) != 0;
+  bool written = has_room(fd_.get(), line.size());
   if (written) {
     const ssize_t sent =
         socket_ ? ::send(fd_.get(), line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL)

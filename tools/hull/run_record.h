@@ -4,6 +4,8 @@
 
 #include <chrono>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
 
 #include "base/result.h"
@@ -18,6 +20,8 @@ struct RunRecord {
   std::chrono::system_clock::time_point ended{};
   unsigned resets = 0;  // after which the machine was started again
   int exit_code = 0;
+  std::optional<unsigned> guest_status{};  // as --status-from found it
+  std::string job_detail{};                // what was wrong with what came out of the guest
   Result<vmm::EndReason> end =
       vmm::EndReason{};  // an Error: nothing ran, or an image failed in the end
 };
@@ -28,9 +32,11 @@ std::string to_json(const RunRecord& record);
 // "FILE", which is made empty at once, or "fd:N". kUsage, kIo.
 Result<UniqueFd> open_result(const std::string& where);
 Result<void> write_result(int fd, const RunRecord& record);
+// The same, but for a pipe or a socket that has no room at once.
+void write_result_without_waiting(int fd, const RunRecord& record);
 
 // One line of JSON for each event. A reader that is slow loses events and is told how many: a run
-// never waits for it. One thread.
+// never waits for it. One thread, and at the very end another one that calls ended().
 class EventStream {
  public:
   // "fd:N" or "unix:PATH", a stream socket that somebody listens at. kUsage, kIo.
@@ -49,7 +55,8 @@ class EventStream {
   UniqueFd fd_;
   const bool socket_;
   std::string domain_;
-  uint64_t lost_ = 0;
+  std::mutex sending_;  // only ever tried: who finds it taken leaves the other its last line
+  uint64_t lost_ = 0;   // whoever sends
 };
 
 }  // namespace hull::cli

@@ -8,6 +8,8 @@ constexpr Verb kVerbs[] = {
     {"validate", "judge domain documents without starting anything", validate_verb},
     {"doctor", "say what this host can do, and try the main job", doctor_verb},
     {"img", "make, describe and check disk images", img_verb, img_verbs},
+    {"pack", "put a directory as a tar archive on a raw disk", pack_verb},
+    {"unpack", "make a directory of the tar archive on a raw disk", unpack_verb},
     {"nbd", "serve a disk image to NBD clients", nbd_verb},
     {"complete", "print completions for a shell", complete_verb},
 };

@@ -27,6 +27,8 @@ int validate_verb(Arguments arguments);
 int doctor_verb(Arguments arguments);
 int img_verb(Arguments arguments);
 int nbd_verb(Arguments arguments);
+int pack_verb(Arguments arguments);
+int unpack_verb(Arguments arguments);
 int complete_verb(Arguments arguments);
 
 std::span<const Verb> img_verbs();

@@ -80,6 +80,17 @@ void Warden::set_last_duty(std::function<void()> duty) {
   last_duty_ = std::move(duty);
 }
 
+void Warden::set_reporter(Reporter reporter) {
+  const MutexLock lock(duty_mutex_);
+  reporter_ = std::move(reporter);
+}
+
+void Warden::settle() {
+  const MutexLock lock(mutex_);
+  leave_at_.reset();
+  last_wish_.reset();
+}
+
 Result<void> Warden::attach(EventLoop& loop, vmm::Domain& domain) {
   TRY(loop.add(ordered_.fd(), EPOLLIN, [this](uint32_t) { pass_on_orders(); }));
   loop_ = &loop;
@@ -212,6 +223,10 @@ void Warden::leave() {
   }
   log_line(LogLevel::kError,
            fmt::format("{}: {}; what it was busy with was left as it was", name, reason.detail));
+  {
+    const MutexLock lock(duty_mutex_);
+    if (reporter_) reporter_(name, reason);
+  }
   flush_log();
   _exit(exit_code_of(reason));
 }

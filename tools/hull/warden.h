@@ -60,6 +60,11 @@ class Warden {
   // Null: nothing. The old function is not running any more when this returns.
   void set_last_duty(std::function<void()> duty);
 
+  // Told when hull is about to be left by force, after the last duty: the domain's name, and why.
+  // On the warden's thread; must not wait.
+  using Reporter = std::function<void(const std::string& name, const vmm::EndReason& reason)>;
+  void set_reporter(Reporter reporter);
+
   // From now on orders go to `domain`, on the thread that runs `loop`, until detach().
   Result<void> attach(EventLoop& loop, vmm::Domain& domain);
   // The machine has ended: a signal means that the rest shall not take long either.
@@ -67,6 +72,10 @@ class Warden {
 
   // Called on the main thread when the power button is pressed.
   void on_power_button(std::function<void()> listener) { button_listener_ = std::move(listener); }
+
+  // What was ordered has come about, and there is more to do than to leave: until the next signal,
+  // or the time-out, that may take what it takes.
+  void settle();
 
   // As a signal does: Ctrl-] at the console.
   void wish_for_end();
@@ -114,6 +123,7 @@ class Warden {
 
   Mutex duty_mutex_;
   std::function<void()> last_duty_ GUARDED_BY(duty_mutex_);
+  Reporter reporter_ GUARDED_BY(duty_mutex_);
 
   std::function<void()> button_listener_;  // the main thread's
   EventLoop* loop_ = nullptr;              // the main thread's
