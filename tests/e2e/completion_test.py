@@ -30,6 +30,8 @@ CASES = (
     ("hull run --layout=lib", "hull run --layout=libvirt "),
     ("hull run --console fi", "hull run --console file:"),
     ("hull run --console file:di", "hull run --console file:disk.qcow2 "),
+    ("hull run --root folder --name def", "hull run --root folder --name defined "),
+    ("hull run --root=folder --name=run", "hull run --root=folder --name=running "),
     ("hull run --root fo", "hull run --root folder/"),
     ("hull run --disk di", "hull run --disk disk.qcow2 "),
     ("hull run --disk disk.qcow2,fo", "hull run --disk disk.qcow2,format="),
@@ -79,6 +81,10 @@ class Completion(HullTest):
         self.work = self.directory / "work"
         (self.work / "folder").mkdir(parents=True)
         (self.work / "disk.qcow2").write_bytes(b"")
+        for name in ("etc/qemu/defined.xml", "etc/qemu/-strange.xml", "run/qemu/running.pid"):
+            path = self.work / "folder" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("")
         self.environment = {"PATH": f"{self.programs}:{os.environ['PATH']}", "HOME": str(self.directory), "TERM": "dumb", "LC_ALL": "C.UTF-8"}
 
     def typist(self, *command):
@@ -93,6 +99,22 @@ class Completion(HullTest):
                 # The line becomes the word of an echo; the quotes of that command are not those of its output.
                 typist.type(f"{typed}\t{BEGIN_OF_LINE}echo 'line='\"{END_OF_LINE}\"'=end'\r")
                 self.assertEqual(typist.wait_for(r"\nline=(.*)=end").group(1), re.sub(taken_back, "", expected))
+
+    def test_names_are_those_of_the_standard_directories(self):
+        files = {".config/hull/qemu/mine.xml": "mine", ".cache/hull/qemu/run/job.pid": "job", ".config/libvirt/qemu/theirs.xml": None}
+        for name in files:
+            path = self.directory / "home" / name
+            path.parent.mkdir(parents=True)
+            path.write_text("")
+        user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.getuid() == 0 else []
+        self.directory.chmod(0o755)
+        program = self.directory / "hull"  # where others may read it
+        program.write_bytes(pathlib.Path(HULL).read_bytes())
+        program.chmod(0o755)
+        for options, expected in (([], {"mine", "job"}), (["--layout", "libvirt"], {"theirs"})):
+            result = subprocess.run([*user, program, "complete", "--", "run", *options, "--name", ""], env={"HOME": str(self.directory / "home"), "PATH": os.environ["PATH"]},
+                                    capture_output=True, text=True, check=True, timeout=LIMIT)
+            self.assertEqual(set(result.stdout.split()), expected)
 
     def test_bash(self):
         typist = self.typist("bash", "--norc", "--noprofile", "-i")

@@ -141,7 +141,11 @@ Candidates candidates_for(const CommandLine& line, Arguments words) {
     else if (only_plain || word == "-" || !word.starts_with('-'))
       ++plain;
   }
-  if (awaited != nullptr) return candidates_for_value(awaited->argument, typed);
+  const auto candidates_of = [&](const OptionSpec& option, std::string_view begun) {
+    return option.argument == "DOMAIN" ? domain_names(begun, words)
+                                       : candidates_for_value(option.argument, begun);
+  };
+  if (awaited != nullptr) return candidates_of(*awaited, typed);
   Candidates candidates;
   if (only_plain || !typed.starts_with('-')) {
     if (const OptionSpec* const spec = find_plain(line, plain))
@@ -153,8 +157,7 @@ Candidates candidates_for(const CommandLine& line, Arguments words) {
     add_names(line, typed, candidates);
   } else if (const OptionSpec* const option = find_option(line, typed.substr(0, equals));
              option != nullptr && !option->argument.empty()) {
-    for (const std::string& one :
-         candidates_for_value(option->argument, typed.substr(equals + 1))) {
+    for (const std::string& one : candidates_of(*option, typed.substr(equals + 1))) {
       const size_t space = one.find(' ');
       if (one.starts_with('@'))
         candidates.push_back(

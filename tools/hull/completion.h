@@ -20,8 +20,12 @@ using Candidates = std::vector<std::string>;
 Candidates candidates_for(const CommandLine& line, Arguments words);
 
 // `argument` as --help shows it: alternatives "raw|qcow2", "file:PATH" or "if=FILE" (FILE and PATH
-// are files, DIR directories, other words in capitals anything), and behind them "[,key=a|b]",
+// are files, DIR directories, DOMAIN is one by itself, other words in capitals anything), and
+// behind them "[,key=a|b]",
 // "[,key=N]".
 Candidates candidates_for_value(std::string_view argument, std::string_view typed);
+
+// Of domains, for an argument called DOMAIN: `words` may say --root or --layout.
+Candidates domain_names(std::string_view typed, Arguments words);
 
 }  // namespace hull::cli

@@ -122,7 +122,7 @@ void describe_options(CommandLine& app, RunCommand& command) {
                  "a network interface; may be repeated (default: none)");
   app.add_option("--memory SIZE", command.memory, "MiB without a suffix (default 512M)");
   app.add_option("--vcpus N", command.vcpus, "virtual processors (default 1)");
-  app.add_option("--name NAME", command.name, "name of the domain (default: hull-PID)");
+  app.add_option("--name DOMAIN", command.name, "name of the domain (default: hull-PID)");
   app.add_flag("--no-rng", command.no_rng, "no virtio random number device");
   app.add_flag("--ephemeral", command.ephemeral,
                "write all disks to throw-away overlays that leave nothing behind");
