@@ -3,9 +3,10 @@
 import json
 import os
 import signal
+import subprocess
 import unittest
 
-from support import HOST, OK, HullTest
+from support import HOST, LIMIT, OK, HullTest
 
 # As somebody who may use /dev/kvm and /dev/net/tun, and nothing else that is root's.
 UNPRIVILEGED = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--reuid=65534", "--clear-groups"]
@@ -38,6 +39,17 @@ class Doctor(HullTest):
                 process.send_signal(one)
                 process.communicate()
                 self.assertEqual(list(self.scratch.iterdir()), [])
+
+    def test_leaves_nothing_when_it_has_to_be_left_by_force(self):
+        """Steps of its start that take five seconds each (strace delays them): the trial does not hear that it shall end."""
+        strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=eventfd2", "-e", "inject=eventfd2:delay_enter=5000000:when=5+"]
+        process = subprocess.Popen([*strace, *self.command("doctor")], env=self.environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(process.kill)
+        self.wait_for(lambda: any((path / "root").exists() for path in self.scratch.iterdir()), "the trial's machine")
+        hull = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True).stdout.split()[0]
+        os.kill(int(hull), signal.SIGTERM)
+        process.wait(LIMIT)
+        self.assertEqual(list(self.scratch.iterdir()), [])
 
     def test_tells_who_may_not_make_taps(self):
         result = self.hull("doctor", "--json", prefix=UNPRIVILEGED if os.geteuid() == 0 else (), env=self.environment)

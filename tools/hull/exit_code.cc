@@ -11,7 +11,8 @@ int exit_code_of(const Error& error) {
     case ErrorKind::kHost: return kExitHost;
     case ErrorKind::kBusy: return kExitBusy;
     case ErrorKind::kInternal: return kExitInternal;
-    case ErrorKind::kTimeout: return kExitTimeout;
+    // A server that does not answer. What --timeout ends is no error but an order of the warden's.
+    case ErrorKind::kTimeout:
     case ErrorKind::kIo:
     case ErrorKind::kInvalidFormat:
     case ErrorKind::kUnsupported:

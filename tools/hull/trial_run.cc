@@ -37,7 +37,8 @@ class ScratchDirectory {
   }
   ScratchDirectory(ScratchDirectory&& other) noexcept : path_(std::exchange(other.path_, {})) {}
   ScratchDirectory& operator=(ScratchDirectory&&) = delete;
-  ~ScratchDirectory() {
+  ~ScratchDirectory() { remove(); }
+  void remove() const {
     std::error_code ignored;
     if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
   }
@@ -113,10 +114,14 @@ void collect_facts(const std::string& console, TrialResult& result) {
 
 // A signal ends the trial at once, and what it has made is removed.
 Result<vmm::EndReason> run_with_warden(const config::DomainConfig& domain,
-                                       const RunOptions& options) {
+                                       const RunOptions& options,
+                                       const ScratchDirectory& directory) {
   const auto warden = TRY(Warden::start({.timeout = std::chrono::seconds(30),
                                          .grace = std::chrono::seconds(0),
                                          .process_goes_on = true}));
+  // Also when the warden has to leave by force, which destroys nothing.
+  warden->set_reporter(
+      [&directory](const std::string&, const vmm::EndReason&) { directory.remove(); });
   RunObserver silent({.name = domain.name, .grace = {}}, nullptr);
   return run_domain(domain, options, {}, *warden, silent);
 }
@@ -139,7 +144,7 @@ Result<TrialResult> run_trial() {
   options.version = HULL_VERSION;
   options.command_line = {"hull", "doctor"};
   const auto begin = std::chrono::steady_clock::now();
-  const vmm::EndReason end = TRY(run_with_warden(domain, options));
+  const vmm::EndReason end = TRY(run_with_warden(domain, options, directory));
 
   TrialResult result;
   result.start_ms =
