@@ -58,6 +58,11 @@ RUN = {
     "ip tuntap add dev tap0 mode tap user YOU": WORDLESS,
     "ip addr add 192.0.2.1/24 dev tap0": WORDLESS,
     "ip link set tap0 up": WORDLESS,
+    "sysctl -w net.ipv4.ip_forward=1": r"^net\.ipv4\.ip_forward = 1$",
+    "nft add table ip hull": WORDLESS,
+    "nft 'add chain ip hull post { type nat hook postrouting priority srcnat; }'": WORDLESS,
+    "nft add rule ip hull post ip saddr 192.0.2.0/24 oifname eth0 masquerade": WORDLESS,
+    "dnsmasq --interface=tap0 --bind-interfaces --dhcp-range=192.0.2.10,192.0.2.100": WORDLESS,
     "ip link add br0 type bridge": WORDLESS,
     "ip addr add 192.0.2.1/24 dev br0": WORDLESS,
     "ip link set br0 up": WORDLESS,
@@ -95,11 +100,6 @@ ELSEWHERE = {
     "losetup --find --show --partscan --read-only image.raw": CLOUD,
     "mount -o ro /dev/loopNp1 /mnt": CLOUD,
     "cp /mnt/boot/vmlinuz-* vmlinuz; cp /mnt/boot/initrd.img-* initrd.img": CLOUD,
-    "sysctl -w net.ipv4.ip_forward=1": "changes the host",
-    "nft add table ip hull": "wants nftables",
-    "nft 'add chain ip hull post { type nat hook postrouting priority srcnat; }'": "wants nftables",
-    "nft add rule ip hull post ip saddr 192.0.2.0/24 oifname eth0 masquerade": "wants nftables",
-    "dnsmasq --interface=tap0 --bind-interfaces --dhcp-range=192.0.2.10,192.0.2.100": "wants dnsmasq",
 }
 
 
