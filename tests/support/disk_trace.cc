@@ -35,14 +35,9 @@ DiskTrace::Operation DiskTrace::pick() {
   for (unsigned attempt = 0; attempt < 20; ++attempt) {
     Operation one{.kind = kKinds[below(std::size(kKinds))]};
     if (one.kind == Kind::kFlush) return one;
-    // Often near what others touch, often aligned to something.
-    const uint64_t alignment = uint64_t{1} << (below(2) == 0 ? 9 : below(17));
-    one.offset = below(size) / alignment * alignment;
-    one.length = 1 + below(below(4) == 0 ? size / 4 : 6000);
-    if (below(2) == 0) one.length = std::max<uint64_t>(one.length / 512 * 512, 512);
-    if (below(8) == 0) one.length = size;
+    place(one);
     one.length = std::min(one.length, size - one.offset);
-    if (one.kind == Kind::kWrite && compressing_ != nullptr && below(5) == 0) {
+    if (one.kind == Kind::kWrite && compressing_ != nullptr && below(compressed_one_in_) == 0) {
       const uint64_t cluster = compressing_->discard_granularity_bytes();
       one.kind = Kind::kCompressed;
       one.offset = one.offset / cluster * cluster;
@@ -53,6 +48,23 @@ DiskTrace::Operation DiskTrace::pick() {
     return one;
   }
   return {.kind = Kind::kFlush};
+}
+
+void DiskTrace::place(Operation& one) {
+  const uint64_t size = model_.size();
+  // Often near what others touch, often aligned to something.
+  const uint64_t alignment = uint64_t{1} << (below(2) == 0 ? 9 : below(17));
+  if (crowd_bytes_ != 0 && one.kind != Kind::kRead) {
+    const uint64_t step = std::min<uint64_t>(alignment, 512);
+    one.offset = std::min(size - 1, crowd_offset_ + below(crowd_bytes_) / step * step);
+    one.length = 1 + below(1500);
+    if (below(2) == 0) one.length = std::max<uint64_t>(one.length / step * step, step);
+    return;
+  }
+  one.offset = below(size) / alignment * alignment;
+  one.length = 1 + below(below(4) == 0 ? size / 4 : 6000);
+  if (below(2) == 0) one.length = std::max<uint64_t>(one.length / 512 * 512, 512);
+  if (below(8) == 0) one.length = size;
 }
 
 void DiskTrace::fill(Operation& one) {

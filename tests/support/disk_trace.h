@@ -41,8 +41,16 @@ class DiskTrace {
   // the model takes what the disk gives. Number of failures so far.
   void allow_failures() { failures_allowed_ = true; }
   unsigned failures() const { return failures_; }
-  // Some writes go to compressed clusters of this, which is the disk.
-  void allow_compressed(blockcore::Qcow2Disk& disk) { compressing_ = &disk; }
+  // One in so many writes goes to a compressed cluster of this, which is the disk.
+  void allow_compressed(blockcore::Qcow2Disk& disk, unsigned one_in = 5) {
+    compressing_ = &disk;
+    compressed_one_in_ = one_in;
+  }
+  // All that changes something is small and lies in these bytes of the disk, side by side.
+  void crowd(uint64_t offset, uint64_t length) {
+    crowd_offset_ = offset;
+    crowd_bytes_ = length;
+  }
 
  private:
   enum class Kind : uint8_t { kRead, kWrite, kZero, kZeroUnmap, kDiscard, kFlush, kCompressed };
@@ -55,6 +63,7 @@ class DiskTrace {
   };
 
   Operation pick();
+  void place(Operation& operation);
   void fill(Operation& operation);
   blockcore::Task<Result<void>> write_compressed(Operation& operation);
   bool overlaps(uint64_t offset, uint64_t length) const;
@@ -72,6 +81,9 @@ class DiskTrace {
   std::vector<uint8_t> touched_;
   std::string trouble_;
   blockcore::Qcow2Disk* compressing_ = nullptr;
+  unsigned compressed_one_in_ = 5;
+  uint64_t crowd_offset_ = 0;
+  uint64_t crowd_bytes_ = 0;  // 0: everywhere
   bool failures_allowed_ = false;
   unsigned failures_ = 0;
 };

@@ -21,8 +21,9 @@ class FaultyEngine : public blockcore::ThreadEngine {
   }
 
   size_t max_transfer_bytes = SIZE_MAX;  // of a transfer's first iovec; the others are left out
-  int sync_error = 0;                    // what the next fdatasync ends with, once
-  int fallocate_error = 0;               // what every fallocate ends with
+  unsigned fail_at = 0;  // the operation of a file that fails with EIO, counted from now; 0: none
+  int sync_error = 0;    // what the next fdatasync ends with, once
+  int fallocate_error = 0;  // what every fallocate ends with
   unsigned fallocates = 0;
   size_t max_copy_bytes = SIZE_MAX;  // of a copy_file_range
   unsigned fail_copies_from = 0;     // the first copy_file_range that fails; 0: none
@@ -34,6 +35,9 @@ class FaultyEngine : public blockcore::ThreadEngine {
 
   void submit(blockcore::IoOperation& operation) override {
     using Kind = blockcore::IoOperation::Kind;
+    if (fail_at != 0 && !is_of_socket(operation) && operation.kind != Kind::kDataSync &&
+        --fail_at == 0)
+      return fail_later(operation, EIO);
     if (operation.kind == Kind::kFallocate) ++fallocates;
     if (operation.kind == Kind::kFallocate && fallocate_error != 0)
       return fail_later(operation, fallocate_error);

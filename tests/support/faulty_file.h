@@ -39,10 +39,11 @@ struct FaultPlan {
   bool sticky = false;
   // A failing write stores this part of its data first, as a torn write.
   size_t torn_bytes = 0;
-  // The first file's host has no room past that, and says so when something is written there (a
+  // One file's host has no room past that, and says so when something is written there (a
   // full file system), or beforehand (a block device). 0: room enough.
   uint64_t room_bytes = 0;
   bool room_is_known = false;
+  unsigned room_file = 0;
   // Counted down each time that somebody asks how far the first file can grow, as each allocation
   // of a cluster does; from zero on the answer is no further than 0. 0: never.
   unsigned full_at = 0;
@@ -216,7 +217,7 @@ class FaultyFile : public blockcore::File {
   }
 
  private:
-  bool has_room_limit() const { return file_ == 0 && plan_.room_bytes != 0; }
+  bool has_room_limit() const { return file_ == plan_.room_file && plan_.room_bytes != 0; }
   bool no_room_for(uint64_t offset, uint64_t length) const {
     return has_room_limit() && offset + length > plan_.room_bytes;
   }

@@ -32,6 +32,10 @@ struct SubjectGeometry {
   bool zstd = false;
   enum class DataFile : uint8_t { kNone, kPlain, kRaw } data_file = DataFile::kNone;
   bool encrypted = false;
+  // Not 0: the image is on a block device of that size, which was in use before.
+  uint64_t device_bytes = 0;
+  // One in so many of a guest's writes goes to a compressed cluster, where there are any.
+  unsigned compressed_one_in = 5;
 };
 void PrintTo(const SubjectGeometry& geometry, std::ostream* out);
 
@@ -55,19 +59,33 @@ struct SubjectState {
   Bytes loose = {};
 };
 
+// Where the files are, if not in memory.
+class SubjectHost {
+ public:
+  virtual ~SubjectHost() = default;
+  // A file that holds `contents`.
+  virtual Result<std::unique_ptr<blockcore::File>> open(unsigned index, const Bytes& contents) = 0;
+  virtual Bytes contents(unsigned index) const = 0;
+  virtual void run() = 0;  // until nothing is in flight
+};
+
 // An open image over `files`; what its header says about a backing file is done.
 struct OpenSubject {
   std::unique_ptr<blockcore::Qcow2Disk> disk;
-  std::array<MemoryFile*, kSubjectFiles> memory{};
+  std::array<bool, kSubjectFiles> opened{};
+  std::array<MemoryFile*, kSubjectFiles> memory{};  // of those that are opened; without a host
 };
 
 class Qcow2Subject {
  public:
-  Qcow2Subject(const SubjectGeometry& geometry, std::mt19937& random, FaultPlan* plan = nullptr);
+  Qcow2Subject(const SubjectGeometry& geometry, std::mt19937& random, FaultPlan* plan = nullptr,
+               SubjectHost* host = nullptr);
 
   // `count` operations of a guest, `depth` of them in flight. Everything below returns what is
   // wrong, "" if nothing is.
   std::string trace(unsigned count, unsigned depth);
+  // From now on all that a guest changes is small and lies side by side.
+  void crowd() { crowded_ = true; }
   // The same while a snapshot is made or deleted, or the backing file streamed ("stream"), in small
   // steps.
   std::string trace_beside(const std::string& name, unsigned count, unsigned depth);
@@ -86,9 +104,10 @@ class Qcow2Subject {
   std::string verify_snapshots();
 
   const SubjectState& state() const { return state_; }
-  // What the last trace_beside() was to lead to, were it successful or not.
+  // What the last trace() or trace_beside() was to lead to, were it successful or not.
   const SubjectState& wanted() const { return wanted_; }
   const SubjectFiles& files() const { return files_; }  // as they were opened, or closed
+  SubjectFiles& closed_files() { return files_; }       // closed: what reopen() will find
   // As they are now.
   SubjectFiles current_files() const;
   const SubjectGeometry& geometry() const { return geometry_; }
@@ -108,6 +127,8 @@ class Qcow2Subject {
   void touch(const Bytes& touched);
   uint64_t below(uint64_t limit) { return limit == 0 ? 0 : random_() % limit; }
 
+  void prepare(DiskTrace& trace);
+  void keep_outcome(DiskTrace& trace);
   struct Beside;
   std::string judge(Beside& beside);
   std::string stream_beside(unsigned count, unsigned depth);
@@ -125,6 +146,7 @@ class Qcow2Subject {
   const SubjectGeometry geometry_;
   std::mt19937& random_;
   FaultPlan* const plan_;
+  SubjectHost* const host_;
   ShuffleQueue queue_;
   SubjectFiles files_;
   OpenSubject open_;
@@ -132,6 +154,7 @@ class Qcow2Subject {
   SubjectState wanted_;
   bool failures_allowed_ = false;
   bool failed_ = false;
+  bool crowded_ = false;
   bool rebased_ = false;  // what was copied up may be marked as written, or not
 };
 
@@ -149,13 +172,13 @@ T run_queue(ShuffleQueue& queue, blockcore::Task<T> task) {
 }
 
 Result<OpenSubject> open_subject(const SubjectGeometry& geometry, const SubjectFiles& files,
-                                 ShuffleQueue& queue, FaultPlan* plan);
+                                 ShuffleQueue& queue, FaultPlan* plan, SubjectHost* host = nullptr);
 // What is wrong with the files that a crash or a failure in the midst of a change has left: they
 // must open and hold what was there before the change or what is there after it, and go on to do so
 // when the disk is written to; "" if nothing is wrong.
 std::string judge_survivor(const SubjectGeometry& geometry, const SubjectFiles& files,
                            const SubjectState& before, const SubjectState& after);
-// What check finds; leaks count if they are not allowed.
+// What check finds; leaks, and what else a crash may leave, count if they are not allowed.
 std::string trouble_in_image(const Bytes& image, bool leaks_allowed);
 void fill_random(std::mt19937& random, std::span<uint8_t> bytes);
 

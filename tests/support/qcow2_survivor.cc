@@ -1,6 +1,5 @@
 #include <algorithm>
 
-#include "blockcore/qcow2/check/check.h"
 #include "blockcore/qcow2/edit/snapshots.h"
 #include "tests/support/qcow2_subject.h"
 
@@ -25,28 +24,6 @@ bool has_snapshots(const std::vector<qcow2::Snapshot>& list, const SubjectState&
   return list.size() == state.snapshots.size() && std::ranges::all_of(list, [&](const auto& one) {
            return state.snapshots.contains(one.id);
          });
-}
-
-// Of an image without the dirty bit, COPIED may be clear without need: nothing worse than a copy
-// more than necessary comes of it. Set without right, it would let a snapshot be overwritten.
-bool is_harmless(const std::string& message) {
-  const size_t entry = message.find("_entry=");
-  return message.contains("OFLAG_COPIED") && entry != std::string::npos &&
-         message.find(" refcount=1") != std::string::npos &&
-         message.find(' ', entry) - entry < sizeof("_entry=8000000000000000") - 1;
-}
-
-std::string trouble_after_crash(const Bytes& image) {
-  MemoryFile file(image);
-  const auto header = run_now(qcow2::ImageHeader::read(file));
-  if (!header) return header.error().message();
-  const auto checked = run_now(qcow2::check_image(file, **header));
-  if (!checked) return checked.error().message();
-  if (checked->findings.corruptions == 0) return "";
-  for (const std::string& message : checked->findings.messages)
-    if (message.contains("ERROR") && !((*header)->version < 3 && is_harmless(message)))
-      return message;
-  return "";
 }
 
 // A bitmap either says that it knows nothing, or has what it had before or after the change.
@@ -118,7 +95,7 @@ std::string judge_survivor(const SubjectGeometry& geometry, const SubjectFiles& 
   if (!reads_as(data, before, after) && !reads_as(data, after, before))
     return "the disk reads as neither before nor after";
   // Opening has repaired what the dirty bit covers.
-  if (std::string trouble = trouble_after_crash(opened->memory[kImageFile]->bytes());
+  if (std::string trouble = trouble_in_image(opened->memory[kImageFile]->bytes(), true);
       !trouble.empty())
     return trouble;
   const auto list = run_queue(queue, qcow2::list_snapshots(disk.parts()));

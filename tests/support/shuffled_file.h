@@ -7,6 +7,7 @@
 #pragma once
 
 #include <coroutine>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -16,7 +17,12 @@ namespace hull::testing {
 
 class ShuffleQueue {
  public:
-  bool empty() const { return waiting_.empty(); }
+  // Asked for more when nobody waits: runs an engine, say, as long as it has something in flight.
+  void set_source(std::function<void()> source) { source_ = std::move(source); }
+  bool empty() {
+    if (waiting_.empty() && source_) source_();
+    return waiting_.empty();
+  }
   size_t size() const { return waiting_.size(); }
   void resume(size_t index) {
     const std::coroutine_handle<> one = waiting_[index];
@@ -35,6 +41,7 @@ class ShuffleQueue {
 
  private:
   std::vector<std::coroutine_handle<>> waiting_;
+  std::function<void()> source_;
 };
 
 class ShuffledFile : public blockcore::File {

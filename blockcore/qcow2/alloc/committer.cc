@@ -16,7 +16,7 @@ struct Committer::Changes {
   std::vector<HostTable::SectorCopy> l1;
   std::vector<HostTable::SectorCopy> refcount_table;
   std::vector<HostRun> unlinked;
-  bool needs_data = false;
+  bool ordered = false;  // after a flush, whatever the counts
 };
 
 bool Committer::is_due() const {
@@ -79,13 +79,15 @@ Task<Result<void>> Committer::commit_locked() {
   changes.l1 = image_.map.l1().copy_dirty();
   changes.refcount_table = image_.refcounts.table().copy_dirty();
   changes.unlinked = std::exchange(image_.map.unlinked(), {});
-  changes.needs_data = std::exchange(image_.map.needs_data(), false);
+  changes.ordered = std::exchange(image_.map.needs_data(), false);
+  // Counts that a step of a snapshot has written are not dirty any more; the file may be short.
+  if (image_.refcounts.take_growth()) changes.ordered = true;
   auto written = co_await check_places(changes);
   if (written) written = co_await write(changes);
   image_.map.cache().finish_writing(changes.l2, !written);
   if (written) co_return co_await free_unlinked(std::move(changes.unlinked));
 
-  image_.map.needs_data() |= changes.needs_data;
+  image_.map.needs_data() |= changes.ordered;
   image_.map.l1().mark_dirty(changes.l1);
   image_.refcounts.table().mark_dirty(changes.refcount_table);
   std::vector<HostRun>& unlinked = image_.map.unlinked();
@@ -96,7 +98,7 @@ Task<Result<void>> Committer::commit_locked() {
 Task<Result<void>> Committer::write(Changes& changes) {
   File& file = *image_.file;
   const bool first_flush =
-      changes.needs_data || image_.refcounts.dirty() || !changes.refcount_table.empty();
+      changes.ordered || image_.refcounts.dirty() || !changes.refcount_table.empty();
   if (first_flush) {
     CO_TRY_VOID(co_await write_refcounts(changes));
     CO_TRY_VOID(co_await image_.flush_all());

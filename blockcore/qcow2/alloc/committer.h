@@ -1,9 +1,9 @@
 // Brings changed metadata to the file in the one order that is safe at every moment (soft updates):
 //
 //   1. refcount blocks, then the refcount table that refers to new ones
-//   2. flush: refcounts and guest data are durable. Not if no refcount has changed and the data
-//   went
-//      to fresh clusters of guest clusters that were zeros: an entry that is early points at zeros.
+//   2. flush: refcounts, guest data and the file's length are durable. Not if no refcount and no
+//      length has changed and the data went to fresh clusters of guest clusters that were zeros: an
+//      entry that is early points at zeros.
 //   3. L2 tables, flush, then the L1 table that refers to new ones
 //   4. flush: the mapping is durable
 //   5. clusters that the mapping no longer refers to are given back, then counted as free

@@ -105,7 +105,7 @@ Task<Result<HostRun>> Refcounts::allocate_row(uint64_t count) {
       CO_TRY_VOID(co_await grow_table());
       continue;
     }
-    CO_TRY_VOID(file_.extend_to(geometry().offset_of(row.end())));
+    CO_TRY_VOID(extend_to(row.end()));
     CO_TRY_VOID(add_row_blocks(row));
     CO_TRY_VOID(co_await count_row(row));
     fresh_from_ = std::max(fresh_from_, row.end());

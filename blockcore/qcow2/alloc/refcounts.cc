@@ -117,7 +117,13 @@ Refcounts::Allocation Refcounts::with_reserve(HostRun run, uint64_t reserved) {
 Result<void> Refcounts::reach_over(const Allocation& allocation, Slice& slice) {
   if (!allocation.fresh) return {};
   reserve_behind(slice);
-  return file_.extend_to(geometry().offset_of(allocation.run.first + allocation.run.count));
+  return extend_to(allocation.run.first + allocation.run.count);
+}
+
+Result<void> Refcounts::extend_to(uint64_t end_cluster) {
+  const uint64_t bytes = geometry().offset_of(end_cluster);
+  if (bytes > file_.size_bytes()) grown_ = true;
+  return file_.extend_to(bytes);
 }
 
 // The file grows with it, once for all of it.
@@ -127,7 +133,7 @@ void Refcounts::reserve_behind(Slice& slice) {
       std::clamp<uint64_t>(kMaxReserveBytes >> geometry().cluster_bits, 1, kMaxReserveClusters);
   const uint64_t end = std::min(hint_ + wanted, cluster_limit());
   if (end <= hint_) return;
-  if (!file_.extend_to(geometry().offset_of(end))) return;
+  if (!extend_to(end)) return;
   reserve_ = take_free(slice, end - hint_);
 }
 
@@ -220,7 +226,7 @@ Task<Result<void>> Refcounts::add_block(uint64_t block) {
   if (cluster < fresh_from_)
     CO_TRY_VOID(co_await file_.write_zeroes(geometry().offset_of(cluster),
                                             geometry().cluster_bytes(), false));
-  CO_TRY_VOID(file_.extend_to(geometry().offset_of(cluster + 1)));
+  CO_TRY_VOID(extend_to(cluster + 1));
   Slice& slice = cache_.insert_zeros(cluster >> geometry().refcounts_per_slice_bits());
   set_refcount(slice.bytes(), geometry().refcount_order, 0, 1);
   cache_.mark_dirty(slice);

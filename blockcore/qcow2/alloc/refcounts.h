@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "blockcore/async/async_mutex.h"
@@ -72,6 +73,9 @@ class Refcounts {
   SliceCache& cache() { return cache_; }
   HostTable& table() { return table_; }
   bool dirty() const { return cache_.dirty() || table_.dirty(); }
+  // Whether the file has grown since the last call: until the next flush a crash may leave it as
+  // short as it was.
+  bool take_growth() { return std::exchange(grown_, false); }
   // Writes all changed blocks; the caller holds the commit lock.
   Task<Result<void>> write_blocks();
 
@@ -83,6 +87,7 @@ class Refcounts {
   std::optional<Allocation> take_reserved(uint64_t wanted);
   Result<void> reach_over(const Allocation& allocation, Slice& slice);
   void reserve_behind(Slice& slice);
+  Result<void> extend_to(uint64_t end_cluster);
   Allocation with_reserve(HostRun run, uint64_t reserved);
   Task<Result<void>> add_block(uint64_t block);
 
@@ -122,6 +127,7 @@ class Refcounts {
   // whatever a corrupt refcount says.
   uint64_t hint_ = 1;
   uint64_t fresh_from_ = 0;  // first cluster that was never written
+  bool grown_ = false;
   // Clusters at the end of the file that count as used before anybody uses them, so that most
   // allocations change no refcount, and their commit needs no flush between refcounts and mapping.
   // A crash leaks them.

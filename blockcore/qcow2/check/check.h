@@ -31,10 +31,10 @@ struct CheckResult {
 Task<Result<CheckResult>> check_image(File& file, const Header& header);
 
 // What check_image() does, and repairs what `repair` allows; nobody may use the image meanwhile.
-// Refcounts are corrected in their place, or written anew at the end of the file where they cannot
-// be trusted. A snapshot table that says less than version 3 demands is written anew. When no error
-// remains, the dirty and the corrupt bit are cleared. A crash leaves the image no worse than it
-// was.
+// Refcounts are corrected in their place, or written anew at the end of the file (in free
+// clusters of a block device) where they cannot be trusted. A snapshot table that says less than
+// version 3 demands is written anew. When no error remains, the dirty and the corrupt bit are
+// cleared. A crash leaves the image no worse than it was.
 Task<Result<CheckResult>> repair_image(File& file, ImageHeader& header, Repair repair);
 
 // Before the first write to an image with the dirty bit: new refcounts and COPIED flags, then the

@@ -68,7 +68,7 @@ void fit(NewRefcounts& place, uint64_t first_cluster, const BlockNumbers& used,
   }
 }
 
-Result<NewRefcounts> plan(const References& references, const Geometry& geometry) {
+Result<NewRefcounts> plan_at_end(const References& references, const Geometry& geometry) {
   // Entries that point past the end of the file must not come to point at these.
   std::vector<HostRun> outside = references.outside();
   if (outside.size() == References::kMaxOutside)
@@ -90,8 +90,6 @@ Result<NewRefcounts> plan(const References& references, const Geometry& geometry
       if (used.empty() || used.back() < block) used.push_back(block);
     fit(plan, plan.first_cluster, used, geometry);
   }
-  if (geometry.offset_of(plan.table_clusters) > kMaxRefcountTableBytes)
-    return fail(ErrorKind::kOutOfRange, "the refcount table would exceed 8 MiB");
   return plan;
 }
 
@@ -163,6 +161,59 @@ NewRefcounts find_place(const References& references, const std::vector<uint64_t
   return place;
 }
 
+std::unexpected<Error> no_room(const File& file) {
+  return fail(ErrorKind::kNoSpace,
+              "{}: the device has no room for new refcounts beside the old ones", file.path());
+}
+
+// A device cannot get longer: what nobody uses is looked for inside it.
+Task<Result<NewRefcounts>> plan_inside(File& file, const Header& header,
+                                       const References& references, const Geometry& geometry) {
+  if (!references.outside().empty())
+    co_return fail(ErrorKind::kCorrupt, "{}: entries refer to places outside the device",
+                   file.path());
+  // Of a table that cannot be read nothing counts.
+  auto structures = co_await clusters_of_structures(file, header);
+  const std::vector<uint64_t> old = structures ? *std::move(structures) : std::vector<uint64_t>();
+  const NewRefcounts place =
+      find_place(references, old, references.counts().end_of_counted(), geometry);
+  if (geometry.offset_of(place.end()) > file.max_size_bytes()) co_return no_room(file);
+  co_return place;
+}
+
+// `geometry`: with the refcounts' new width.
+Task<Result<NewRefcounts>> plan(File& file, const Header& header, const References& references,
+                                const Geometry& geometry) {
+  auto planning = [&]() -> Task<Result<NewRefcounts>> {
+    if (!file.is_block_device()) co_return plan_at_end(references, geometry);
+    co_return co_await plan_inside(file, header, references, geometry);
+  };
+  CO_TRY(const NewRefcounts place, co_await planning());
+  if (geometry.offset_of(place.table_clusters) > kMaxRefcountTableBytes)
+    co_return fail(ErrorKind::kOutOfRange, "the refcount table would exceed 8 MiB");
+  co_return place;
+}
+
+// So many clusters that nobody uses, one behind the other.
+Task<Result<uint64_t>> find_row(File& file, const Header& header, uint64_t clusters) {
+  const Geometry& geometry = header.geometry;
+  if (!file.is_block_device()) co_return geometry.clusters_for(file.size_bytes());
+  CO_TRY(References references, References::create(file.size_bytes(), geometry));
+  Findings findings;
+  CO_TRY_VOID(co_await count_references(file, header, references, findings));
+  if (findings.unfollowed)
+    co_return fail(ErrorKind::kCorrupt, "{}: what is free on the device cannot be said",
+                   file.path());
+  CO_TRY(const std::vector<uint64_t> old, co_await clusters_of_structures(file, header));
+  uint64_t first = 1;
+  for (uint64_t next = 1; next < first + clusters; ++next)
+    if ((next < references.clusters() && references[next] != 0) ||
+        std::ranges::binary_search(old, next))
+      first = next + 1;
+  if (geometry.offset_of(first + clusters) > file.max_size_bytes()) co_return no_room(file);
+  co_return first;
+}
+
 // Returns how many clusters before `end` are free, after giving them back.
 Task<Result<uint64_t>> give_back_holes(File& file, const References& references,
                                        const std::vector<uint64_t>& structures, uint64_t end,
@@ -212,7 +263,7 @@ Task<Result<uint64_t>> pack_refcounts(File& file, ImageHeader& header) {
 Task<Result<void>> write_new_refcounts(File& file, ImageHeader& header,
                                        const References& references, Header changed) {
   const Geometry geometry = header->geometry;
-  CO_TRY(const NewRefcounts place, plan(references, geometry));
+  CO_TRY(const NewRefcounts place, co_await plan(file, *header, references, geometry));
   CO_TRY_VOID(co_await write_structures(file, geometry, place, references));
   changed.refcount_table_offset = geometry.offset_of(place.first_cluster);
   changed.refcount_table_clusters = static_cast<uint32_t>(place.table_clusters);
@@ -226,7 +277,8 @@ Task<Result<void>> complete_snapshots(File& file, ImageHeader& header) {
   CO_TRY(std::vector<std::byte> bytes, encode_snapshot_table(table.snapshots));
   bytes.resize(geometry.offset_of(geometry.clusters_for(bytes.size())));
   Header changed = *header;
-  changed.snapshots_offset = geometry.offset_of(geometry.clusters_for(file.size_bytes()));
+  CO_TRY(const uint64_t row, co_await find_row(file, *header, geometry.clusters_for(bytes.size())));
+  changed.snapshots_offset = geometry.offset_of(row);
   CO_TRY_VOID(co_await write_exactly(file, changed.snapshots_offset, bytes));
   CO_TRY(References references, References::create(file.size_bytes(), geometry));
   Findings again;
@@ -262,7 +314,7 @@ Task<Result<void>> change_refcount_width(File& file, ImageHeader& header, uint32
                    findings.messages.front());
   Header changed = *header;
   changed.geometry.refcount_order = refcount_order;
-  CO_TRY(const NewRefcounts place, plan(references, changed.geometry));
+  CO_TRY(const NewRefcounts place, co_await plan(file, *header, references, changed.geometry));
   CO_TRY_VOID(co_await write_structures(file, changed.geometry, place, references));
   changed.refcount_table_offset = changed.geometry.offset_of(place.first_cluster);
   changed.refcount_table_clusters = static_cast<uint32_t>(place.table_clusters);

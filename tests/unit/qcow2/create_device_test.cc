@@ -3,25 +3,18 @@
 
 #include "blockcore/qcow2/check/check.h"
 #include "blockcore/qcow2/edit/resize.h"
+#include "tests/support/memory_device.h"
 #include "tests/support/qcow2_images.h"
+#include "tests/support/qcow2_subject.h"
 
 namespace hull::blockcore {
 namespace {
 
 using testing::Bytes;
-using testing::MemoryFile;
+using testing::MemoryDevice;
 using testing::run_now;
 
 constexpr uint64_t kDeviceBytes = 24 << 20;
-
-class Device : public MemoryFile {
- public:
-  explicit Device(Bytes bytes) : MemoryFile(std::move(bytes), "device", kDeviceBytes) {}
-  bool is_block_device() const override { return true; }
-  Result<void> cut_to(uint64_t) override {
-    return fail(ErrorKind::kUnsupported, "the size of a device is fixed");
-  }
-};
 
 struct DeviceCase {
   const char* name;
@@ -39,8 +32,8 @@ class Qcow2OnDevice : public ::testing::TestWithParam<std::tuple<DeviceCase, Pre
 };
 
 TEST_P(Qcow2OnDevice, NewImageIsSoundAndReadsAsZeros) {
-  auto owned = std::make_unique<Device>(Bytes(kDeviceBytes, 0xc3));
-  Device& device = *owned;
+  auto owned = std::make_unique<MemoryDevice>(Bytes(kDeviceBytes, 0xc3));
+  MemoryDevice& device = *owned;
   const auto created = run_now(create_qcow2(device, options()));
   ASSERT_TRUE(created) << created.error().message();
   const auto header = run_now(qcow2::ImageHeader::read(device)).value();
@@ -65,12 +58,35 @@ TEST_P(Qcow2OnDevice, DeviceThatIsTooSmallIsRefused) {
   if (std::get<1>(GetParam()) == Preallocation::kOff) return;  // grows as it is used
   Qcow2CreateOptions too_large = options();
   too_large.size_bytes = kDeviceBytes;
-  Device device(Bytes(kDeviceBytes, 0xc3));
+  MemoryDevice device(Bytes(kDeviceBytes, 0xc3));
   const auto created = run_now(create_qcow2(device, too_large));
   ASSERT_FALSE(created);
   EXPECT_NE(created.error().message().find("has only"), std::string::npos)
       << created.error().message();
   EXPECT_TRUE(device.bytes() == Bytes(kDeviceBytes, 0xc3)) << "and nothing is written";
+}
+
+// After a crash in the midst of a snapshot, say. A device has no end at which anything could be
+// added: the new counts go to where nothing is.
+TEST(Qcow2OnDeviceAfterCrash, DirtyImageIsCountedAnewInsideTheDevice) {
+  auto owned = std::make_unique<MemoryDevice>(Bytes(1 << 20, 0xc3));
+  MemoryDevice& device = *owned;
+  ASSERT_TRUE(run_now(create_qcow2(device, {.size_bytes = 256 << 10, .cluster_bits = 12})));
+  const Bytes data(256 << 10, 0x42);
+  {
+    auto disk = testing::open_qcow2(std::move(owned)).value();
+    ASSERT_TRUE(testing::write_disk(*disk, 0, data));
+    ASSERT_TRUE(run_now(disk->close()));
+    auto& image = disk->parts().image;
+    ASSERT_TRUE(run_now(image.header.set_features(*image.file, qcow2::kIncompatibleDirty, 0)));
+    owned = std::make_unique<MemoryDevice>(device.bytes());
+  }
+  MemoryDevice& again = *owned;
+  auto disk = testing::open_qcow2(std::move(owned));
+  ASSERT_TRUE(disk) << disk.error().message();
+  EXPECT_FALSE((*disk)->header().dirty());
+  EXPECT_TRUE(*testing::read_disk(**disk) == data);
+  EXPECT_EQ(testing::trouble_in_image(again.bytes(), true), "");
 }
 
 INSTANTIATE_TEST_SUITE_P(
