@@ -69,7 +69,9 @@ Task<void> warn_about_qcow2_magic(File& file) {
   if (file.size_bytes() < start.size()) co_return;
   const auto read = co_await read_exactly(file, 0, start);
   if (read && std::memcmp(start.data(), "QFI\xfb", start.size()) == 0)
-    LOG_WARN("{}: is used as a raw disk but begins like a qcow2 image", file.path());
+    LOG_WARN(
+        "{}: is used as a raw disk but begins like a qcow2 image: format=qcow2 says that it is one",
+        file.path());
 }
 
 Result<DiskFormat> backing_format_of(const Qcow2Disk& image) {

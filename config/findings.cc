@@ -94,14 +94,18 @@ void Findings::report_computed(const XmlElement& element, std::string_view attri
 }
 
 void Findings::report_unknown(const XmlElement& element, std::string_view attribute) {
-  const bool refuse = attribute.empty() && element.parent != nullptr &&
-                      refuses_unknown_children(verdict_path(*element.parent, {}));
+  const std::string_view meant =
+      attribute.empty() ? costly_slip(verdict_path(element, {})) : std::string_view();
+  const bool refuse =
+      !meant.empty() || (attribute.empty() && element.parent != nullptr &&
+                         refuses_unknown_children(verdict_path(*element.parent, {})));
   Finding finding = make(element, attribute, false);
   finding.message = attribute.empty() ? "unknown element" : "unknown attribute";
   if (!refuse) {
     finding.message += ", ignored";
     return warn(std::move(finding), element, attribute);
   }
+  if (!meant.empty()) finding.message += fmt::format(", is <{}> meant?", meant);
   finding.message += ": a slip of the pen here may cost data or isolation";
   refuse_unless_ignored(std::move(finding), element, attribute);
 }

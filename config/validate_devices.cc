@@ -133,7 +133,8 @@ void check_network(size_t index, const NetworkConfig& network, Problems& problem
   if ((network.mac[0] & 1) != 0)
     problems.add("interface {}: MAC address {} is multicast", index, format_mac(network.mac));
   if (!network.ifname.empty() && !is_interface_name(network.ifname))
-    problems.add("interface {}: '{}' is not an interface name", index, network.ifname);
+    problems.add("interface {}: '{}' is not an interface name (at most {} bytes, no '/' or blank)",
+                 index, network.ifname, kMaxInterfaceNameBytes);
   if (!network.managed && network.ifname.empty())
     problems.add("interface {}: an existing tap (managed='no') must be named", index);
   if (network.kind == NetworkKind::kBridge && !is_interface_name(network.bridge))

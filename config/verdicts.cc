@@ -1,12 +1,18 @@
 #include "config/verdicts.h"
 
 #include "base/check.h"
+#include "config/edit_distance.h"
 #include "config/verdict_rows.h"
 #include "config/xml.h"
 
 namespace hull::config {
 
 namespace {
+
+// Where a slip of the pen may cost data or isolation.
+constexpr std::string_view kCostly[] = {"/domain/devices/disk", "/domain/devices/interface",
+                                        "/domain/devices/filesystem", "/domain/seclabel",
+                                        "/domain/launchSecurity"};
 
 bool is_one_of(std::string_view value, std::string_view words) {
   for (;;) {
@@ -99,11 +105,19 @@ bool depends_on_value(std::string_view path) {
 }
 
 bool refuses_unknown_children(std::string_view path) {
-  for (const std::string_view root :
-       {"/domain/devices/disk", "/domain/devices/interface", "/domain/devices/filesystem",
-        "/domain/seclabel", "/domain/launchSecurity"})
+  for (const std::string_view root : kCostly)
     if (path == root || (path.starts_with(root) && path[root.size()] == '/')) return true;
   return false;
+}
+
+std::string_view costly_slip(std::string_view path) {
+  const size_t name = path.rfind('/') + 1;
+  for (const std::string_view root : kCostly)
+    if (root.substr(0, name) == path.substr(0, name) && root.size() > name &&
+        path.size() <= root.size() + 1 && root.find('/', name) == std::string_view::npos &&
+        edit_distance(path.substr(name), root.substr(name)) <= 1)
+      return root.substr(name);
+  return {};
 }
 
 }  // namespace hull::config

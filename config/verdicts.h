@@ -62,4 +62,8 @@ bool depends_on_value(std::string_view path);
 // lost.
 bool refuses_unknown_children(std::string_view path);
 
+// The element of those that one slip makes of the last one of `path`, or "": <disc> is meant to be
+// a <disk>, and a guest without its disk is no guest.
+std::string_view costly_slip(std::string_view path);
+
 }  // namespace hull::config

@@ -71,7 +71,9 @@ Result<std::vector<ImageInfo>> read_chain(blockcore::IoEngine& engine, const Inf
   std::optional<DiskFormat> format = name.format;
   while (path) {
     const bool lock = name.lock && !command.common.force_share && !name.force_share;
-    Opened one = TRY(read_one(engine, *path, format, lock));
+    Result<Opened> opened = read_one(engine, *path, format, lock);
+    if (!opened) return std::unexpected(with_force_share(opened.error()));
+    Opened& one = *opened;
     if (std::find(seen.begin(), seen.end(), one.identity) != seen.end())
       return fail(ErrorKind::kInvalidFormat, "Backing file '{}' creates an infinite loop.", *path);
     if (seen.size() == blockcore::kMaxChainLength)

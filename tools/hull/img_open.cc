@@ -24,6 +24,11 @@ Result<DiskFormat> look_at_format(IoEngine& engine, const std::string& path, boo
 
 }  // namespace
 
+Error with_force_share(const Error& error) {
+  if (error.kind() != ErrorKind::kBusy) return error;
+  return {error.kind(), error.message() + "; -U looks at it all the same", error.error_number()};
+}
+
 Result<ImgDisk> open_img(IoEngine& engine, const ImgCommon& common, const ImgName& name,
                          const ImgOpen& how) {
   const bool writable = how.writable && !name.read_only.value_or(false);
@@ -47,9 +52,10 @@ Result<ImgDisk> open_img(IoEngine& engine, const ImgCommon& common, const ImgNam
   if (!how.backing) options.backing.emplace();
   options.keys = TRY(common.secrets.keys(name.encryption));
   if (how.key) options.keys = {*how.key};
-  OpenedImage opened = TRY(engine.run_until_done(open_image(engine, std::move(options))));
-  image.disk = std::move(opened.disk);
-  image.qcow2 = opened.qcow2;
+  Result<OpenedImage> opened = engine.run_until_done(open_image(engine, std::move(options)));
+  if (!opened) return std::unexpected(writable ? opened.error() : with_force_share(opened.error()));
+  image.disk = std::move(opened->disk);
+  image.qcow2 = opened->qcow2;
   return image;
 }
 

@@ -32,4 +32,7 @@ struct ImgOpen {
 Result<ImgDisk> open_img(blockcore::IoEngine& engine, const ImgCommon& common, const ImgName& name,
                          const ImgOpen& how);
 
+// What helps who only wants to look at an image that is in use: an error that says so.
+Error with_force_share(const Error& error);
+
 }  // namespace hull::cli

@@ -76,6 +76,19 @@ void warn_of_stock_kernel(const config::DomainConfig& domain) {
       domain.name);
 }
 
+// It may work, and slowly; nobody should have to find out why.
+void warn_of_size(const config::DomainConfig& domain) {
+  const auto cpus = static_cast<unsigned>(std::max(::sysconf(_SC_NPROCESSORS_ONLN), 1L));
+  const auto memory = static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
+                      static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  if (domain.memory_bytes > memory)
+    LOG_WARN("{}: {} MiB of memory are more than this host has ({} MiB)", domain.name,
+             domain.memory_bytes >> 20, memory >> 20);
+  if (domain.vcpus > cpus)
+    LOG_WARN("{}: {} vCPUs are more than the {} processors of this host", domain.name, domain.vcpus,
+             cpus);
+}
+
 Result<config::DomainConfig> prepare_domain(const RunCommand& command) {
   config::DomainConfig domain = TRY(describe_domain(command));
   TRY(set_lifecycle(command, domain));
@@ -120,7 +133,10 @@ Result<vmm::EndReason> run_machine(const RunCommand& command, Arguments argument
   options.version = HULL_VERSION;
   options.command_line = {"hull", "run"};
   options.command_line.insert(options.command_line.end(), arguments.begin(), arguments.end());
-  if (options.dump_dtb.empty()) warn_of_stock_kernel(domain);
+  if (options.dump_dtb.empty()) {
+    warn_of_stock_kernel(domain);
+    warn_of_size(domain);
+  }
 
   RunObserver::Options observing = observer_options(command, domain);
   observing.resets = &report.resets();

@@ -14,7 +14,4 @@ namespace hull::cli {
 std::string suggestion(std::string_view word, std::span<const std::string> names,
                        std::span<const ForeignWord> foreign);
 
-// How many letters have to be put in, left out, exchanged or swapped with their neighbours.
-size_t edit_distance(std::string_view one, std::string_view other);
-
 }  // namespace hull::cli

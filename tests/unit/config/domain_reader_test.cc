@@ -163,10 +163,10 @@ TEST(ReadDomain, HeadlessIsSaidOnce) {
 
 TEST(ReadDomain, UnknownElementAndAttributeAreNeverSilent) {
   const DomainReading reading = read_document(
-      domain_document("<dsik/>\n<rng modle='x'><backend model='random'/></rng>", "\n<bogus/>"));
+      domain_document("<gadget/>\n<rng modle='x'><backend model='random'/></rng>", "\n<bogus/>"));
   EXPECT_EQ(lines(reading.warnings),
             "/domain/bogus: unknown element, ignored\n"
-            "/domain/devices/dsik: unknown element, ignored\n"
+            "/domain/devices/gadget: unknown element, ignored\n"
             "/domain/devices/rng/@modle: unknown attribute, ignored");
   EXPECT_TRUE(reading.accepted());
 }
@@ -177,6 +177,19 @@ TEST(ReadDomain, UnknownChildOfADiskIsRefused) {
   EXPECT_EQ(lines(reading.refusals),
             "/domain/devices/disk/readonlly: refused: unknown element: a slip of the pen here may "
             "cost data or isolation (skip with --ignore=disk/readonlly)");
+}
+
+TEST(ReadDomain, SlipThatWouldLoseADiskIsRefused) {
+  for (const char* name : {"disc", "dsik", "dis", "diskk"}) {
+    const DomainReading reading =
+        read_document(domain_document(fmt::format("<{} type='file'/>", name)));
+    EXPECT_EQ(lines(reading.refusals),
+              fmt::format("/domain/devices/{0}: refused: unknown element, is <disk> meant?: a slip "
+                          "of the pen here may cost data or isolation (skip with --ignore={0})",
+                          name));
+  }
+  EXPECT_TRUE(read_document(domain_document("<interfce/>")).refusals.size() == 1);
+  EXPECT_TRUE(read_document(domain_document("<dock/>")).accepted());
 }
 
 TEST(ReadDomain, QemuCommandlineIsFoundByItsNamespace) {

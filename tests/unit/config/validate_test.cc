@@ -174,9 +174,10 @@ TEST(Validate, InterfaceRulesAreChecked) {
   EXPECT_EQ(problems_of(config), "interface 2: an existing tap (managed='no') must be named");
   config.networks[1].ifname = "a/../../b";
   config.networks[1].mac = {1, 0, 0, 0, 0, 1};
-  EXPECT_EQ(problems_of(config),
-            "interface 2: MAC address 01:00:00:00:00:01 is multicast\n"
-            "interface 2: 'a/../../b' is not an interface name");
+  EXPECT_EQ(
+      problems_of(config),
+      "interface 2: MAC address 01:00:00:00:00:01 is multicast\n"
+      "interface 2: 'a/../../b' is not an interface name (at most 15 bytes, no '/' or blank)");
 }
 
 TEST(Validate, ConsolePathsAreChecked) {
