@@ -86,6 +86,6 @@ RULES = [
     Rule("repair-clears-marks-in-spite-of-errors", Q + "check/check.cc", "  if (repair != Repair::kNone && findings.corruptions == 0)\n", "  if (repair != Repair::kNone)\n", "unit_qcow2", "*Repair*"),
     Rule("repair-replaces-data", Q + "check/l2_references.cc", "    if (entry.allocated() != 0 || (entry.value & kZeroFlag) != 0) return std::nullopt;\n", "", "unit_qcow2", "*Repair*"),
     Rule("repair-hides-the-base", Q + "check/l2_references.cc", "    return L2Entry{0, entry.bitmap, entry.external};", "    return L2Entry{0, L2Entry::make_bitmap(0, kAllSubclusters), entry.external};", "unit_qcow2", "*Repair*"),
-    Rule("rebuild-behind-the-device", Q + "check/rebuild.cc", "    if (!file.is_block_device()) co_return plan_at_end(references, geometry);\n", "    if (file.size_bytes() != 0) co_return plan_at_end(references, geometry);\n", "unit_qcow2", "Qcow2OnDeviceAfterCrash.*"),
+    Rule("rebuild-behind-the-device", Q + "check/rebuild.cc", "  if (!file.is_block_device()) co_return with_limit", "  if (file.size_bytes() != 0) co_return with_limit", "unit_qcow2", "Qcow2OnDeviceAfterCrash.*"),
     Rule("rebuild-over-old-counts", Q + "check/rebuild.cc", "  CO_TRY_VOID(co_await write_exactly(file, geometry.offset_of(plan.first_cluster), table));\n  co_return co_await file.flush();", "  co_return co_await write_exactly(file, geometry.offset_of(plan.first_cluster), table);", "unit_qcow2", "*Qcow2Change.Crash*:*Repair*"),
 ]

@@ -181,17 +181,18 @@ Task<Result<NewRefcounts>> plan_inside(File& file, const Header& header,
   co_return place;
 }
 
+Result<NewRefcounts> with_limit(Result<NewRefcounts> place, const Geometry& geometry) {
+  if (place && geometry.offset_of(place->table_clusters) > kMaxRefcountTableBytes)
+    return fail(ErrorKind::kOutOfRange, "the refcount table would exceed 8 MiB");
+  return place;
+}
+
 // `geometry`: with the refcounts' new width.
 Task<Result<NewRefcounts>> plan(File& file, const Header& header, const References& references,
                                 const Geometry& geometry) {
-  auto planning = [&]() -> Task<Result<NewRefcounts>> {
-    if (!file.is_block_device()) co_return plan_at_end(references, geometry);
-    co_return co_await plan_inside(file, header, references, geometry);
-  };
-  CO_TRY(const NewRefcounts place, co_await planning());
-  if (geometry.offset_of(place.table_clusters) > kMaxRefcountTableBytes)
-    co_return fail(ErrorKind::kOutOfRange, "the refcount table would exceed 8 MiB");
-  co_return place;
+  if (!file.is_block_device()) co_return with_limit(plan_at_end(references, geometry), geometry);
+  auto inside = co_await plan_inside(file, header, references, geometry);
+  co_return with_limit(std::move(inside), geometry);
 }
 
 // So many clusters that nobody uses, one behind the other.
