@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/checked.h"
+#include "base/log.h"
 #include "blockcore/backing_name.h"
 #include "blockcore/qcow2/format/encryption.h"
 #include "blockcore/qcow2/format/image_header.h"
@@ -34,6 +35,7 @@ Task<Result<ImageInfo>> read_image_info(LocalFile& file, DiskFormat format) {
     co_return std::unexpected(std::move(luks).error());
   auto table = (co_await qcow2::read_snapshot_table(file, *info.header)).with_context(info.path);
   if (!table) co_return std::unexpected(std::move(table).error());
+  if (!table->cut.empty()) LOG_WARN("{}: {}", info.path, table->cut);
   info.snapshots = std::move(table->snapshots);
   auto directory =
       (co_await qcow2::read_bitmap_directory(file, *info.header)).with_context(info.path);

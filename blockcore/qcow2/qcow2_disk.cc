@@ -91,6 +91,11 @@ Task<Result<std::unique_ptr<Qcow2Disk>>> Qcow2Disk::open(std::unique_ptr<File> f
                    "{}: the image is marked corrupt (qcow2 header, byte 72, bit 1): open it "
                    "read-only or repair it with hull img check -r all",
                    path);
+  const auto writable = qcow2::check_writable(**header, file->size_bytes());
+  if (!read_only && !writable)
+    co_return fail(writable.error().kind(),
+                   "{}: {}: open it read-only or repair it with hull img check -r all", path,
+                   writable.error().message());
   if (!read_only && (*header)->dirty()) {
     auto rebuilt = (co_await qcow2::rebuild_refcounts(*file, *header)).with_context(path);
     if (!rebuilt) co_return std::unexpected(std::move(rebuilt).error());
@@ -102,6 +107,7 @@ Task<Result<std::unique_ptr<Qcow2Disk>>> Qcow2Disk::open(std::unique_ptr<File> f
   if ((*parts->image.header).encryption_method != qcow2::kEncryptionNone)
     parts->image.encrypted =
         std::make_unique<qcow2::EncryptedFile>(*parts->image.file, *std::move(cipher));
+  if (read_only) parts->image.map.set_read_only();
   CO_TRY_VOID((co_await parts->image.map.read_l1()).with_context("L1 table"));
   if (!read_only) {
     CO_TRY_VOID((co_await parts->image.refcounts.read_table()).with_context("refcount table"));

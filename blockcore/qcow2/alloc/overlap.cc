@@ -37,9 +37,10 @@ Task<Result<void>> OverlapGuard::add_snapshots(std::vector<Place>& places) {
   const auto add = [&places](uint64_t offset, uint64_t bytes) {
     places.push_back({offset, offset + bytes, Structure::kSnapshots});
   };
-  add(header_->snapshots_offset, table.bytes);
+  if (table.bytes != 0) add(header_->snapshots_offset, table.bytes);
   for (const Snapshot& snapshot : table.snapshots)
-    if (snapshot.l1_entries != 0) add(snapshot.l1_offset, uint64_t{snapshot.l1_entries} * 8);
+    if (snapshot.l1_entries != 0 && snapshot.damage.empty())
+      add(snapshot.l1_offset, uint64_t{snapshot.l1_entries} * 8);
   co_return {};
 }
 

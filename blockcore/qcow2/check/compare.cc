@@ -122,6 +122,11 @@ class Comparer final : public TableVisitor {
 Task<Result<RefcountBlocks>> count_refcount_structures(File& file, const Header& header,
                                                        References& references, Findings& findings) {
   const Geometry& geometry = header.geometry;
+  const auto placed = check_refcount_table(header, file.size_bytes());
+  if (!placed) {
+    findings.corrupt("ERROR " + placed.error().message());
+    co_return RefcountBlocks{{}, {}, true};
+  }
   const uint64_t table_bytes = geometry.offset_of(header.refcount_table_clusters);
   CO_TRY(const std::vector<uint64_t> table,
          co_await read_table(file, header.refcount_table_offset, table_bytes / 8));

@@ -273,7 +273,7 @@ Task<Result<void>> write_new_refcounts(File& file, ImageHeader& header,
 
 Task<Result<void>> complete_snapshots(File& file, ImageHeader& header) {
   const Geometry geometry = header->geometry;
-  CO_TRY(const SnapshotTable table, co_await read_snapshot_table(file, *header));
+  CO_TRY(const SnapshotTable table, co_await read_whole_snapshot_table(file, *header));
   if (std::ranges::none_of(table.snapshots, &Snapshot::incomplete)) co_return {};
   CO_TRY(std::vector<std::byte> bytes, encode_snapshot_table(table.snapshots));
   bytes.resize(geometry.offset_of(geometry.clusters_for(bytes.size())));

@@ -29,6 +29,12 @@ bool count_structure(const ReferenceWalk& walk, uint64_t offset, uint64_t bytes,
   return offset + bytes <= walk.file.size_bytes();
 }
 
+// What some structure refers to nobody knows.
+void give_up(const ReferenceWalk& walk, const std::string& why) {
+  walk.findings.unfollowed = true;
+  walk.findings.corrupt("ERROR " + why);
+}
+
 // Counts an L1 table and the L2 tables that it names; gives their places.
 Task<Result<std::vector<uint64_t>>> count_l1(const ReferenceWalk& walk, uint64_t offset,
                                              uint64_t entries) {
@@ -88,6 +94,10 @@ Task<Result<void>> count_snapshot_mappings(const ReferenceWalk& walk,
   std::vector<StructureUse> uses;
   size_t merged = 0;
   for (const Snapshot& snapshot : snapshots) {
+    if (!snapshot.damage.empty()) {
+      give_up(walk, snapshot.damage);
+      continue;
+    }
     CO_TRY(const std::vector<uint64_t> tables,
            co_await count_l1(walk, snapshot.l1_offset, snapshot.l1_entries));
     add_tables(walk, tables, uses);
@@ -114,6 +124,7 @@ Task<Result<void>> count_snapshots(const ReferenceWalk& walk) {
   CO_TRY(const SnapshotTable table, co_await read_snapshot_table(walk.file, walk.header));
   for (size_t i = 0; i < table.snapshots.size() && walk.header.version >= 3; ++i)
     if (table.snapshots[i].incomplete) walk.findings.incomplete_snapshots.push_back(i);
+  if (!table.cut.empty()) give_up(walk, table.cut);
   CO_TRY_VOID(co_await count_snapshot_mappings(walk, table.snapshots));
   count_structure(walk, walk.header.snapshots_offset, table.bytes);
   co_return {};
@@ -121,7 +132,13 @@ Task<Result<void>> count_snapshots(const ReferenceWalk& walk) {
 
 // Where the autoclear bit is missing they mean nothing, and their clusters are leaked.
 Task<Result<void>> count_bitmaps(ReferenceWalk walk) {
-  CO_TRY(const BitmapDirectory directory, co_await read_bitmap_directory(walk.file, walk.header));
+  Result<BitmapDirectory> read = co_await read_bitmap_directory(walk.file, walk.header);
+  if (!read && read.error().is_of_host()) co_return std::unexpected(std::move(read).error());
+  if (!read) {
+    give_up(walk, read.error().message());
+    co_return {};
+  }
+  const BitmapDirectory& directory = *read;
   count_structure(walk, directory.offset, directory.bytes);
   for (const Bitmap& bitmap : directory.bitmaps) {
     if (!count_structure(walk, bitmap.table_offset, uint64_t{bitmap.table_entries} * 8))
@@ -141,30 +158,31 @@ void count_encryption_header(const ReferenceWalk& walk) {
   const bool lies = walk.header.encryption_method != kEncryptionLuks &&
                     walk.header.find_extension(kExtensionEncryption) != nullptr;
   if (area && !*area && !lies) return;
-  if (lies) {
-    walk.findings.unfollowed = true;
-    walk.findings.corrupt("ERROR the header names an encryption header but not LUKS as its method");
-    return;
-  }
-  if (area && (*area)->length <= kMaxEncryptionBytes) {
+  if (lies)
+    give_up(walk, "the header names an encryption header but not LUKS as its method");
+  else if (!area)
+    give_up(walk, area.error().message());
+  else if ((*area)->length > kMaxEncryptionBytes)
+    give_up(walk, fmt::format("the encryption header at {:#x} has {:#x} bytes", (*area)->offset,
+                              (*area)->length));
+  else
     count_structure(walk, (*area)->offset, (*area)->length);
-    return;
-  }
-  walk.findings.unfollowed = true;
-  walk.findings.corrupt(area ? fmt::format("ERROR the encryption header at {:#x} has {:#x} bytes",
-                                           (*area)->offset, (*area)->length)
-                             : "ERROR " + area.error().message());
 }
 
 // Each table whose clusters have other users: what it says is not to be trusted, and writing to it
 // would destroy what the others have there.
 void report_overlaps(const ReferenceWalk& walk) {
   merge(walk.references.structures());
-  for (const StructureUse& structure : walk.references.structures())
-    if (!walk.references.is_alone(structure))
-      walk.findings.corrupt(fmt::format(
-          "ERROR the table at {:#x} is where something else is, too: it is left as it is",
-          walk.geometry().offset_of(structure.first)));
+  const uint64_t snapshots = walk.geometry().cluster_of(walk.header.snapshots_offset);
+  for (const StructureUse& structure : walk.references.structures()) {
+    if (walk.references.is_alone(structure)) continue;
+    walk.findings.corrupt(
+        fmt::format("ERROR the table at {:#x} is where something else is, too: it is left as it is",
+                    walk.geometry().offset_of(structure.first)));
+    // A wrong length of one entry, and those behind it are not found.
+    if (walk.header.snapshot_count != 0 && structure.first == snapshots)
+      walk.findings.unfollowed = true;
+  }
 }
 
 }  // namespace

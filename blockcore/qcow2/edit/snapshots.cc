@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstdlib>
 
+#include "base/log.h"
 #include "blockcore/qcow2/check/references.h"
 #include "blockcore/qcow2/edit/mapping_steps.h"
 #include "blockcore/qcow2/edit/metadata_edit.h"
@@ -41,9 +42,13 @@ Header with_snapshots(const Header& header, uint64_t offset, size_t count) {
   return changed;
 }
 
-Result<void> check_index(const SnapshotTable& table, size_t index) {
-  if (index < table.snapshots.size()) return {};
-  return std::unexpected(Error(ErrorKind::kInvalidConfig, "there is no such snapshot", ENOENT));
+// There is one with that index, and its mapping can be found.
+Result<void> check_usable(const SnapshotTable& table, size_t index) {
+  if (index >= table.snapshots.size())
+    return std::unexpected(Error(ErrorKind::kInvalidConfig, "there is no such snapshot", ENOENT));
+  const std::string& damage = table.snapshots[index].damage;
+  if (!damage.empty()) return std::unexpected(Error(ErrorKind::kCorrupt, damage, EINVAL));
+  return {};
 }
 
 void release_later(std::vector<HostRun>& unused, HostRun run) {
@@ -78,7 +83,7 @@ class Creation {
   Task<Result<void>> cut_here(Snapshot snapshot) {
     const Image& image = parts_.image;
     CO_TRY_VOID(co_await hull::blockcore::qcow2::begin(edit_, *image.header));
-    CO_TRY(SnapshotTable table, co_await read_snapshot_table(*image.file, *image.header));
+    CO_TRY(SnapshotTable table, co_await read_whole_snapshot_table(*image.file, *image.header));
     CO_TRY_VOID(co_await edit_.mark_dirty());
     CO_TRY(const std::vector<uint64_t> l1, co_await steps_.freeze_active());
     snapshot.id = next_id(table.snapshots);
@@ -172,8 +177,8 @@ class Deletion {
   Task<Result<void>> unlink(size_t index) {
     const Image& image = parts_.image;
     CO_TRY_VOID(co_await hull::blockcore::qcow2::begin(edit_, *image.header));
-    CO_TRY(SnapshotTable table, co_await read_snapshot_table(*image.file, *image.header));
-    CO_TRY_VOID(check_index(table, index));
+    CO_TRY(SnapshotTable table, co_await read_whole_snapshot_table(*image.file, *image.header));
+    CO_TRY_VOID(check_usable(table, index));
     CO_TRY_VOID(co_await edit_.mark_dirty());
     const Snapshot snapshot = table.snapshots[index];
     CO_TRY(l1_, co_await read_table(*image.file, snapshot.l1_offset, snapshot.l1_entries));
@@ -199,7 +204,7 @@ class Deletion {
 };
 
 Result<Snapshot> find_applicable(const SnapshotTable& table, size_t index, const Header& header) {
-  if (auto checked = check_index(table, index); !checked)
+  if (auto checked = check_usable(table, index); !checked)
     return std::unexpected(std::move(checked).error());
   if (header.find_extension(kExtensionBitmaps) != nullptr)
     return std::unexpected(Error(ErrorKind::kBusy, "Device has active dirty bitmaps", EBUSY));
@@ -240,7 +245,7 @@ Task<Result<std::vector<HostRun>>> apply_now(Parts& parts, MetadataEdit& edit, s
   Image& image = parts.image;
   const Header header = *image.header;
   CO_TRY_VOID(co_await begin(edit, header));
-  CO_TRY(const SnapshotTable table, co_await read_snapshot_table(*image.file, header));
+  CO_TRY(const SnapshotTable table, co_await read_whole_snapshot_table(*image.file, header));
   CO_TRY(const Snapshot snapshot, find_applicable(table, index, header));
   CO_TRY(const std::vector<uint64_t> l1,
          co_await read_table(*image.file, snapshot.l1_offset, snapshot.l1_entries));
@@ -286,6 +291,7 @@ Task<Result<void>> apply_snapshot(Parts& parts, size_t index) {
 
 Task<Result<std::vector<Snapshot>>> list_snapshots(Parts& parts) {
   CO_TRY(SnapshotTable table, co_await read_snapshot_table(*parts.image.file, *parts.image.header));
+  if (!table.cut.empty()) LOG_WARN("{}: {}", parts.image.file->path(), table.cut);
   co_return std::move(table.snapshots);
 }
 

@@ -81,20 +81,8 @@ Result<void> decode_tables(const HeaderLayout& raw, Header& header) {
 
   header.refcount_table_offset = raw.refcount_table_offset;
   header.refcount_table_clusters = raw.refcount_table_clusters;
-  const uint64_t refcount_bytes = geometry.offset_of(raw.refcount_table_clusters);
-  if (raw.refcount_table_clusters == 0 || refcount_bytes > kMaxRefcountTableBytes)
-    return bad_field("refcount_table_clusters", 56, raw.refcount_table_clusters,
-                     "the refcount table must have 1 cluster to 8 MiB");
-  TRY(check_table("refcount_table_offset", 48, header.refcount_table_offset, refcount_bytes,
-                  geometry));
-
   header.snapshot_count = raw.snapshot_count;
   header.snapshots_offset = raw.snapshots_offset;
-  if (header.snapshot_count > kMaxSnapshots)
-    return bad_field("nb_snapshots", 60, header.snapshot_count, "must be at most 65536");
-  if (header.snapshot_count != 0)
-    TRY(check_table("snapshots_offset", 64, header.snapshots_offset,
-                    uint64_t{header.snapshot_count} * 40, geometry));
   return {};
 }
 
@@ -220,7 +208,23 @@ void Header::set_data_file_name(std::string_view name) {
   extensions.insert(extensions.begin(), {kExtensionDataFile, {bytes.begin(), bytes.end()}});
 }
 
-Result<void> check_against_file(const Header& header, uint64_t file_bytes) {
+Result<void> check_refcount_table(const Header& header, uint64_t file_bytes) {
+  const Geometry& geometry = header.geometry;
+  const uint64_t table_bytes = geometry.offset_of(header.refcount_table_clusters);
+  if (header.refcount_table_clusters == 0 || table_bytes > kMaxRefcountTableBytes)
+    return bad_field("refcount_table_clusters", 56, header.refcount_table_clusters,
+                     "the refcount table must have 1 cluster to 8 MiB");
+  TRY(check_table("refcount_table_offset", 48, header.refcount_table_offset, table_bytes,
+                  geometry));
+  const uint64_t end = align_up(std::min(file_bytes, kMaxHostBytes), geometry.cluster_bytes());
+  if (header.refcount_table_offset + table_bytes > end)
+    return fail(ErrorKind::kCorrupt,
+                "qcow2 header: the refcount table at {:#x} ends past the end of the file ({:#x})",
+                header.refcount_table_offset, file_bytes);
+  return {};
+}
+
+Result<void> check_writable(const Header& header, uint64_t file_bytes) {
   const Geometry& geometry = header.geometry;
   // Both are below kMaxHostBytes, so that nothing overflows.
   const uint64_t end = align_up(std::min(file_bytes, kMaxHostBytes), geometry.cluster_bytes());
@@ -228,11 +232,7 @@ Result<void> check_against_file(const Header& header, uint64_t file_bytes) {
     return fail(ErrorKind::kCorrupt,
                 "qcow2 header: the L1 table at {:#x} ends past the end of the file ({:#x})",
                 header.l1_offset, file_bytes);
-  if (header.refcount_table_offset + geometry.offset_of(header.refcount_table_clusters) > end)
-    return fail(ErrorKind::kCorrupt,
-                "qcow2 header: the refcount table at {:#x} ends past the end of the file ({:#x})",
-                header.refcount_table_offset, file_bytes);
-  return {};
+  return check_refcount_table(header, file_bytes);
 }
 
 Result<void> check_supported(const Header& header) {

@@ -1,7 +1,8 @@
 // The header of a qcow2 image and its extensions: docs/interop/qcow2, "Header", "Additional
-// fields", "Header extensions". Pure functions over bytes: every field is checked here, before
-// anything is allocated or read on its word; what depends on the file's length is checked by
-// check_against_file().
+// fields", "Header extensions". Pure functions over bytes: every field that a reader of the disk
+// needs is checked here, before anything is allocated or read on its word. What writers need is
+// checked by check_writable(), the place of the snapshot table by who reads it: damage there keeps
+// nobody from reading the rest.
 #pragma once
 
 #include <cstddef>
@@ -69,8 +70,11 @@ Result<Header> decode_header(std::span<const std::byte> area);
 inline constexpr size_t kFirstHeaderRead = 4096;
 size_t header_area_bytes(std::span<const std::byte> first_bytes);
 
-// L1 and refcount table must lie inside the file (rounded up to a cluster).
-Result<void> check_against_file(const Header& header, uint64_t file_bytes);
+// The refcount table has a size and a place that it can have, inside the file (rounded up to a
+// cluster).
+Result<void> check_refcount_table(const Header& header, uint64_t file_bytes);
+// And so has the L1 table.
+Result<void> check_writable(const Header& header, uint64_t file_bytes);
 
 // hull reads the image's metadata but not its guest data without these; an error that names the
 // feature if the image has one that hull does not do.

@@ -56,7 +56,6 @@ Task<Result<ImageHeader>> ImageHeader::read(File& file) {
     if (header.error().kind() != ErrorKind::kOutOfRange) co_return std::unexpected(header.error());
     co_return fail(ErrorKind::kInvalidFormat, "{}", header.error().message());
   }
-  CO_TRY_VOID(check_against_file(*header, file_bytes));
   ImageHeader image;
   image.header_ = *std::move(header);
   std::memcpy(image.sector_.data(), area.data(), std::min(area.size(), image.sector_.size()));

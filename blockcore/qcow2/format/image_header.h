@@ -13,7 +13,7 @@ namespace hull::blockcore::qcow2 {
 
 class ImageHeader {
  public:
-  // Reads and checks the header (decode_header, check_against_file).
+  // Reads and checks the header (decode_header).
   static Task<Result<ImageHeader>> read(File& file);
 
   const Header& operator*() const { return header_; }

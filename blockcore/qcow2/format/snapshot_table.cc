@@ -29,9 +29,8 @@ struct SnapshotExtraLayout {
 };
 static_assert(sizeof(SnapshotExtraLayout) == 24);
 
-std::unexpected<Error> bad_snapshot(size_t index, std::string_view field, uint64_t value) {
-  return fail(ErrorKind::kInvalidFormat, "snapshot table: {} of entry {} is {:#x}", field, index,
-              value);
+std::string bad_snapshot(size_t index, std::string_view field, uint64_t value) {
+  return fmt::format("snapshot table: {} of entry {} is {:#x}", field, index, value);
 }
 
 void decode_extra(const SnapshotLayout& raw, std::span<const std::byte> extra, Snapshot& snapshot) {
@@ -76,23 +75,65 @@ void append_snapshot(const Snapshot& snapshot, std::vector<std::byte>& bytes) {
   bytes.resize(align_up<size_t>(bytes.size(), 8));
 }
 
-Result<Snapshot> decode_fixed(const SnapshotLayout& raw, size_t index, const Header& header) {
+Snapshot decode_fixed(const SnapshotLayout& raw, size_t index, const Header& header) {
   const Geometry& geometry = header.geometry;
   Snapshot snapshot;
   snapshot.l1_offset = raw.l1_offset;
   snapshot.l1_entries = raw.l1_entries;
   const uint64_t l1_bytes = uint64_t{snapshot.l1_entries} * 8;
-  if (l1_bytes > kMaxL1Bytes) return bad_snapshot(index, "l1_size", snapshot.l1_entries);
-  if (geometry.offset_in_cluster(snapshot.l1_offset) != 0 ||
-      !range_fits(snapshot.l1_offset, l1_bytes, kMaxHostBytes))
-    return bad_snapshot(index, "l1_table_offset", snapshot.l1_offset);
-  if (raw.extra_bytes > kMaxSnapshotExtraBytes)
-    return bad_snapshot(index, "extra_data_size", raw.extra_bytes);
+  if (l1_bytes > kMaxL1Bytes)
+    snapshot.damage = bad_snapshot(index, "l1_size", snapshot.l1_entries);
+  else if (geometry.offset_in_cluster(snapshot.l1_offset) != 0 ||
+           !range_fits(snapshot.l1_offset, l1_bytes, kMaxHostBytes))
+    snapshot.damage = bad_snapshot(index, "l1_table_offset", snapshot.l1_offset);
   snapshot.date_seconds = raw.date_seconds;
   snapshot.date_nanoseconds = raw.date_nanoseconds;
   snapshot.vm_clock_nanoseconds = raw.vm_clock_nanoseconds;
   snapshot.disk_bytes = header.size_bytes;
   return snapshot;
+}
+
+// What the header says of the table, for which its decoder takes everything.
+Result<void> check_place(const Header& header) {
+  if (header.snapshot_count > kMaxSnapshots)
+    return fail(ErrorKind::kCorrupt, "qcow2 header: nb_snapshots (byte 60) is {:#x}, more than {}",
+                header.snapshot_count, kMaxSnapshots);
+  if (header.snapshots_offset == 0 ||
+      header.geometry.offset_in_cluster(header.snapshots_offset) != 0 ||
+      !range_fits(header.snapshots_offset, uint64_t{header.snapshot_count} * sizeof(SnapshotLayout),
+                  kMaxHostBytes))
+    return fail(ErrorKind::kCorrupt, "qcow2 header: snapshots_offset (byte 64) is {:#x}",
+                header.snapshots_offset);
+  return {};
+}
+
+// Appends the entry that begins where the table ends so far. Errors also for one whose length
+// cannot be known.
+Task<Result<void>> read_entry(File& file, const Header& header, SnapshotTable& table) {
+  const size_t index = table.snapshots.size();
+  SnapshotLayout raw;
+  const uint64_t offset = header.snapshots_offset + table.bytes;
+  CO_TRY_VOID(co_await read_exactly(file, offset, std::as_writable_bytes(std::span(&raw, 1))));
+  // What a table reads as that is not there.
+  if (raw.l1_offset == 0 && raw.l1_entries == 0 && raw.id_bytes == 0)
+    co_return fail(ErrorKind::kCorrupt, "snapshot table: entry {} is empty", index);
+  if (raw.extra_bytes > kMaxSnapshotExtraBytes)
+    co_return fail(ErrorKind::kCorrupt, "{}",
+                   bad_snapshot(index, "extra_data_size", raw.extra_bytes));
+  Snapshot snapshot = decode_fixed(raw, index, header);
+  std::vector<std::byte> rest(raw.extra_bytes.get() + raw.id_bytes.get() +
+                              size_t{raw.name_bytes.get()});
+  CO_TRY_VOID(co_await read_exactly(file, offset + sizeof raw, rest));
+  decode_extra(raw, std::span(rest).first(raw.extra_bytes), snapshot);
+  const auto* text = reinterpret_cast<const char*>(rest.data()) + raw.extra_bytes;
+  snapshot.id.assign(text, raw.id_bytes);
+  snapshot.name.assign(text + raw.id_bytes, raw.name_bytes);
+  const uint64_t end = table.bytes + align_up<uint64_t>(sizeof raw + rest.size(), 8);
+  if (end > kMaxSnapshotTableBytes)
+    co_return fail(ErrorKind::kCorrupt, "snapshot table: has more than 64 MiB");
+  table.bytes = end;
+  table.snapshots.push_back(std::move(snapshot));
+  co_return {};
 }
 
 }  // namespace
@@ -112,23 +153,20 @@ Result<std::vector<std::byte>> encode_snapshot_table(const std::vector<Snapshot>
 
 Task<Result<SnapshotTable>> read_snapshot_table(File& file, const Header& header) {
   SnapshotTable table;
-  for (size_t index = 0; index < header.snapshot_count; ++index) {
-    SnapshotLayout raw;
-    const uint64_t offset = header.snapshots_offset + table.bytes;
-    CO_TRY_VOID(co_await read_exactly(file, offset, std::as_writable_bytes(std::span(&raw, 1))));
-    CO_TRY(Snapshot snapshot, decode_fixed(raw, index, header));
-    std::vector<std::byte> rest(raw.extra_bytes.get() + raw.id_bytes.get() +
-                                size_t{raw.name_bytes.get()});
-    CO_TRY_VOID(co_await read_exactly(file, offset + sizeof raw, rest));
-    decode_extra(raw, std::span(rest).first(raw.extra_bytes), snapshot);
-    const auto* text = reinterpret_cast<const char*>(rest.data()) + raw.extra_bytes;
-    snapshot.id.assign(text, raw.id_bytes);
-    snapshot.name.assign(text + raw.id_bytes, raw.name_bytes);
-    table.snapshots.push_back(std::move(snapshot));
-    table.bytes += align_up<uint64_t>(sizeof raw + rest.size(), 8);
-    if (table.bytes > kMaxSnapshotTableBytes)
-      co_return fail(ErrorKind::kInvalidFormat, "snapshot table: has more than 64 MiB");
-  }
+  if (header.snapshot_count == 0) co_return table;
+  Result<void> read = check_place(header);
+  while (read && table.snapshots.size() < header.snapshot_count)
+    read = co_await read_entry(file, header, table);
+  if (read) co_return table;
+  if (read.error().is_of_host()) co_return std::unexpected(std::move(read).error());
+  table.cut = fmt::format("{}; of {} snapshots the first {} are known", read.error().message(),
+                          header.snapshot_count, table.snapshots.size());
+  co_return table;
+}
+
+Task<Result<SnapshotTable>> read_whole_snapshot_table(File& file, const Header& header) {
+  CO_TRY(SnapshotTable table, co_await read_snapshot_table(file, header));
+  if (!table.cut.empty()) co_return fail(ErrorKind::kCorrupt, "{}", table.cut);
   co_return table;
 }
 
@@ -157,7 +195,10 @@ Task<Result<Snapshot>> find_snapshot(File& file, const Header& header,
   if (found == all.end() && choice.any)
     found = std::ranges::find(all, *choice.any, &Snapshot::name);
   if (found == all.end())
-    co_return fail(ErrorKind::kInvalidConfig, "Failed to load snapshot: Can't find snapshot");
+    co_return table.cut.empty()
+        ? fail(ErrorKind::kInvalidConfig, "Failed to load snapshot: Can't find snapshot")
+        : fail(ErrorKind::kCorrupt, "{}", table.cut);
+  if (!found->damage.empty()) co_return fail(ErrorKind::kCorrupt, "{}", found->damage);
   if (found->l1_entries != 0 && found->l1_offset == 0)
     co_return fail(ErrorKind::kCorrupt, "snapshot table: the L1 table of '{}' is the header itself",
                    found->name);

@@ -26,18 +26,23 @@ struct Snapshot {
   std::optional<uint64_t> instruction_count = std::nullopt;
   std::vector<std::byte> unknown_extra = {};  // kept as it is
   bool incomplete = false;                    // as read: says less than version 3 demands
+  std::string damage = {};  // as read: why its L1 table cannot be where it says; else empty
 };
 
 struct SnapshotTable {
   std::vector<Snapshot> snapshots;
-  uint64_t bytes = 0;  // in the file
+  uint64_t bytes = 0;    // in the file
+  std::string cut = {};  // why nothing behind `snapshots` can be read; empty: there is no more
 };
 
 // In the file: kOutOfRange if there are too many, or more bytes than the format allows.
 Result<std::vector<std::byte>> encode_snapshot_table(const std::vector<Snapshot>& snapshots);
 
-// Every field is checked: an error names the snapshot by its index.
+// Every field is checked, and what is wrong named by the snapshot's index: nobody who does not need
+// that snapshot is kept from anything. Errors are those of the file alone.
 Task<Result<SnapshotTable>> read_snapshot_table(File& file, const Header& header);
+// The same for whoever writes the table anew: kCorrupt if it is cut.
+Task<Result<SnapshotTable>> read_whole_snapshot_table(File& file, const Header& header);
 
 // Where it is in the list; of several the first.
 std::optional<size_t> find_snapshot_by_id(const std::vector<Snapshot>& all, std::string_view id);

@@ -54,14 +54,20 @@ ClusterKind ClusterMap::checked_kind(L2Entry entry, uint64_t cluster, uint32_t s
     return entry.has_host() && host != geometry_.offset_of(cluster) ? ClusterKind::kInvalid : kind;
   if (geometry_.offset_in_cluster(host) != 0) return ClusterKind::kInvalid;
   if (host == 0) return kind;
-  // The tables that are found without looking at the file must never be guest data.
+  return is_fixed_table(host).empty() ? kind : ClusterKind::kInvalid;
+}
+
+// The tables that are found without looking at the file must never be guest data that is written.
+// Who only reads has no use for them, and they may be what is wrong.
+std::string_view ClusterMap::is_fixed_table(uint64_t host) const {
+  if (read_only_) return "";
   const auto inside = [host](uint64_t table, uint64_t bytes) {
     return host >= table && host - table < bytes;
   };
-  if (inside(header_.l1_offset, uint64_t{header_.l1_entries} * 8) ||
-      inside(header_.refcount_table_offset, geometry_.offset_of(header_.refcount_table_clusters)))
-    return ClusterKind::kInvalid;
-  return kind;
+  if (inside(header_.l1_offset, uint64_t{header_.l1_entries} * 8)) return "the L1 table";
+  if (inside(header_.refcount_table_offset, geometry_.offset_of(header_.refcount_table_clusters)))
+    return "the refcount table";
+  return "";
 }
 
 bool ClusterMap::is_writable(L2Entry entry) const { return entry.external || entry.writable(); }
@@ -120,6 +126,8 @@ Error ClusterMap::invalid_entry(uint64_t offset, const Extent& extent) const {
   std::string text = fmt::format("{}: the L2 entry of guest offset {:#x} is {:#x}", file_.path(),
                                  offset, extent.entry.value);
   if (geometry_.extended_l2) text += fmt::format(", bitmap {:#x}", extent.entry.bitmap);
+  if (const std::string_view table = is_fixed_table(extent.entry.host_offset()); !table.empty())
+    text += fmt::format(", where {} is according to the header", table);
   return Error(ErrorKind::kCorrupt, std::move(text));
 }
 

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "blockcore/async/async_mutex.h"
@@ -38,6 +39,8 @@ class ClusterMap {
   ClusterMap(File& file, const Header& header, Refcounts& refcounts, InUse& in_use,
              uint64_t cache_bytes);
 
+  // Before the first use: nothing will be written.
+  void set_read_only() { read_only_ = true; }
   Task<Result<void>> read_l1();
   // The same when somebody has changed the mapping in the file. Nothing may be dirty.
   Task<Result<void>> reload();
@@ -85,6 +88,7 @@ class ClusterMap {
   uint64_t slice_key(uint64_t cluster) const;
   L2Entry load_entry(const Slice& slice, uint64_t cluster) const;
   ClusterKind checked_kind(L2Entry entry, uint64_t cluster, uint32_t subcluster) const;
+  std::string_view is_fixed_table(uint64_t host) const;
   bool is_writable(L2Entry entry) const;
   uint64_t bytes_alike(L2Entry entry, uint64_t in_cluster) const;
   Result<uint64_t> table_offset(uint64_t l1_index) const;
@@ -100,6 +104,7 @@ class ClusterMap {
   Refcounts& refcounts_;
   HostTable l1_;
   SliceCache cache_;
+  bool read_only_ = false;
   AsyncMutex changing_tables_;
   std::vector<HostRun> unlinked_;
   bool needs_data_ = false;

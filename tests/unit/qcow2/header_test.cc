@@ -73,13 +73,6 @@ INSTANTIATE_TEST_SUITE_P(
         BadField{"l1_table_offset", 3, 40, 8, 3 * 65536 + 512, kFormat},
         BadField{"l1_table_offset", 3, 40, 8, 0, kFormat},
         BadField{"l1_table_offset", 3, 40, 8, 0xffffffffffff0000, kFormat},
-        BadField{"refcount_table_offset", 3, 48, 8, 65537, kFormat},
-        BadField{"refcount_table_offset", 3, 48, 8, 0, kFormat},
-        BadField{"refcount_table_offset", 2, 48, 8, 0xffffffffffff0000, kFormat},
-        BadField{"refcount_table_clusters", 3, 56, 4, 0, kFormat},
-        BadField{"refcount_table_clusters", 3, 56, 4, 129, kFormat},
-        BadField{"refcount_table_clusters", 3, 56, 4, 0xffffffff, kFormat},
-        BadField{"nb_snapshots", 3, 60, 4, 65537, kFormat},
         BadField{"incompatible_features", 3, 72, 8, 1 << 5, ErrorKind::kUnsupported},
         BadField{"incompatible_features", 3, 72, 8, uint64_t{1} << 63, ErrorKind::kUnsupported},
         BadField{"compression_type", 3, 72, 8, kIncompatibleCompression, kFormat},
@@ -90,12 +83,25 @@ INSTANTIATE_TEST_SUITE_P(
         BadField{"header_length", 3, 100, 4, 65544, kFormat},
         BadField{"extension", 3, 116, 4, 0xffffffff, kFormat}));
 
-TEST(Qcow2Header, SnapshotTableInTheHeaderIsRefused) {
-  Bytes image = valid_image();
-  put(image, 60, 1, 4);
-  const auto header = decode(image);
-  ASSERT_FALSE(header);
-  EXPECT_NE(header.error().message().find("snapshots_offset"), std::string::npos);
+// Readers of the disk have no use for them.
+TEST(Qcow2Header, RefcountTableIsCheckedForWriters) {
+  for (const BadField& field :
+       {BadField{"refcount_table_offset", 3, 48, 8, 65537, kFormat},
+        BadField{"refcount_table_offset", 3, 48, 8, 0, kFormat},
+        BadField{"refcount_table_offset", 2, 48, 8, 0xffffffffffff0000, kFormat},
+        BadField{"refcount table", 3, 48, 8, uint64_t{1} << 50, ErrorKind::kCorrupt},
+        BadField{"refcount_table_clusters", 3, 56, 4, 0, kFormat},
+        BadField{"refcount_table_clusters", 3, 56, 4, 129, kFormat},
+        BadField{"refcount_table_clusters", 3, 56, 4, 0xffffffff, kFormat}}) {
+    Bytes image = valid_image(field.version);
+    put(image, field.offset, field.value, field.width);
+    const auto header = decode(image);
+    ASSERT_TRUE(header) << header.error().message();
+    const auto writable = check_writable(*header, uint64_t{1} << 40);
+    ASSERT_FALSE(writable);
+    EXPECT_EQ(writable.error().kind(), field.kind);
+    EXPECT_NE(writable.error().message().find(field.name), std::string::npos);
+  }
 }
 
 TEST(Qcow2Header, FieldsSurviveEncoding) {
