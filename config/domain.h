@@ -53,6 +53,8 @@ struct DiskConfig {
   bool transient = false;  // writes go to an overlay that leaves nothing behind
   std::string serial;      // at most kMaxDiskSerialBytes
   unsigned queue_size = 256;
+  // Disks of one number share an I/O thread; 0: the one that every machine has.
+  unsigned iothread = 0;
   uint32_t logical_block_size = 512;
   uint32_t physical_block_size = 512;
   // Of each qcow2 level's L2 tables in memory; kMinMetadataCacheBytes to kMaxMetadataCacheBytes.

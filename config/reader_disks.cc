@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 #include <span>
 #include <tuple>
@@ -99,17 +100,29 @@ void choose(const XmlElement& element, std::string_view attribute,
   if (const auto parsed = parse(*text)) value = *parsed;
 }
 
-void check_iothread(const XmlElement& root, const XmlElement& driver, Findings& findings) {
+// libvirt numbers as many threads as <iothreads> says: those of <iothreadids> have their ids, the
+// others the lowest that are left.
+bool has_iothread(const XmlElement& root, uint64_t id) {
   const XmlElement* iothreads = root.child("iothreads");
-  const XmlElement* ids = root.child("iothreadids");
+  const XmlElement* named = root.child("iothreadids");
   const uint64_t count =
       iothreads == nullptr ? 0 : parse_document_number(iothreads->trimmed_text()).value_or(0);
-  const auto wanted = read_number(driver, "iothread", 1, UINT32_MAX, findings);
-  if (!wanted || *wanted <= count) return;
-  if (ids != nullptr)
-    for (const XmlElement* known : ids->children_named("iothread"))
-      if (parse_document_number(known->value("id")) == wanted) return;
-  findings.invalid(driver, "iothread", fmt::format("there is no I/O thread {}", *wanted));
+  std::set<uint64_t> ids;
+  if (named != nullptr)
+    for (const XmlElement* thread : named->children_named("iothread"))
+      if (const auto number = parse_document_number(thread->value("id"))) ids.insert(*number);
+  if (ids.contains(id)) return true;
+  const auto lower = static_cast<uint64_t>(std::distance(ids.begin(), ids.lower_bound(id)));
+  return count > ids.size() && id - lower <= count - ids.size();
+}
+
+void read_iothread(const XmlElement& root, const XmlElement& driver, DiskConfig& config,
+                   Findings& findings) {
+  const auto id = read_number(driver, "iothread", 1, UINT32_MAX, findings);
+  if (!id) return;
+  if (!has_iothread(root, *id))
+    findings.invalid(driver, "iothread", fmt::format("there is no I/O thread {}", *id));
+  config.iothread = static_cast<unsigned>(*id);
 }
 
 void read_driver(const XmlElement& root, const XmlElement& disk, DiskConfig& config,
@@ -124,7 +137,7 @@ void read_driver(const XmlElement& root, const XmlElement& disk, DiskConfig& con
     findings.report_computed(*driver, "queues", "~several");
   if (const auto size = read_number(*driver, "queue_size", kMinQueueSize, kMaxQueueSize, findings))
     config.queue_size = static_cast<unsigned>(*size);
-  check_iothread(root, *driver, findings);
+  read_iothread(root, *driver, config, findings);
   const XmlElement* metadata_cache = driver->child("metadata_cache");
   if (metadata_cache == nullptr) return;
   if (const XmlElement* size = metadata_cache->child("max_size"))

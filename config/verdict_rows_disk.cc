@@ -52,7 +52,7 @@ constexpr VerdictRow kRows[] = {
     {"/domain/devices/disk/driver/@queues", "~several", kWarn, "presented with one queue"},
     {"/domain/devices/disk/driver/@queues", "", kSilent, "1"},
     {"/domain/devices/disk/driver/@queue_size", "", kHonour},
-    {"/domain/devices/disk/driver/@iothread", "", kSilent, "must exist"},
+    {"/domain/devices/disk/driver/@iothread", "", kHonour, "must exist"},
     {"/domain/devices/disk/driver/@ioeventfd", "", kSilent},
     {"/domain/devices/disk/driver/@event_idx", "", kSilent},
     {"/domain/devices/disk/driver/@packed", "", kSilent},

@@ -69,7 +69,7 @@ class MachineBuilder {
                                          .logical_block_size = disk.logical_block_size,
                                          .physical_block_size = disk.physical_block_size};
       TRY(add_virtio(
-          std::make_unique<virtio::BlockDevice>(options, *parts_.disks[i], parts_.engine)));
+          std::make_unique<virtio::BlockDevice>(options, *parts_.disks[i], *parts_.engines[i])));
     }
     return {};
   }

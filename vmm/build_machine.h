@@ -27,7 +27,7 @@ struct MachineParts {
   EventLoop& loop;  // of the calling thread, which also destroys the machine
   std::span<const std::unique_ptr<blockcore::Disk>> disks;        // as domain.disks
   std::span<const std::unique_ptr<virtio::NetBackend>> networks;  // as domain.networks, may be null
-  blockcore::IoEngine& engine;  // its thread runs as soon as the machine does
+  std::span<blockcore::IoEngine* const> engines;  // of the disks; they run when the machine does
   // One for each NIC, then one for the entropy device if there is one.
   std::span<const std::unique_ptr<virtio::WorkerThread>> workers;
   bool debug_exit_port = false;

@@ -43,7 +43,7 @@ Result<void> Domain::build() {
                                 .loop = loop_,
                                 .disks = parts_->disks(),
                                 .networks = parts_->networks(),
-                                .engine = parts_->engine(),
+                                .engines = parts_->engines(),
                                 .workers = parts_->workers(),
                                 .debug_exit_port = options_.debug_exit_port},
                                options_.return_device_tree ? &device_tree_ : nullptr));

@@ -50,12 +50,12 @@ Result<std::unique_ptr<HostParts>> HostParts::open(EventLoop& loop,
   TRY(parts->open_networks(domain, options));
   TRY(check_cancelled(options.cancel));
   TRY(parts->open_console(loop, domain, options, std::move(on_escape)));
-  TRY(parts->io_thread_->start("block"));
+  TRY(parts->start_io_threads());
   return parts;
 }
 
 HostParts::~HostParts() {
-  if (io_thread_ != nullptr) io_thread_->stop();
+  for (const auto& [number, thread] : io_threads_) thread->stop();
 }
 
 namespace {
@@ -98,13 +98,25 @@ Result<void> HostParts::open_boot_files(const config::DomainConfig& domain,
 
 Result<void> HostParts::open_disks(const config::DomainConfig& domain,
                                    const DomainOptions& options) {
-  io_thread_ = TRY(blockcore::IoThread::create());
-  reactor_ = std::make_unique<blockcore::EngineReactor>(io_thread_->engine());
+  reactor_ = std::make_unique<blockcore::EngineReactor>(TRY(io_thread(0))->engine());
   for (const config::DiskConfig& disk : domain.disks) {
     TRY(check_cancelled(options.cancel));
-    disks_.push_back(
-        TRY(open_domain_disk(io_thread_->engine(), disk, options.ephemeral, options.secrets)));
+    blockcore::IoEngine& engine = TRY(io_thread(disk.iothread))->engine();
+    disks_.push_back(TRY(open_domain_disk(engine, disk, options.ephemeral, options.secrets)));
+    engines_.push_back(&engine);
   }
+  return {};
+}
+
+Result<blockcore::IoThread*> HostParts::io_thread(unsigned number) {
+  std::unique_ptr<blockcore::IoThread>& thread = io_threads_[number];
+  if (thread == nullptr) thread = TRY(blockcore::IoThread::create());
+  return thread.get();
+}
+
+Result<void> HostParts::start_io_threads() {
+  for (const auto& [number, thread] : io_threads_)
+    TRY(thread->start(number == 0 ? "block" : fmt::format("io{}", number)));
   return {};
 }
 
@@ -148,13 +160,13 @@ Result<void> HostParts::open_console(EventLoop& loop, const config::DomainConfig
 namespace {
 
 struct Closing {
+  std::vector<blockcore::Disk*> disks;  // of one thread
   std::binary_semaphore done{0};
   Result<void> first_error;
 };
 
-blockcore::Task<void> close_all(std::span<const std::unique_ptr<blockcore::Disk>> disks,
-                                std::shared_ptr<Closing> closing) {
-  for (const auto& disk : disks) {
+blockcore::Task<void> close_all(std::shared_ptr<Closing> closing) {
+  for (blockcore::Disk* const disk : closing->disks) {
     Result<void> closed = co_await disk->close();
     if (!closed && closing->first_error) closing->first_error = std::move(closed);
   }
@@ -163,29 +175,39 @@ blockcore::Task<void> close_all(std::span<const std::unique_ptr<blockcore::Disk>
 
 }  // namespace
 
-// On the images' thread, so that this one can see that it takes too long.
-Result<void> HostParts::close(std::chrono::milliseconds patience) {
-  if (io_thread_ == nullptr || !io_thread_->running()) return {};
+// On the images' thread, so that this one can see that it takes too long. False if it does not end.
+bool HostParts::close_on(blockcore::IoThread& thread, std::chrono::milliseconds patience,
+                         Result<void>& first_error) {
   const auto closing = std::make_shared<Closing>();
-  const std::span<const std::unique_ptr<blockcore::Disk>> disks = disks_;
-  io_thread_->post([disks, closing] { blockcore::start_detached(close_all(disks, closing)); });
+  for (size_t i = 0; i < disks_.size(); ++i)
+    if (engines_[i] == &thread.engine()) closing->disks.push_back(disks_[i].get());
+  thread.post([closing] { blockcore::start_detached(close_all(closing)); });
   if (!closing->done.try_acquire_for(patience)) {
-    io_thread_->post([disks] {
-      for (const auto& disk : disks) disk->abandon();
+    thread.post([closing] {
+      for (blockcore::Disk* const disk : closing->disks) disk->abandon();
     });
-    if (!closing->done.try_acquire_for(kFlushTime)) {
-      leak_disks();
-      return fail(ErrorKind::kIo, "the disks do not flush: they are left as after a crash");
-    }
+    if (!closing->done.try_acquire_for(kFlushTime)) return false;
   }
-  io_thread_->stop();
+  thread.stop();
+  if (first_error) first_error = std::move(closing->first_error);
+  return true;
+}
+
+Result<void> HostParts::close(std::chrono::milliseconds patience) {
+  Result<void> first_error;
+  for (const auto& [number, thread] : io_threads_) {
+    if (!thread->running() || close_on(*thread, patience, first_error)) continue;
+    leak_disks();
+    return fail(ErrorKind::kIo, "the disks do not flush: they are left as after a crash");
+  }
   disks_.clear();
-  return std::move(closing->first_error);
+  return first_error;
 }
 
 void HostParts::leak_disks() {
   [[maybe_unused]] auto* const reactor = reactor_.release();
-  [[maybe_unused]] auto* const thread = io_thread_.release();
+  [[maybe_unused]] auto* const threads = new std::map(std::move(io_threads_));
+  io_threads_.clear();
   // The list as well: operations go through it.
   [[maybe_unused]] auto* const disks = new std::vector(std::move(disks_));
   disks_.clear();  // NOLINT(clang-analyzer-cplusplus.NewDeleteLeaks): that is what this is for

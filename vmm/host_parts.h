@@ -63,7 +63,8 @@ class HostParts {
 
   Kvm& kvm() { return *kvm_; }
   const firmware::GuestSource& boot() const { return *boot_; }
-  blockcore::IoEngine& engine() { return io_thread_->engine(); }
+  // Of the disks.
+  std::span<blockcore::IoEngine* const> engines() const { return engines_; }
   std::span<const std::unique_ptr<blockcore::Disk>> disks() const { return disks_; }
   std::span<const std::unique_ptr<virtio::NetBackend>> networks() const { return networks_; }
   std::span<const std::unique_ptr<virtio::WorkerThread>> workers() const { return workers_; }
@@ -72,6 +73,10 @@ class HostParts {
  private:
   HostParts() = default;
   Result<void> open_boot_files(const config::DomainConfig& domain, bool return_device_tree);
+  Result<blockcore::IoThread*> io_thread(unsigned number);
+  Result<void> start_io_threads();
+  bool close_on(blockcore::IoThread& thread, std::chrono::milliseconds patience,
+                Result<void>& first_error);
   Result<void> open_disks(const config::DomainConfig& domain, const DomainOptions& options);
   Result<void> open_networks(const config::DomainConfig& domain, const DomainOptions& options);
   Result<void> add_worker(std::string_view name, const DomainOptions& options);
@@ -80,8 +85,10 @@ class HostParts {
 
   std::optional<Kvm> kvm_;
   std::optional<firmware::GuestSource> boot_;
-  std::unique_ptr<blockcore::IoThread> io_thread_;
-  std::unique_ptr<blockcore::EngineReactor> reactor_;  // of io_thread_
+  // By the disks' numbers (config::DiskConfig::iothread); there is always number 0.
+  std::map<unsigned, std::unique_ptr<blockcore::IoThread>> io_threads_;
+  std::unique_ptr<blockcore::EngineReactor> reactor_;  // of number 0
+  std::vector<blockcore::IoEngine*> engines_;
   std::vector<std::unique_ptr<blockcore::Disk>> disks_;
   std::vector<std::unique_ptr<virtio::NetBackend>> networks_;
   std::vector<std::unique_ptr<virtio::WorkerThread>> workers_;

@@ -55,11 +55,11 @@ inline std::string shown(const config::BackingLevel& level) {
 }
 inline std::string shown(const config::DiskConfig& disk) {
   const auto& [target, file, format, backing, encryption, backing_encryption, cache, discard,
-               detect_zeroes, read_only, cdrom, shareable, transient, serial, queue_size, logical,
-               physical, metadata_cache, boot_order] = disk;
+               detect_zeroes, read_only, cdrom, shareable, transient, serial, queue_size, iothread,
+               logical, physical, metadata_cache, boot_order] = disk;
   return joined(target, file, format, shown(backing), shown(encryption), shown(backing_encryption),
                 cache, discard, detect_zeroes, read_only, cdrom, shareable, transient, serial,
-                queue_size, logical, physical, metadata_cache, shown(boot_order));
+                queue_size, iothread, logical, physical, metadata_cache, shown(boot_order));
 }
 inline std::string shown(const config::NetworkConfig& network) {
   const auto& [kind, mac, ifname, managed, bridge, mtu, link_up] = network;

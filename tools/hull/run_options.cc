@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "base/limits.h"
 #include "config/network_source.h"
 #include "config/values.h"
 #include "tools/hull/boot_words.h"
@@ -122,6 +123,8 @@ void describe_options(CommandLine& app, RunCommand& command) {
                  "a network interface; may be repeated (default: none)");
   app.add_option("--memory SIZE", command.memory, "MiB without a suffix (default 512M)");
   app.add_option("--vcpus N", command.vcpus, "virtual processors (default 1)");
+  app.add_option("--iothreads N", command.iothreads,
+                 "I/O threads that the disks share in turn (default: one for all disks)");
   app.add_option("--name DOMAIN", command.name, "name of the domain (default: hull-PID)");
   app.add_flag("--no-rng", command.no_rng, "no virtio random number device");
   app.add_flag("--ephemeral", command.ephemeral,
@@ -225,6 +228,11 @@ Result<config::DomainConfig> read_options(const RunCommand& command) {
   domain.on_reboot = config::LifecycleAction::kDestroy;
   domain.panic_device = true;  // a job that panics ends at once, with an exit code of its own
   TRY(add_disks(command, domain.disks));
+  if (command.iothreads > kMaxVirtioDevices)
+    return fail(ErrorKind::kUsage, "--iothreads {}: at most {}", command.iothreads,
+                kMaxVirtioDevices);
+  for (unsigned i = 0; command.iothreads != 0 && i < domain.disks.size(); ++i)
+    domain.disks[i].iothread = 1 + i % command.iothreads;
   for (const std::string& text : command.networks)
     if (auto network = TRY(parse_network(text).with_context("--net " + text)))
       domain.networks.push_back(*network);
@@ -250,7 +258,7 @@ Result<RunCommand> parse_run_command(Arguments arguments) {
   describe_options(app, command);
   command.help_shown = !TRY(app.parse(arguments).with_context("run"));
   for (const char* option : {"--disk", "--cdrom", "--boot", "--bios", "--net", "--memory",
-                             "--vcpus", "--name", "--no-rng"})
+                             "--vcpus", "--iothreads", "--name", "--no-rng"})
     command.describes_domain = command.describes_domain || app.count(option) != 0;
   return command;
 }

@@ -24,6 +24,7 @@ struct RunCommand {
   std::string name, memory = "512M", console;
   std::optional<std::string> kernel, initrd, append;  // with a document: instead of what it says
   unsigned vcpus = 1;
+  unsigned iothreads = 0;  // 0: all disks on one that is there anyway
   std::vector<std::string> ignore;
   std::vector<std::string> secrets;  // as read_secrets() takes them (run_secrets.h)
   std::string root, layout, dump_dtb, on_reboot, on_crash;

@@ -278,6 +278,22 @@ TEST(ReadDisks, KnownIothreadIsAccepted) {
   EXPECT_EQ(lines(read_document(domain_document(disk, "<iothreads>2</iothreads>")).refusals), "");
   EXPECT_EQ(lines(read_document(domain_document(disk, "<iothreads>1</iothreads>")).refusals),
             "/domain/devices/disk/driver/@iothread: there is no I/O thread 2");
+  const auto refusals = [](int id, const std::string& threads) {
+    const std::string thread = fmt::format(
+        "<disk><driver iothread='{}'/><source file='/d'/><target dev='vda' bus='virtio'/></disk>",
+        id);
+    const auto reading = read_document(domain_document(thread, threads));
+    EXPECT_EQ(reading.config.disks.at(0).iothread, static_cast<unsigned>(id));
+    return lines(reading.refusals);
+  };
+  // Those that are named, and the lowest numbers that are left.
+  const std::string ids = "<iothreadids><iothread id='2'/><iothread id='5'/></iothreadids>";
+  for (const int there : {2, 5}) EXPECT_EQ(refusals(there, ids), "");
+  for (const int missing : {1, 3, 4, 6}) EXPECT_NE(refusals(missing, ids), "") << missing;
+  for (const int there : {1, 2, 3, 5})
+    EXPECT_EQ(refusals(there, "<iothreads>4</iothreads>" + ids), "");
+  for (const int missing : {4, 6})
+    EXPECT_NE(refusals(missing, "<iothreads>4</iothreads>" + ids), "");
 }
 
 }  // namespace
