@@ -14,7 +14,8 @@ struct Word {
   Value value;
 };
 
-// Of an image. Never guessed from its contents.
+// Of an image. Guessed from its contents only where its user names a file and nothing else
+// (tools/hull/named_image.h).
 enum class DiskFormat : uint8_t { kRaw, kQcow2 };
 inline constexpr Word<DiskFormat> kDiskFormatWords[] = {{"raw", DiskFormat::kRaw},
                                                         {"qcow2", DiskFormat::kQcow2}};

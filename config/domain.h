@@ -38,7 +38,7 @@ struct BackingLevel {
 struct DiskConfig {
   std::string target;  // "vda": unique; orders the disks
   std::string file;    // absolute path of a file or block device, or an NBD URL (network_source.h)
-  DiskFormat format = DiskFormat::kRaw;  // never probed
+  DiskFormat format = DiskFormat::kRaw;  // as somebody has said, never probed here
   // Absent: the chain that the image headers name. Present (even empty): exactly this chain.
   std::optional<std::vector<BackingLevel>> backing;
   std::optional<EncryptionConfig> encryption = std::nullopt;  // of `file`

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <string_view>
 
+#include "base/endian.h"
+
 namespace hull::blockcore {
 namespace {
 
@@ -31,34 +33,54 @@ constexpr Magic kForeign[] = {
     {"cloop", 0, "#!/bin/sh\n#V2.0 Format\nmodprobe cloop"sv},
 };
 constexpr std::string_view kQcow2 = "QFI\xfb"sv;
-constexpr size_t kStartBytes = 128;
 // Of a dmg, whose data comes first.
 constexpr std::string_view kDmg = "koly"sv;
-constexpr uint64_t kDmgTrailerBytes = 512;
 
-std::unexpected<Error> cannot_open(const File& file, std::string_view format) {
+std::unexpected<Error> cannot_open(std::string_view path, std::string_view format) {
   return fail(ErrorKind::kUnsupported,
               "{}: looks like an image in the format '{}', which hull does not open: convert it "
               "with qemu-img, or say -f raw if its bytes are the disk",
-              file.path(), format);
+              path, format);
 }
 
 }  // namespace
 
-Task<Result<DiskFormat>> probe_format(File& file) {
-  std::array<char, kStartBytes> bytes{};
-  const iovec buffer{bytes.data(), bytes.size()};
-  CO_TRY_VOID(co_await file.read_or_zero(0, {&buffer, 1}));
-  const std::string_view start(bytes.data(), bytes.size());
-  if (start.starts_with(kQcow2)) co_return DiskFormat::kQcow2;
+Result<DiskFormat> format_of(std::string_view path, std::string_view start,
+                             std::string_view trailer) {
+  if (start.starts_with(kQcow2)) return DiskFormat::kQcow2;
   for (const Magic& magic : kForeign)
-    if (start.substr(magic.offset).starts_with(magic.bytes))
-      co_return cannot_open(file, magic.format);
-  if (file.size_bytes() < kDmgTrailerBytes) co_return DiskFormat::kRaw;
-  const iovec trailer{bytes.data(), kDmg.size()};
-  CO_TRY_VOID(co_await file.read_or_zero(file.size_bytes() - kDmgTrailerBytes, {&trailer, 1}));
-  if (std::string_view(bytes.data(), kDmg.size()) == kDmg) co_return cannot_open(file, "dmg");
-  co_return DiskFormat::kRaw;
+    if (start.size() > magic.offset && start.substr(magic.offset).starts_with(magic.bytes))
+      return cannot_open(path, magic.format);
+  if (trailer.starts_with(kDmg)) return cannot_open(path, "dmg");
+  return DiskFormat::kRaw;
+}
+
+bool names_other_files(std::string_view start) {
+  struct Header {  // of qcow2: what it begins with
+    Be32 magic;
+    Be32 version;
+    Be64 backing_file_offset;
+    uint8_t between[56];
+    Be64 incompatible_features;  // from version 3 on
+  };
+  static_assert(sizeof(Header) == 80);
+  constexpr uint64_t kExternalDataFile = 1u << 2;
+  Header header{};
+  std::memcpy(&header, start.data(), std::min(start.size(), sizeof header));
+  return header.backing_file_offset != 0 ||
+         (header.version >= 3 && (header.incompatible_features & kExternalDataFile) != 0);
+}
+
+Task<Result<DiskFormat>> probe_format(File& file) {
+  std::array<char, kProbeStartBytes> start{};
+  const iovec start_buffer{start.data(), start.size()};
+  CO_TRY_VOID(co_await file.read_or_zero(0, {&start_buffer, 1}));
+  std::array<char, kDmg.size()> trailer{};
+  const iovec trailer_buffer{trailer.data(), trailer.size()};
+  if (file.size_bytes() >= kProbeTrailerBytes)
+    CO_TRY_VOID(
+        co_await file.read_or_zero(file.size_bytes() - kProbeTrailerBytes, {&trailer_buffer, 1}));
+  co_return format_of(file.path(), {start.data(), start.size()}, {trailer.data(), trailer.size()});
 }
 
 }  // namespace hull::blockcore

@@ -3,7 +3,7 @@
 import subprocess
 import unittest
 
-from support import HullTest, domain_xml
+from support import HullTest, domain_xml, qemu_img
 
 # Reads the second sector by the BIOS's disk service. Empty: writes to it and resets the machine. Otherwise it says so on
 # the serial port and ends by the test port.
@@ -79,6 +79,33 @@ class Bios(HullTest):
         self.start("run", "--disk", disk.path, "--cdrom", disc.path, "--boot", "d", "--memory", "64M", "--console", f"file:{console}")
         self.wait_for(lambda: console.exists() and b"No bootable device" in console.read_bytes(), "the end of the list")
         self.assertEqual(disk.contents()[512:513], b"\0")
+
+    def test_an_image_alone_starts(self):
+        """Its format is what its first bytes say, and those are what the user is told."""
+        disk = self.raw("boot.raw", data=self.boot_sector())
+        overlay = self.directory / "overlay.qcow2"
+        qemu_img("create", "-q", "-f", "qcow2", "-b", disk.path, "-F", "raw", overlay)
+        result = self.hull("run", overlay, "--on-reboot", "restart", "--debug-exit", "--memory", "64M")
+        self.assertEqual(result.code, 64, result)
+        self.assertEqual(disk.contents()[512:513], b"\0", "the overlay was written")
+
+    def test_what_a_guest_can_write_is_not_believed(self):
+        """A raw image that has come to look like an overlay would show its guest any file of the host."""
+        disk = self.raw("disk.img", data=self.boot_sector())
+        qemu_img("create", "-q", "-f", "qcow2", "-b", "/etc/passwd", "-F", "raw", disk.path)
+        for words in ((disk.path,), ("--hda", disk.path)):
+            result = self.hull("run", *words)
+            self.expect_error(result, 2, f"say --disk {disk.path},format=qcow2, or format=raw")
+        disk.path.write_bytes(b"KDMV" + bytes(4092))
+        self.expect_error(self.hull("run", disk.path), 1, "'vmdk'")
+        disk.path.write_bytes(b"some text\n" * 100)
+        self.expect_error(self.hull("run", disk.path), 2, "its first sector is no boot sector")
+        self.expect_error(self.hull("run", disk.path, self.document()), 2, "names its own disks")
+
+    def document(self):
+        path = self.directory / "d.xml"
+        path.write_text(domain_xml())
+        return path
 
     def test_what_is_no_bios(self):
         disk = self.raw("boot.raw")

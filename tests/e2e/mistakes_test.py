@@ -52,7 +52,7 @@ class Mistakes(HullTest):
 
     def test_words(self):
         self.check(((["--memory", "1X"], USAGE, "--memory"), (["--timeout", "1s"], USAGE, "--timeout", "number"), (["--vcpus", "two"], USAGE, "--vcpus", "number"),
-                    (["--memroy", "1G"], USAGE, "--memory"), (["-m", "512"], USAGE, "--memory SIZE"), (["-hda", "x"], USAGE, "--disk FILE"),
+                    (["--memroy", "1G"], USAGE, "--memory"), (["-m", "512"], USAGE, "--memory SIZE"), (["-hda", "x"], USAGE, "--hda FILE"),
                     (["-smp", "2"], USAGE, "--vcpus N"), (["--ram", "512"], USAGE, "--memory SIZE"), (["-v", "a:b"], USAGE, "--in DIR"),
                     (["--net", "user"], USAGE, "tap"), (["--net", "tap,mac=zz"], USAGE, "mac"), (["--net", "tap,mac=01:00:00:00:00:01"], USAGE, "multicast"),
                     (["--net", "tap,ifname=" + "x" * 16], REFUSED, "15"), (["--name", "a/b"], REFUSED, "cannot contain '/'"),

@@ -72,6 +72,7 @@ SERVERS = {"hull nbd -t -e 8 -f qcow2 --socket /run/job.sock job.qcow2": "/run/j
 STOCK = "tests/nested/debian_test.py"
 CLOUD = "wants a cloud image that is not in Debian's packages"
 ELSEWHERE = {
+    "hull run disk.qcow2": "tests/e2e/bios_test.py, with a boot sector on the disk",
     "tools/demo": "tools/dev/bare-debian",
     "hull-img convert -O raw nbd://backup.example:10809/disk disk.raw": "wants a server; tests/e2e/nbd_test.py has one",
     "tools/demo --linux": "by hand; its parts are those of tests/nested",

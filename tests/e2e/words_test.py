@@ -59,7 +59,7 @@ class Words(HullTest):
 
 class Hints(HullTest):
     def test_words_of_other_programs(self):
-        for words, hint in ((["run", "-m", "512"], "--memory SIZE"), (["run", "-hda", "x"], "--disk FILE"), (["run", "-it"], "console"),
+        for words, hint in ((["run", "-m", "512"], "--memory SIZE"), (["run", "-hda", "x"], "--hda FILE"), (["run", "-it"], "console"),
                             (["run", "--ram", "512"], "--memory SIZE"), (["run", "--network", "bridge=br0"], "--net tap"),
                             (["run", "-append", "x"], "--append TEXT"), (["run", "-nographic"], "on this terminal"), (["start", "web"], "hull run"),
                             (["list"], ".pid"), (["console", "web"], "--console"), (["shutdown", "web"], "SIGTERM"), (["destroy", "web"], "twice"),
@@ -82,7 +82,7 @@ class Hints(HullTest):
 
     def test_image_in_the_place_of_a_document(self):
         image = self.qcow2(size=64 << 20)
-        self.expect_error(self.hull("run", image.path), REFUSED, "qcow2 image and no domain XML", "--disk", "format=qcow2")
+        self.expect_error(self.hull("validate", image.path), REFUSED, "qcow2 image and no domain XML")
 
 
 class ExitCodes(HullTest):

@@ -16,9 +16,7 @@ Result<std::string> contents_of(const std::string& file) {
   char magic[4]{};
   if (::pread(opened.get(), magic, sizeof magic, 0) == sizeof magic &&
       std::string_view(magic, sizeof magic) == "QFI\xfb")
-    return fail(ErrorKind::kInvalidConfig,
-                "is a qcow2 image and no domain XML; say --disk {},format=qcow2 and a --kernel",
-                file);
+    return fail(ErrorKind::kInvalidConfig, "is a qcow2 image and no domain XML");
   return read_whole(opened.get(), config::kMaxXmlBytes);
 }
 

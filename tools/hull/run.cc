@@ -2,11 +2,15 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "base/log.h"
+#include "config/boot_order.h"
 #include "config/generated.h"
 #include "config/validate.h"
 #include "tools/hull/domain_document.h"
 #include "tools/hull/exit_code.h"
+#include "tools/hull/img.h"
 #include "tools/hull/run_domain.h"
 #include "tools/hull/run_options.h"
 #include "tools/hull/run_record.h"
@@ -56,11 +60,22 @@ Result<config::Paths> choose_paths(const RunCommand& command) {
                                  libvirt ? config::Product::kLibvirt : config::Product::kHull);
 }
 
+// For people: which disk the BIOS tries first, and as what it was taken.
+std::string first_to_boot(const config::DomainConfig& domain) {
+  if (domain.boot.kind != config::BootKind::kBios) return {};
+  const std::vector<std::string> order = config::boot_order(domain);
+  if (order.empty()) return "nothing: there is no disk";
+  const auto disk = std::ranges::find(domain.disks, order.front(), &config::DiskConfig::target);
+  return fmt::format("{}, a {} image ({})", disk->target, img_format_name(disk->format),
+                     disk->file);
+}
+
 // Where the run speaks, and whether anybody there can press Ctrl-].
 RunObserver::Options observer_options(const RunCommand& command,
                                       const config::DomainConfig& domain) {
   const bool stdio = !domain.console || domain.console->kind == config::ConsoleKind::kStdio;
   return {.name = domain.name,
+          .boot = first_to_boot(domain),
           .speaks = !command.quiet && ::isatty(STDERR_FILENO) == 1,
           .has_keyboard = stdio && ::isatty(STDIN_FILENO) == 1,
           .grace = std::chrono::seconds(command.grace_seconds)};

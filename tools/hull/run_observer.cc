@@ -32,6 +32,7 @@ void RunObserver::on_running(EventLoop& loop, const std::string& console_path) {
   }
   if (events_ != nullptr) events_->started(console_path);
   std::string text = "started";
+  if (!options_.boot.empty()) text += "; the BIOS starts " + options_.boot;
   if (!options_.log_file.empty()) text += "; log: " + options_.log_file;
   if (options_.has_keyboard) text += "; Ctrl-] presses the power button, once more switches off";
   say(text);

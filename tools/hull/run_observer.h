@@ -31,6 +31,7 @@ class RunObserver {
   struct Options {
     std::string name;
     std::string log_file{};      // empty: there is none
+    std::string boot{};          // what the BIOS starts; empty: there is none
     bool speaks = false;         // a person is at the terminal who did not say --quiet
     bool has_keyboard = false;   // Ctrl-] works
     std::chrono::seconds grace;  // between the power button and switching off

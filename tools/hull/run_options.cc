@@ -7,6 +7,7 @@
 #include "config/values.h"
 #include "tools/hull/boot_words.h"
 #include "tools/hull/command_line.h"
+#include "tools/hull/named_image.h"
 #include "tools/hull/run_secrets.h"
 #include "tools/hull/suboptions.h"
 
@@ -96,8 +97,9 @@ Result<std::optional<config::NetworkConfig>> parse_network(const std::string& te
 }
 
 void describe_options(CommandLine& app, RunCommand& command) {
-  app.add_option("FILE", command.document,
-                 "domain XML, '-' for standard input; without it options describe the domain");
+  app.add_option("FILE", command.images,
+                 "domain XML, '-' for standard input; or disk images, raw or qcow2, of which the "
+                 "first is started; without it options describe the domain");
   app.add_option(
       "--kernel hull:guest|FILE", command.kernel,
       "bzImage or ELF with a PVH note; hull:guest is hull's own small guest; with FILE: instead "
@@ -112,8 +114,12 @@ void describe_options(CommandLine& app, RunCommand& command) {
       "[,target=vdX][,boot=N][,encrypt.key-secret=ID][,backing.encrypt.key-secret=ID]",
       command.disks,
       "a virtio disk, raw if nothing is said; FILE may be an NBD URL; may be repeated");
+  app.add_option("--hda FILE", command.drives[0], "the same as FILE: a disk image");
+  app.add_option("--hdb FILE", command.drives[1], "a second one");
+  app.add_option("--hdc FILE", command.drives[2], "a third one");
+  app.add_option("--hdd FILE", command.drives[3], "a fourth one");
   app.add_option("--cdrom FILE", command.cdroms,
-                 "the same, read-only, and a CD-ROM to --boot; may be repeated");
+                 "as --disk, read-only, and a CD-ROM to --boot; may be repeated");
   app.add_option(
       "--boot [hd|cdrom|c|d|order=LETTERS],…[,menu=on][,splash-time=MS][,reboot-timeout=MS]",
       command.boot, "what the BIOS tries, in this order (default: all disks)");
@@ -186,9 +192,6 @@ Result<std::string> kernel_path(const std::string& kernel) {
 }
 
 Result<void> set_bios(const RunCommand& command, config::BootConfig& boot) {
-  if (command.disks.empty() && command.cdroms.empty())
-    return fail(ErrorKind::kUsage,
-                "run: give a domain XML file, --disk or --kernel ('hull run --help')");
   boot.kind = config::BootKind::kBios;
   if (!command.bios.empty()) boot.bios.image = TRY(absolute_path(command.bios));
   if (!command.boot.empty())
@@ -197,6 +200,16 @@ Result<void> set_bios(const RunCommand& command, config::BootConfig& boot) {
 }
 
 Result<void> add_disks(const RunCommand& command, std::vector<config::DiskConfig>& disks) {
+  const auto add_image = [&](const std::string& path) -> Result<void> {
+    config::DiskConfig disk = TRY(disk_of_image(path));
+    disk.target = target_name(disks.size());
+    disk.transient = command.ephemeral;
+    disks.push_back(std::move(disk));
+    return {};
+  };
+  for (const std::string& path : command.images) TRY(add_image(path));
+  for (const auto& path : command.drives)
+    if (path) TRY(add_image(*path));
   const auto add = [&](const std::string& text, const char* option) -> Result<void> {
     disks.push_back(TRY(parse_disk(text, disks.size(), command.ephemeral)
                             .with_context(fmt::format("{} {}", option, text))));
@@ -222,12 +235,16 @@ Result<config::DomainConfig> read_options(const RunCommand& command) {
     config::set_kernel(domain.boot, *boot.kernel);
   else
     TRY(set_bios(command, domain.boot));
+  TRY(add_disks(command, domain.disks));
+  if (!boot.kernel && domain.disks.empty())
+    return fail(ErrorKind::kUsage,
+                "run: give a domain XML file, a disk image or --kernel ('hull run --help')");
+  if (!boot.kernel && !command.images.empty()) TRY(check_boot_sector(domain.disks.front()));
   domain.boot.initrd = boot.initrd.value_or("");
   domain.boot.cmdline = boot.cmdline.value_or("");
   // A job that resets is over: nobody is there who would see it boot again and again.
   domain.on_reboot = config::LifecycleAction::kDestroy;
   domain.panic_device = true;  // a job that panics ends at once, with an exit code of its own
-  TRY(add_disks(command, domain.disks));
   if (command.iothreads > kMaxVirtioDevices)
     return fail(ErrorKind::kUsage, "--iothreads {}: at most {}", command.iothreads,
                 kMaxVirtioDevices);
@@ -238,6 +255,18 @@ Result<config::DomainConfig> read_options(const RunCommand& command) {
       domain.networks.push_back(*network);
   if (!command.no_rng) domain.rng = config::RngConfig{};
   return domain;
+}
+
+// A document stands alone; everything else is an image.
+Result<void> find_document(RunCommand& command) {
+  for (const std::string& file : command.images)
+    if (TRY(is_document(file))) command.document = file;
+  if (command.document.empty()) return {};
+  if (command.images.size() > 1)
+    return fail(ErrorKind::kUsage, "run: {} is a domain document, which names its own disks",
+                command.document);
+  command.images.clear();
+  return {};
 }
 
 }  // namespace
@@ -257,8 +286,11 @@ Result<RunCommand> parse_run_command(Arguments arguments) {
       "hull run");
   describe_options(app, command);
   command.help_shown = !TRY(app.parse(arguments).with_context("run"));
-  for (const char* option : {"--disk", "--cdrom", "--boot", "--bios", "--net", "--memory",
-                             "--vcpus", "--iothreads", "--name", "--no-rng"})
+  if (command.help_shown) return command;
+  TRY(find_document(command));
+  for (const char* option :
+       {"--disk", "--hda", "--hdb", "--hdc", "--hdd", "--cdrom", "--boot", "--bios", "--net",
+        "--memory", "--vcpus", "--iothreads", "--name", "--no-rng"})
     command.describes_domain = command.describes_domain || app.count(option) != 0;
   return command;
 }

@@ -1,6 +1,7 @@
 // What `hull run` understands, turned into the same DomainConfig that a document fills.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,7 +19,9 @@ namespace hull::cli {
 inline constexpr std::string_view kMadeUpNamePrefix = "hull-";
 
 struct RunCommand {
-  std::string document;  // FILE.xml or "-"; empty: the domain is described by options
+  std::string document;             // FILE.xml or "-"; empty: the domain is described by options
+  std::vector<std::string> images;  // FILE...: what of them is no document (named_image.h)
+  std::array<std::optional<std::string>, 4> drives;  // --hda to --hdd
   std::vector<std::string> disks, cdroms, networks;
   std::string boot, bios;  // --boot as take_boot_words() takes it
   std::string name, memory = "512M", console;
@@ -38,7 +41,7 @@ struct RunCommand {
   bool help_shown = false;
 };
 
-// Parses the words behind "run". kUsage errors name the option.
+// Parses the words behind "run", and looks at the files among them. kUsage errors name the option.
 Result<RunCommand> parse_run_command(Arguments arguments);
 
 // --kernel, --initrd and --append; the files as absolute paths.
