@@ -18,7 +18,8 @@ std::vector<std::string> boot_order(const DomainConfig& config) {
     for (const DiskConfig& disk : config.disks) names.push_back(disk.target);
   for (const BootDevice kind : kinds) {
     const bool cdrom = kind == BootDevice::kCdrom;
-    const auto disk = std::ranges::find(config.disks, cdrom, &DiskConfig::cdrom);
+    const auto disk = std::ranges::find_if(
+        config.disks, [cdrom](const DiskConfig& candidate) { return candidate.cdrom == cdrom; });
     if (disk != config.disks.end()) names.push_back(disk->target);
   }
   return names;

@@ -42,7 +42,7 @@ class Mistakes(HullTest):
                     (["--console", "file:"], USAGE, "path is missing"),
                     (["--console", "telnet"], USAGE, "stdio, file:PATH, pty, unix:PATH or null"),
                     (["--disk", "raw,encrypt.key-secret=s"], REFUSED, "encrypt")), self.run_here)
-        self.check(((["d.qcow2"], REFUSED, "--disk d.qcow2,format=qcow2", "--kernel"),
+        self.check(((["raw"], USAGE, "no boot sector", "--kernel FILE", "--disk FILE"),
                     (["dir"], ERROR, "dir"),
                     (["none.xml"], ERROR, "none.xml", "No such file"),
                     (["--kernel", "hull:foo"], USAGE, "hull:guest"),
@@ -74,7 +74,7 @@ class Mistakes(HullTest):
     def test_somebody_else_has_it(self):
         disk = self.qcow2("d.qcow2")
         process = self.start(*self.guest_arguments("serial.echo", [disk], "--name", "web"))
-        self.wait_for(self.pid_file("web").exists, "the PID file")
+        self.wait_for(lambda: self.pid_file("web").exists() and self.pid_file("web").read_text(), "the number in the PID file")
         self.expect_error(self.run_here("--name", "web"), BUSY, "web", str(process.pid))
         self.expect_error(self.run_here("--disk", disk.argument()), BUSY, "d.qcow2", "in use")
         looked = self.here("img", "info", "d.qcow2")

@@ -82,7 +82,9 @@ class Hints(HullTest):
 
     def test_image_in_the_place_of_a_document(self):
         image = self.qcow2(size=64 << 20)
-        self.expect_error(self.hull("validate", image.path), REFUSED, "qcow2 image and no domain XML")
+        result = self.hull("validate", image.path)
+        self.assertEqual(result.code, REFUSED, result)
+        self.assertIn("is a qcow2 image and no domain XML", result.out)
 
 
 class ExitCodes(HullTest):
