@@ -1,13 +1,18 @@
 // The same machine with everything on one I/O thread, and with a thread for each.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <semaphore>
 #include <set>
 
+#include "blockcore/engine/engine_reactor.h"
+#include "blockcore/engine/io_thread.h"
 #include "tests/support/small_domain.h"
 #include "tests/support/temporary_directory.h"
+#include "virtio/worker_thread.h"
 #include "vmm/domain.h"
 
 namespace hull::vmm {
@@ -116,6 +121,41 @@ TEST_P(DomainThreadsTest, DisksAreOnTheThreadsThatTheyName) {
   ASSERT_TRUE(domain.reaches(kEnded));
   EXPECT_NE(console().find("end by=auto failed=0"), std::string::npos) << console();
   EXPECT_TRUE(domain->close());
+}
+
+// Control, console and timers of two domains as guests of an engine's thread, beside whatever that
+// serves: which thread runs a loop is for whoever makes it to say.
+TEST(DomainOnAnEngine, LoopsAreGuestsOfItsThread) {
+  auto io = std::move(*blockcore::IoThread::create());
+  ASSERT_TRUE(io->start("events"));
+  blockcore::EngineReactor reactor(io->engine());
+  {
+    auto worker = std::move(*virtio::WorkerThread::create_on(reactor));
+    std::vector<std::unique_ptr<ObservedDomain>> domains;
+    std::binary_semaphore ended{0};
+    std::atomic<int> running{2};
+    worker->call([&] {
+      for (int i = 0; i < 2; ++i) {
+        auto domain =
+            std::make_unique<ObservedDomain>(worker->loop(), small_domain("hull.do=rng,bytes=4K"));
+        ASSERT_TRUE(domain->exists());
+        (*domain)->on_event([&](DomainState state) {
+          if (state == kEnded && --running == 0) ended.release();
+        });
+        ASSERT_TRUE((*domain)->start());
+        domains.push_back(std::move(domain));
+      }
+    });
+    EXPECT_TRUE(ended.try_acquire_for(std::chrono::minutes(2)));
+    worker->call([&] {
+      for (const auto& domain : domains) {
+        EXPECT_EQ((*domain)->reason().kind, EndKind::kPowerOff);
+        EXPECT_TRUE((*domain)->close());
+      }
+      domains.clear();
+    });
+  }
+  io->stop();
 }
 
 INSTANTIATE_TEST_SUITE_P(Threads, DomainThreadsTest, ::testing::Bool(),
