@@ -17,7 +17,6 @@ HEADER_LIES = {
     "L1 offset": (40, ">Q", [1, 512, 1 << 63, (1 << 64) - 65536]),
     "refcount table offset": (48, ">Q", [1, 512, 1 << 63, (1 << 64) - 65536]),
     "refcount table clusters": (56, ">I", [0, 0xFFFFFFFF]),
-    "snapshots": (60, ">I", [0xFFFFFFFF]),
     "incompatible features": (72, ">Q", [1 << 1, 1 << 2, 1 << 5, 1 << 63]),
     "refcount order": (96, ">I", [7, 64, 0xFFFFFFFF]),
     "header length": (100, ">I", [0, 3, 103, 0xFFFFFFFF]),
@@ -40,6 +39,17 @@ class LyingHeaders(HullTest):
                     before = sha256(disk.path)
                     self.expect_error(self.run_guest("blk.info", [disk]), ERROR, disk.path.name)
                     self.assertEqual(sha256(disk.path), before, "a refused image was changed")
+
+    def test_a_table_of_snapshots_that_lies_keeps_nobody_from_the_disk(self):
+        """The guest reads and writes it, and what the snapshots may hold stays; a check says what is wrong."""
+        disk = self.qcow2()
+        self.expect_success(self.run_guest("blk.fill,seed=3", [disk]))
+        overwrite(disk.path, 60, struct.pack(">I", 0xFFFFFFFF))
+        self.expect_success(self.run_guest("blk.verify,seed=3;blk.fill,seed=4;blk.flush;blk.verify,seed=4", [disk]))
+        self.assertEqual(disk.path.read_bytes()[60:64], b"\xff" * 4)
+        checked = self.hull("img", "check", disk.path)
+        self.assertEqual(checked.code, 2, checked)
+        self.assertIn("snapshot", checked.out + checked.err)
 
     def test_random_headers_never_crash(self):
         for seed in range(1, 60):

@@ -69,7 +69,8 @@ Result<bool> is_document(const std::string& path) {
   if (first.starts_with("\xff\xfe") || first.starts_with("\xfe\xff")) return true;  // UTF-16
   const std::string_view text = without_mark(first);
   const size_t at = text.find_first_not_of(" \t\r\n");
-  return at == std::string_view::npos ? first.size() < kSectorBytes : text[at] == '<';
+  // No disk is smaller than a sector: what is wrong with the text is then for its parser to say.
+  return first.size() < kSectorBytes || (at != std::string_view::npos && text[at] == '<');
 }
 
 Result<config::DiskConfig> disk_of_image(const std::string& path) {
