@@ -6,12 +6,11 @@
 
 #include "base/log.h"
 #include "tests/pairs/cells.h"
-#include "tests/support/sanitizers.h"
 
 namespace hull::pairs {
 namespace {
 
-constexpr unsigned kSeeds = testing::kSanitizerFactor == 1 ? 4 : 2;
+constexpr unsigned kSeeds = 4;  // with fewer some cells meet no fault
 
 class Pairs : public ::testing::TestWithParam<std::tuple<Row, Column>> {};
 

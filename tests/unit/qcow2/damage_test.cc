@@ -130,7 +130,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Damage{"refcount_table_far_out", false, 48, 8, kFarOut, 2, false, true},
                       Damage{"refcount_table_empty", false, 56, 4, 0, 2, false, true},
                       Damage{"refcount_table_huge", false, 56, 4, 0xffffffff, 2, false, true}),
-    [](const auto& info) { return std::string(info.param.name); });
+    [](const auto& test) { return std::string(test.param.name); });
 
 }  // namespace
 }  // namespace hull::blockcore
