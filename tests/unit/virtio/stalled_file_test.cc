@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <semaphore>
 #include <vector>
@@ -35,6 +36,12 @@ Task<void> read_for_long(IoEngine& engine, int fd, std::span<const iovec> buffer
 // With a transient overlay, which is qcow2, or without.
 class StalledFile : public ::testing::TestWithParam<bool> {
  protected:
+  StalledFile() {
+    for (size_t i = 0; i < kLongReads; ++i) {
+      rooms_[i].resize(1 << 20);
+      long_reads_[i].assign(1024, iovec{rooms_[i].data(), rooms_[i].size()});
+    }
+  }
   Result<std::unique_ptr<blockcore::Disk>> open() {
     const std::string path = directory_ / "image";
     const UniqueFd file = open_file(path, O_RDWR | O_CREAT).value();
@@ -44,8 +51,8 @@ class StalledFile : public ::testing::TestWithParam<bool> {
   }
   void occupy_all_threads() {
     io_->post([this] {
-      for (unsigned i = 0; i < kLongReads; ++i)
-        blockcore::start_detached(read_for_long(io_->engine(), zeros_.get(), long_read_, ended_));
+      for (const auto& buffers : long_reads_)
+        blockcore::start_detached(read_for_long(io_->engine(), zeros_.get(), buffers, ended_));
     });
   }
   void turn() {
@@ -63,8 +70,9 @@ class StalledFile : public ::testing::TestWithParam<bool> {
   const testing::TemporaryDirectory directory_;
   const UniqueFd zeros_ = open_file("/dev/zero", O_RDONLY).value();
   std::atomic<unsigned> ended_{0};
-  std::vector<uint8_t> room_ = std::vector<uint8_t>(1 << 20);
-  const std::vector<iovec> long_read_ = std::vector<iovec>(1024, iovec{room_.data(), room_.size()});
+  // A room for each: threads must not write to the same.
+  std::array<std::vector<uint8_t>, kLongReads> rooms_;
+  std::array<std::vector<iovec>, kLongReads> long_reads_;
   std::unique_ptr<blockcore::IoThread> io_ =
       blockcore::IoThread::create(blockcore::IoEngineKind::kThreads).value();
 };
