@@ -400,12 +400,19 @@ class CancelTest : public IoEngineTest {
     engine_->stop();
     thread_.join();
   }
-  Task<void> read(int fd, std::span<const iovec> buffers, Results& results) {
+  // `pieces` times the same bytes, into a room that no other read has.
+  struct Reading {
+    size_t bytes = 1;
+    size_t pieces = 1;
+  };
+  Task<void> read(int fd, Reading what, Results& results) {
+    std::vector<uint8_t> room(what.bytes);
+    const std::vector<iovec> buffers(what.pieces, iovec{room.data(), room.size()});
     ++results[co_await engine_->readv(fd, buffers, 0)];
   }
-  void start_reads(int fd, std::span<const iovec> buffers, unsigned count, Results& results) {
-    engine_->post([this, fd, buffers, count, &results] {
-      for (unsigned i = 0; i < count; ++i) start_detached(read(fd, buffers, results));
+  void start_reads(int fd, Reading what, unsigned count, Results& results) {
+    engine_->post([this, fd, what, count, &results] {
+      for (unsigned i = 0; i < count; ++i) start_detached(read(fd, what, results));
     });
   }
   void cancel(int fd) {
@@ -428,8 +435,6 @@ class CancelTest : public IoEngineTest {
 
   std::thread thread_;
   UniqueFd pipe_, writing_;
-  uint8_t byte_ = 0;
-  const iovec one_byte_{&byte_, 1};
 };
 
 // The threads are busy for a while, so the reads of the file wait for one.
@@ -437,18 +442,17 @@ TEST_P(CancelTest, WhatWaitsForItsTurnEndsAndNothingElseDoes) {
   const bool uring = engine_->name() == "io_uring";
   constexpr unsigned kManyReads = 600;  // more than the ring has in flight
   constexpr unsigned kLongReads = 24;   // more than there are threads
-  std::vector<uint8_t> room(1 << 20);
-  const std::vector<iovec> long_read(1024, iovec{room.data(), room.size()});
+  constexpr Reading kLong{.bytes = 1 << 20, .pieces = 1024};
   const UniqueFd zeros = open_file("/dev/zero", O_RDONLY).value();
   ASSERT_TRUE(write_all(file_.get(), std::as_bytes(std::span("hull"))));
   const unsigned busy_reads = uring ? kManyReads : kLongReads;
   for (const int delay : {0, 5}) {
     Results busy, waiting;
     if (uring)
-      start_reads(pipe_.get(), {&one_byte_, 1}, busy_reads, busy);
+      start_reads(pipe_.get(), {}, busy_reads, busy);
     else
-      start_reads(zeros.get(), long_read, busy_reads, busy);
-    start_reads(file_.get(), {&one_byte_, 1}, 3, waiting);
+      start_reads(zeros.get(), kLong, busy_reads, busy);
+    start_reads(file_.get(), {}, 3, waiting);
     std::this_thread::sleep_for(std::chrono::milliseconds(delay));
     cancel(file_.get());
     EXPECT_EQ(wait_for(3, waiting), (Results{{-ECANCELED, 3}}));
@@ -456,7 +460,7 @@ TEST_P(CancelTest, WhatWaitsForItsTurnEndsAndNothingElseDoes) {
       EXPECT_TRUE(now(busy).empty());
       ASSERT_TRUE(write_all(writing_.get(), std::vector<std::byte>(busy_reads)));
     }
-    start_reads(file_.get(), {&one_byte_, 1}, 2, waiting);
+    start_reads(file_.get(), {}, 2, waiting);
     EXPECT_EQ(wait_for(5, waiting), (Results{{-ECANCELED, 3}, {1, 2}}));
     EXPECT_EQ(wait_for(busy_reads, busy).size(), 1U) << "they end as they would have";
   }
@@ -467,12 +471,12 @@ class RingCancelTest : public CancelTest {};
 
 TEST_P(RingCancelTest, RingLetsGoOfWhatItWaitsWith) {
   Results results;
-  start_reads(pipe_.get(), {&one_byte_, 1}, 3, results);
+  start_reads(pipe_.get(), {}, 3, results);
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
   cancel(pipe_.get());
   EXPECT_EQ(wait_for(3, results), (Results{{-ECANCELED, 3}}));
   // Two: a single one would be a plain system call, which pipes refuse.
-  start_reads(pipe_.get(), {&one_byte_, 1}, 2, results);
+  start_reads(pipe_.get(), {}, 2, results);
   ASSERT_TRUE(write_all(writing_.get(), std::vector<std::byte>(2)));
   EXPECT_EQ(wait_for(5, results), (Results{{-ECANCELED, 3}, {1, 2}}));
 }
