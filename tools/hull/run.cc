@@ -137,7 +137,7 @@ JobEnd end_job(const RunCommand& command, JobDisks& job, bool finished, RunRecor
 // The machine from its description to its end. What was noted on the way is in `record` also when
 // it returns an Error.
 Result<vmm::EndReason> run_machine(const RunCommand& command, Arguments arguments, Warden& warden,
-                                   RunReport& report, config::DomainConfig domain,
+                                   RunReport& report, const config::DomainConfig& domain,
                                    RunRecord& record) {
   vmm::DiskSecrets secrets = TRY(read_secrets(command.secrets));
   TRY(check_secrets(domain, secrets));
@@ -179,8 +179,7 @@ Result<vmm::EndReason> run_command(const RunCommand& command, Arguments argument
   // Disks that options describe know themselves whether they are transient.
   if (command.ephemeral && !command.document.empty())
     for (size_t i = 0; i < own_disks; ++i) domain.disks[i].transient = true;
-  Result<vmm::EndReason> end =
-      run_machine(command, arguments, warden, report, std::move(domain), record);
+  Result<vmm::EndReason> end = run_machine(command, arguments, warden, report, domain, record);
   if (!end || !command.job.wants_anything() || !command.dump_dtb.empty()) return end;
   warden.settle();
   job_end = end_job(command, *job, end->kind == vmm::EndKind::kPowerOff, record);
