@@ -19,13 +19,11 @@ L2Entry load_entry(std::span<const std::byte> bytes, const Header& header) {
 // Follows the entries of L2 tables.
 class EntryCounter final : public TableVisitor {
  public:
-  // The tables of the active image, in the guest's order: also says how it is laid out.
-  explicit EntryCounter(const ReferenceWalk& walk) : walk_(walk), active_(true) {}
-  EntryCounter(const ReferenceWalk& walk, std::span<const StructureUse> uses)
-      : walk_(walk), active_(false), uses_(uses) {}
+  EntryCounter(const ReferenceWalk& walk, TablesOf whose, std::span<const StructureUse> uses)
+      : walk_(walk), active_(whose == TablesOf::kActive), uses_(uses) {}
 
   bool visit(size_t index, std::span<std::byte> table) override {
-    times_ = active_ ? 1 : uses_[index].times;
+    times_ = uses_[index].times;
     next_host_ = 0;
     const size_t step = walk_.geometry().l2_entry_bytes();
     for (size_t at = 0; at < table.size(); at += step) {
@@ -63,9 +61,9 @@ class EntryCounter final : public TableVisitor {
     count_range(extent.host_offset, extent.bytes, walk_.geometry(), walk_.references,
                 walk_.findings, times_);
     if (!active_) return;
-    ++walk_.findings.allocated_clusters;
-    ++walk_.findings.compressed_clusters;
-    ++walk_.findings.fragmented_clusters;  // as qemu-img counts
+    walk_.findings.allocated_clusters += times_;
+    walk_.findings.compressed_clusters += times_;
+    walk_.findings.fragmented_clusters += times_;  // as qemu-img counts
   }
 
   void count_cluster(uint64_t offset) {
@@ -77,8 +75,8 @@ class EntryCounter final : public TableVisitor {
   }
 
   void count_layout(uint64_t offset) {
-    ++walk_.findings.allocated_clusters;
-    if (next_host_ != 0 && offset != next_host_) ++walk_.findings.fragmented_clusters;
+    walk_.findings.allocated_clusters += times_;
+    if (next_host_ != 0 && offset != next_host_) walk_.findings.fragmented_clusters += times_;
     next_host_ = offset + walk_.geometry().cluster_bytes();
   }
 
@@ -167,18 +165,12 @@ Task<Result<uint64_t>> replace_entries(File& file, const Header& header,
   co_return replacer.replaced();
 }
 
-Task<Result<void>> count_active_entries(const ReferenceWalk& walk,
-                                        std::span<const uint64_t> tables) {
-  EntryCounter counter(walk);
-  co_return co_await visit_tables(walk.file, tables, walk.geometry().cluster_bytes(), counter);
-}
-
-Task<Result<void>> count_shared_entries(const ReferenceWalk& walk,
-                                        std::span<const StructureUse> uses) {
+Task<Result<void>> count_entries(const ReferenceWalk& walk, TablesOf whose,
+                                 std::span<const StructureUse> uses) {
   std::vector<uint64_t> offsets;
   offsets.reserve(uses.size());
   for (const StructureUse& use : uses) offsets.push_back(walk.geometry().offset_of(use.first));
-  EntryCounter counter(walk, uses);
+  EntryCounter counter(walk, whose, uses);
   co_return co_await visit_tables(walk.file, offsets, walk.geometry().cluster_bytes(), counter);
 }
 

@@ -23,12 +23,16 @@ struct ReferenceWalk {
   }
 };
 
-// The tables of the active image, in the guest's order: the findings also say how it is laid out.
-Task<Result<void>> count_active_entries(const ReferenceWalk& walk,
-                                        std::span<const uint64_t> tables);
-// Tables of snapshots, each of them once; what they refer to counts as often as they do.
-Task<Result<void>> count_shared_entries(const ReferenceWalk& walk,
-                                        std::span<const StructureUse> uses);
+enum class TablesOf : uint8_t {
+  kActive,     // its tables in the guest's order: the findings also say how it is laid out
+  kSnapshots,  // in any order
+};
+
+// L2 tables, each of them once, however many L1 entries name it: an image of a few MiB could
+// otherwise have a check read a table for every eight of its bytes. What a table refers to counts
+// as often as the table does.
+Task<Result<void>> count_entries(const ReferenceWalk& walk, TablesOf whose,
+                                 std::span<const StructureUse> uses);
 
 // What a repair puts in the place of an entry that points at an impossible place and holds no data:
 // it reads the same. nullopt: not such an entry.

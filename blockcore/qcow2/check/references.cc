@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <numeric>
 #include <tuple>
 
 #include "base/endian.h"
@@ -83,6 +84,21 @@ void merge(std::vector<StructureUse>& uses) {
   if (!uses.empty()) uses.resize(last + 1);
 }
 
+// Joins tables that are named again with the first that named them, and keeps the order.
+void join_repeated(std::vector<StructureUse>& uses) {
+  std::vector<uint32_t> order(uses.size());
+  std::iota(order.begin(), order.end(), 0u);
+  std::ranges::sort(order, {}, [&](uint32_t i) { return std::pair(uses[i].first, i); });
+  for (size_t i = 1, same = 0; i < order.size(); ++i) {
+    if (uses[order[i]].first != uses[order[same]].first) {
+      same = i;
+      continue;
+    }
+    uses[order[same]].times += std::exchange(uses[order[i]].times, 0);
+  }
+  std::erase_if(uses, [](const StructureUse& use) { return use.times == 0; });
+}
+
 void add_tables(const ReferenceWalk& walk, const std::vector<uint64_t>& tables,
                 std::vector<StructureUse>& uses) {
   for (const uint64_t table : tables)
@@ -106,7 +122,7 @@ Task<Result<void>> count_snapshot_mappings(const ReferenceWalk& walk,
     merged = uses.size();
   }
   merge(uses);
-  CO_TRY_VOID(co_await count_shared_entries(walk, uses));
+  CO_TRY_VOID(co_await count_entries(walk, TablesOf::kSnapshots, uses));
   std::vector<StructureUse>& all = walk.references.structures();
   all.insert(all.end(), uses.begin(), uses.end());
   co_return {};
@@ -115,8 +131,12 @@ Task<Result<void>> count_snapshot_mappings(const ReferenceWalk& walk,
 Task<Result<void>> count_active_mapping(const ReferenceWalk& walk) {
   CO_TRY(const std::vector<uint64_t> tables,
          co_await count_l1(walk, walk.header.l1_offset, walk.header.l1_entries));
-  add_tables(walk, tables, walk.references.structures());
-  co_return co_await count_active_entries(walk, tables);
+  std::vector<StructureUse> uses;
+  add_tables(walk, tables, uses);
+  join_repeated(uses);
+  std::vector<StructureUse>& all = walk.references.structures();
+  all.insert(all.end(), uses.begin(), uses.end());
+  co_return co_await count_entries(walk, TablesOf::kActive, uses);
 }
 
 Task<Result<void>> count_snapshots(const ReferenceWalk& walk) {
