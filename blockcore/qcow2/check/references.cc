@@ -84,21 +84,6 @@ void merge(std::vector<StructureUse>& uses) {
   if (!uses.empty()) uses.resize(last + 1);
 }
 
-// Joins tables that are named again with the first that named them, and keeps the order.
-void join_repeated(std::vector<StructureUse>& uses) {
-  std::vector<uint32_t> order(uses.size());
-  std::iota(order.begin(), order.end(), 0u);
-  std::ranges::sort(order, {}, [&](uint32_t i) { return std::pair(uses[i].first, i); });
-  for (size_t i = 1, same = 0; i < order.size(); ++i) {
-    if (uses[order[i]].first != uses[order[same]].first) {
-      same = i;
-      continue;
-    }
-    uses[order[same]].times += std::exchange(uses[order[i]].times, 0);
-  }
-  std::erase_if(uses, [](const StructureUse& use) { return use.times == 0; });
-}
-
 void add_tables(const ReferenceWalk& walk, const std::vector<uint64_t>& tables,
                 std::vector<StructureUse>& uses) {
   for (const uint64_t table : tables)
@@ -237,6 +222,20 @@ bool References::is_sole_l1(uint64_t offset, const Geometry& geometry) const {
     return use.kind == StructureKind::kL1 && use.first == geometry.cluster_of(offset) &&
            is_alone(use);
   });
+}
+
+void join_repeated(std::vector<StructureUse>& uses) {
+  std::vector<uint32_t> order(uses.size());
+  std::iota(order.begin(), order.end(), 0u);
+  std::ranges::sort(order, {}, [&](uint32_t i) { return std::pair(uses[i].first, i); });
+  for (size_t i = 1, same = 0; i < order.size(); ++i) {
+    if (uses[order[i]].first != uses[order[same]].first) {
+      same = i;
+      continue;
+    }
+    uses[order[same]].times += std::exchange(uses[order[i]].times, 0);
+  }
+  std::erase_if(uses, [](const StructureUse& use) { return use.times == 0; });
 }
 
 bool count_range(uint64_t offset, uint64_t bytes, const Geometry& geometry, References& references,

@@ -115,6 +115,9 @@ Task<Result<void>> count_references(File& file, const Header& header, References
 // outside the file is a corruption, and counts as far as there are counters. False: it does.
 bool count_range(uint64_t offset, uint64_t bytes, const Geometry& geometry, References& references,
                  Findings& findings, uint32_t times = 1);
+// Joins structures that are named again with the first of their place, and keeps the order: who
+// follows each of the rest once does work in proportion to the file, whatever an L1 table says.
+void join_repeated(std::vector<StructureUse>& uses);
 // `entries` big-endian words; bytes past the end of the file are zeros.
 Task<Result<std::vector<uint64_t>>> read_table(File& file, uint64_t offset, uint64_t entries);
 
