@@ -11,6 +11,8 @@ namespace hull {
 // Memory of a guest, in bytes.
 inline constexpr uint64_t kMemoryGranularity = 4096;
 inline constexpr uint64_t kMinMemoryBytes = uint64_t{2} << 20;
+inline constexpr uint32_t kDefaultBootMenuMs = 2500;  // SeaBIOS's own
+inline constexpr uint32_t kMaxBootWaitMs = 65535;     // of its menu and before it starts again
 inline constexpr uint64_t kMaxMemoryBytes = uint64_t{1} << 46;  // what x86-64 hosts address at most
 
 // Above it the firmware tables would not fit below 1 MiB; KVM's own usual limit is the same. The

@@ -6,9 +6,6 @@ namespace hull::config {
 
 namespace {
 
-constexpr uint32_t kDefaultMenuMs = 2500;  // SeaBIOS's own
-constexpr uint32_t kMaxBiosWaitMs = 65535;
-
 bool enables_secure_boot(const XmlElement& feature) {
   return feature.value("name") == "secure-boot" && feature.value("enabled") == "yes";
 }
@@ -52,15 +49,15 @@ void read_boot_devices(const XmlElement& os, BiosConfig& bios) {
 
 void read_waits(const XmlElement& os, BiosConfig& bios, Findings& findings) {
   if (const XmlElement* menu = os.child("bootmenu")) {
-    const auto timeout = read_number(*menu, "timeout", 0, kMaxBiosWaitMs, findings);
+    const auto timeout = read_number(*menu, "timeout", 0, kMaxBootWaitMs, findings);
     if (menu->value("enable") == "yes")
-      bios.menu_ms = static_cast<uint32_t>(timeout.value_or(kDefaultMenuMs));
+      bios.menu_ms = static_cast<uint32_t>(timeout.value_or(kDefaultBootMenuMs));
   }
   const XmlElement* options = os.child("bios");
   if (options == nullptr) return;
   bios.serial_console = options->value("useserial") != "no";
   if (options->value("rebootTimeout") == "-1") return;
-  if (const auto timeout = read_number(*options, "rebootTimeout", 0, kMaxBiosWaitMs, findings))
+  if (const auto timeout = read_number(*options, "rebootTimeout", 0, kMaxBootWaitMs, findings))
     bios.retry_ms = static_cast<uint32_t>(*timeout);
 }
 
@@ -81,12 +78,11 @@ std::optional<unsigned> read_boot_order(const XmlElement& device, const XmlEleme
                                         Findings& findings) {
   const XmlElement* boot = device.child("boot");
   if (boot == nullptr) return std::nullopt;
-  const auto order = parse_document_number(boot->value("order"));
+  const auto order = read_number(*boot, "order", 1, UINT32_MAX, findings);
   const XmlElement* os = root.child("os");
   if (os != nullptr && os->child("boot") != nullptr)
     findings.invalid(*boot, {}, "the order of devices stands in <os><boot> already");
-  if (!order || *order > UINT32_MAX) return std::nullopt;  // which has its finding already
-  return static_cast<unsigned>(*order);
+  return order ? std::optional(static_cast<unsigned>(*order)) : std::nullopt;
 }
 
 }  // namespace hull::config

@@ -242,26 +242,10 @@ void order_disks(std::vector<DiskDraft>& drafts) {
   std::ranges::sort(drafts, {}, &DiskDraft::order);
 }
 
-void check_boot_orders(std::span<const XmlElement* const> disks, Findings& findings) {
-  std::set<uint64_t> orders;
-  for (const XmlElement* disk : disks)
-    for (const XmlElement* boot : disk->children_named("boot"))
-      if (const auto order = read_number(*boot, "order", 1, UINT32_MAX, findings))
-        if (!orders.insert(*order).second)
-          findings.invalid(*boot, "order", fmt::format("{} is used twice", *order));
-}
-
-std::string guest_device(size_t position) {
-  std::string letters;
-  for (size_t rest = position + 1; rest > 0; rest = (rest - 1) / 26)
-    letters.insert(letters.begin(), static_cast<char>('a' + (rest - 1) % 26));
-  return "guest sees /dev/vd" + letters;
-}
-
 void report_bus(const DiskDraft& draft, size_t position, Findings& findings) {
   const XmlElement& target = *draft.element->child("target");
   const std::string* bus = target.attribute("bus");
-  const std::string seen = guest_device(position);
+  const std::string seen = "guest sees /dev/" + virtio_disk_name(position);
   if (draft.cdrom) {
     if (bus != nullptr)
       findings.report_computed(target, "bus", "~cdrom", seen);
@@ -281,7 +265,6 @@ void read_disks(const XmlElement& root, DomainConfig& config,
   const XmlElement* devices = root.child("devices");
   if (devices == nullptr) return;
   const auto elements = devices->children_named("disk");
-  check_boot_orders(elements, findings);
   std::vector<DiskDraft> drafts;
   for (const XmlElement* element : elements)
     if (auto draft = read_disk(root, *element, findings)) drafts.push_back(*std::move(draft));

@@ -50,5 +50,7 @@ struct TargetName {
   unsigned index;
 };
 Result<TargetName> parse_target_name(std::string_view target);
+// The other way round: "vda" for 0.
+std::string virtio_disk_name(size_t index);
 
 }  // namespace hull::config

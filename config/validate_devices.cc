@@ -116,6 +116,9 @@ void check_against_others(std::span<const DiskConfig> disks, Problems& problems)
   const auto others = disks.first(disks.size() - 1);
   if (std::ranges::find(others, last.target, &DiskConfig::target) != others.end())
     problems.add("disk {}: target is used twice", last.target);
+  if (last.boot_order &&
+      std::ranges::find(others, last.boot_order, &DiskConfig::boot_order) != others.end())
+    problems.add("disk {}: boot order {} is used twice", last.target, *last.boot_order);
   const auto other =
       std::ranges::find_if(others, [&](const DiskConfig& disk) { return clash(disk, last); });
   if (other != others.end())
@@ -194,6 +197,13 @@ void check_console(const ConsoleConfig& console, Problems& problems) {
 void check_rng(const RngConfig& rng, Problems& problems) {
   problems.about(Subject::kRng);
   if (rng.rate_bytes != 0 && rng.rate_period_ms == 0) problems.add("rng: period of 0 ms");
+}
+
+std::string virtio_disk_name(size_t index) {
+  std::string letters;
+  for (size_t rest = index + 1; rest > 0; rest = (rest - 1) / 26)
+    letters.insert(letters.begin(), static_cast<char>('a' + (rest - 1) % 26));
+  return "vd" + letters;
 }
 
 Result<TargetName> parse_target_name(std::string_view target) {

@@ -102,6 +102,17 @@ class Bios(HullTest):
         self.expect_error(self.hull("run", disk.path), 2, "its first sector is no boot sector")
         self.expect_error(self.hull("run", disk.path, self.document()), 2, "names its own disks")
 
+    def test_what_contradicts_itself(self):
+        disk = self.raw("boot.raw", data=self.boot_sector())
+        other = self.raw("other.raw")
+        for words, code, told in ((["--kernel", "hull:guest", "--boot", "d"], 2, "no --boot"), (["--bios", "/b", "--kernel", "hull:guest"], 2, "no --bios"),
+                                  (["--disk", f"{disk.path},boot=1", "--disk", f"{other.path},boot=1"], 3, "boot order 1 is used twice"),
+                                  (["--hda", other.path], 2, "no boot sector"), (["--disk", disk.path, "--boot", "n"], 2, "no network boot"),
+                                  (["--disk", disk.path, "--dump-dtb", self.directory / "dtb"], 2, "no device tree")):
+            with self.subTest(words=words):
+                self.expect_error(self.hull("run", *words), code, told)
+        self.assertFalse((self.directory / "dtb").exists())
+
     def document(self):
         path = self.directory / "d.xml"
         path.write_text(domain_xml())

@@ -63,6 +63,20 @@ class ObservedDomain {
   bool reaches(vmm::DomainState state) {
     return run_loop_until(loop_, [&] { return domain_->state() == state; });
   }
+  // Pauses and resumes every `interval` until the guest has ended or keeps running; how often.
+  int pause_again_and_again(std::chrono::milliseconds interval) {
+    int pauses = 0;
+    while (!ended() && domain_->pause()) {
+      EXPECT_TRUE(
+          run_loop_until(loop_, [&] { return domain_->state() != vmm::DomainState::kRunning; }));
+      if (domain_->state() != vmm::DomainState::kPaused) break;
+      ++pauses;
+      EXPECT_TRUE(domain_->resume());
+      loop_.call_after(interval, [&] { loop_.stop(); });
+      EXPECT_TRUE(loop_.run());
+    }
+    return pauses;
+  }
   bool run_to_end() {
     EXPECT_TRUE(domain_->start());
     return reaches(vmm::DomainState::kEnded) && domain_->close().has_value();

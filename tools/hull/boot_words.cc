@@ -9,8 +9,6 @@ namespace {
 
 using config::BootDevice;
 
-constexpr uint32_t kDefaultMenuMs = 2500;  // SeaBIOS's own
-
 // QEMU's letters for drives.
 Result<void> take_letters(std::string_view letters, config::BiosConfig& bios) {
   for (const char letter : letters) {
@@ -39,10 +37,10 @@ Result<void> take_word(const std::string& word, config::BiosConfig& bios) {
 }
 
 Result<uint32_t> milliseconds(const Suboption& option) {
-  constexpr uint64_t kMax = 65535;
   const auto number = config::parse_number(option.value);
-  if (!number || *number > kMax)
-    return fail(ErrorKind::kUsage, "{}= is a number of milliseconds, 0 to {}", option.key, kMax);
+  if (!number || *number > kMaxBootWaitMs)
+    return fail(ErrorKind::kUsage, "{}= is a number of milliseconds, 0 to {}", option.key,
+                kMaxBootWaitMs);
   return static_cast<uint32_t>(*number);
 }
 
@@ -50,7 +48,7 @@ Result<uint32_t> milliseconds(const Suboption& option) {
 
 Result<void> take_boot_words(const std::string& text, config::BiosConfig& bios) {
   bool menu = false;
-  uint32_t menu_ms = kDefaultMenuMs;
+  uint32_t menu_ms = kDefaultBootMenuMs;
   for (const std::string& part : split_at_commas(text)) {
     const size_t equals = part.find('=');
     if (equals == std::string::npos) {

@@ -39,8 +39,8 @@ Result<config::DomainConfig> describe_domain(const RunCommand& command) {
   if (command.document.empty()) return domain_from_options(command);
   if (command.describes_domain)
     return fail(ErrorKind::kUsage,
-                "run: {} describes the domain; --disk, --net, --memory, --vcpus, --name and "
-                "--no-rng go without it",
+                "run: {} describes the domain; options that do so, too (--disk, --memory, --boot, "
+                "…), go without it",
                 command.document);
   return domain_from_document(command);
 }

@@ -40,6 +40,8 @@ void write_end(std::optional<DomainLog>& log, const vmm::EndReason& end) {
 }
 
 Result<void> write_device_tree(vmm::Domain& machine, const std::string& path) {
+  if (machine.device_tree().empty())
+    return fail(ErrorKind::kUsage, "--dump-dtb: a BIOS gets no device tree; name a --kernel");
   const UniqueFd file = TRY(open_file(path, O_WRONLY | O_CREAT | O_TRUNC, 0644));
   TRY(write_all(file.get(), std::as_bytes(std::span(machine.device_tree()))).with_context(path));
   return machine.close();

@@ -1,9 +1,11 @@
 #include "tools/hull/run_options.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "base/limits.h"
 #include "config/network_source.h"
+#include "config/validate.h"
 #include "config/values.h"
 #include "tools/hull/boot_words.h"
 #include "tools/hull/command_line.h"
@@ -14,13 +16,6 @@
 namespace hull::cli {
 
 namespace {
-
-std::string target_name(size_t index) {
-  std::string letters;
-  for (size_t rest = index + 1; rest > 0; rest = (rest - 1) / 26)
-    letters.insert(letters.begin(), static_cast<char>('a' + (rest - 1) % 26));
-  return "vd" + letters;
-}
 
 Result<unsigned> parse_boot_order(const std::string& text) {
   const auto order = config::parse_number(text);
@@ -33,7 +28,7 @@ Result<unsigned> parse_boot_order(const std::string& text) {
 Result<config::DiskConfig> parse_disk(const std::string& text, size_t index, bool ephemeral) {
   config::DiskConfig disk;
   disk.transient = ephemeral;
-  disk.target = target_name(index);
+  disk.target = config::virtio_disk_name(index);
   std::vector<EncryptWords> encryption;
   if (text.empty()) return fail(ErrorKind::kUsage, "which file?");
   for (const Suboption& option : TRY(parse_suboptions(text, "file"))) {
@@ -199,10 +194,16 @@ Result<void> set_bios(const RunCommand& command, config::BootConfig& boot) {
   return {};
 }
 
+// The first disk is one that was named without its format.
+bool names_image(const RunCommand& command) {
+  return !command.images.empty() ||
+         std::ranges::any_of(command.drives, [](const auto& path) { return path.has_value(); });
+}
+
 Result<void> add_disks(const RunCommand& command, std::vector<config::DiskConfig>& disks) {
   const auto add_image = [&](const std::string& path) -> Result<void> {
     config::DiskConfig disk = TRY(disk_of_image(path));
-    disk.target = target_name(disks.size());
+    disk.target = config::virtio_disk_name(disks.size());
     disk.transient = command.ephemeral;
     disks.push_back(std::move(disk));
     return {};
@@ -231,6 +232,8 @@ Result<config::DomainConfig> read_options(const RunCommand& command) {
       TRY(config::parse_size(command.memory, 1024 * 1024).with_context("--memory"));
   domain.vcpus = domain.vcpus_online = command.vcpus;
   const config::BootOverride boot = TRY(boot_words(command));
+  if (boot.kernel && !(command.bios.empty() && command.boot.empty()))
+    return fail(ErrorKind::kUsage, "run: --kernel is started without a BIOS: no --bios, no --boot");
   if (boot.kernel)
     config::set_kernel(domain.boot, *boot.kernel);
   else
@@ -239,7 +242,7 @@ Result<config::DomainConfig> read_options(const RunCommand& command) {
   if (!boot.kernel && domain.disks.empty())
     return fail(ErrorKind::kUsage,
                 "run: give a domain XML file, a disk image or --kernel ('hull run --help')");
-  if (!boot.kernel && !command.images.empty()) TRY(check_boot_sector(domain.disks.front()));
+  if (!boot.kernel && names_image(command)) TRY(check_boot_sector(domain.disks.front()));
   domain.boot.initrd = boot.initrd.value_or("");
   domain.boot.cmdline = boot.cmdline.value_or("");
   // A job that resets is over: nobody is there who would see it boot again and again.
@@ -281,8 +284,9 @@ Result<std::string> absolute_path(const std::string& path) {
 Result<RunCommand> parse_run_command(Arguments arguments) {
   RunCommand command;
   CommandLine app(
-      "Runs a virtual machine in the foreground: hull run FILE.xml, or hull run --kernel K --disk "
-      "D …",
+      "Runs a virtual machine in the foreground: hull run FILE.xml, hull run disk.qcow2, or hull "
+      "run "
+      "--kernel K --disk D …",
       "hull run");
   describe_options(app, command);
   command.help_shown = !TRY(app.parse(arguments).with_context("run"));

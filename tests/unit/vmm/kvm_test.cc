@@ -5,8 +5,6 @@
 #include <array>
 #include <set>
 
-#include "vmm/host_facts.h"
-
 namespace hull::vmm {
 namespace {
 
@@ -60,14 +58,6 @@ TEST_F(KvmTest, RegionsComeAndGo) {
   for (const SlotAccess access :
        {SlotAccess::kNone, SlotAccess::kReadWrite, SlotAccess::kNone, SlotAccess::kReadOnly})
     EXPECT_TRUE(vm_->set_slots(memory, 1, access));
-}
-
-TEST(HostFacts, MissingCapabilitiesAreNamed) {
-  EXPECT_EQ(missing_capabilities([](int) { return 1; }), "");
-  EXPECT_EQ(missing_capabilities([](int extension) {
-              return extension == KVM_CAP_IRQFD || extension == KVM_CAP_PIT2 ? 0 : 1;
-            }),
-            "PIT, irqfd");
 }
 
 }  // namespace
