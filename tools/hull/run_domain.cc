@@ -135,7 +135,8 @@ Result<vmm::EndReason> run_domain(const config::DomainConfig& domain, const RunO
   if (options.nameless) remove_stale_pid_files(options.paths.run_dir, kMadeUpNamePrefix);
   const config::DomainPaths files =
       TRY(options.paths.of_domain(domain.name, static_cast<unsigned>(::getpid())));
-  HeldPidFile pid_file(TRY(PidFile::acquire(files.pid_file)), warden);
+  PidFile acquired = TRY(PidFile::acquire(files.pid_file));
+  HeldPidFile pid_file(std::move(acquired), warden);
   Result<vmm::EndReason> end =
       build_and_run(domain, options, std::move(machine), files, pid_file.file(), warden, observer);
   if (end) return end;

@@ -93,6 +93,7 @@ Task<Result<void>> check_copied_flags(File& file, const Header& header, const Re
   }
   join_repeated(tables);
   std::vector<uint64_t> offsets;
+  offsets.reserve(tables.size());
   for (const StructureUse& table : tables) offsets.push_back(geometry.offset_of(table.first));
   co_return co_await visit_tables(file, offsets, geometry.cluster_bytes(), checker);
 }
