@@ -102,6 +102,18 @@ Result<void> decode_extensions(std::span<const std::byte> area, uint64_t begin, 
   return {};
 }
 
+uint64_t extensions_end(std::span<const std::byte> area, uint64_t begin, uint64_t end) {
+  uint64_t at = begin;
+  ExtensionLayout raw;
+  while (at + sizeof raw <= end) {
+    std::memcpy(&raw, area.data() + at, sizeof raw);
+    at += sizeof raw;
+    if (raw.type == kExtensionEnd) return at;
+    at = std::min(end, at + align_up<uint64_t>(raw.bytes, 8));
+  }
+  return end;
+}
+
 void append_extensions(const Header& header, bool with_feature_names,
                        std::vector<std::byte>& area) {
   if (header.backing_format)

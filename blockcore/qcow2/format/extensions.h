@@ -17,6 +17,10 @@ namespace hull::blockcore::qcow2 {
 Result<void> decode_extensions(std::span<const std::byte> area, uint64_t begin, uint64_t end,
                                Header& header);
 
+// Behind the end marker of such extensions; `end` if there is none. Of an area that reaches to
+// `end`.
+uint64_t extensions_end(std::span<const std::byte> area, uint64_t begin, uint64_t end);
+
 // Appends the backing format, header.extensions and the end marker; with the table of feature
 // names (QEMU's if the header has none) or without it.
 void append_extensions(const Header& header, bool with_feature_names, std::vector<std::byte>& area);

@@ -165,6 +165,15 @@ size_t header_area_bytes(std::span<const std::byte> first_bytes) {
   return size_t{1} << bits;
 }
 
+HeaderPlaces header_places(std::span<const std::byte> area) {
+  HeaderLayout raw{};
+  std::memcpy(&raw, area.data(), std::min(area.size(), sizeof raw));
+  const uint32_t begin = raw.version == 2 ? kHeaderLengthV2 : raw.header_length.get();
+  const uint64_t name = raw.backing_name_offset;
+  const uint64_t end = name != 0 ? std::min<uint64_t>(name, area.size()) : area.size();
+  return {extensions_end(area, begin, end), name, name + raw.backing_name_bytes};
+}
+
 Result<Header> decode_header(std::span<const std::byte> area) {
   const HeaderLayout raw = TRY(read_layout(area));
   Header header;
@@ -249,7 +258,8 @@ const HeaderExtension* Header::find_extension(uint32_t type) const {
   return found == extensions.end() ? nullptr : &*found;
 }
 
-Result<std::vector<std::byte>> encode_header(const Header& header, uint64_t named_bytes) {
+Result<std::vector<std::byte>> encode_header(const Header& header, uint64_t named_bytes,
+                                             uint64_t name_offset) {
   HeaderLayout raw = fixed_fields(header);
   const size_t fixed_bytes = header.version == 2 ? kHeaderLengthV2 : sizeof raw;
   std::vector<std::byte> area;
@@ -263,6 +273,7 @@ Result<std::vector<std::byte>> encode_header(const Header& header, uint64_t name
         std::min(named_bytes, header.geometry.cluster_bytes()))
       break;
   }
+  if (!header.backing_name.empty()) area.resize(std::max<size_t>(area.size(), name_offset));
   if (header.backing_name.size() > kMaxBackingNameBytes ||
       area.size() + header.backing_name.size() > header.geometry.cluster_bytes())
     return fail(ErrorKind::kOutOfRange,

@@ -82,8 +82,21 @@ Result<void> check_supported(const Header& header);
 
 // The header, its extensions and the backing name as they begin an image; kOutOfRange if they do
 // not fit into a cluster. Adds the feature name table that QEMU adds, where all is then no longer
-// than `named_bytes` and a cluster.
+// than `named_bytes` and a cluster. The name follows the extensions, from `name_offset` on.
 Result<std::vector<std::byte>> encode_header(const Header& header,
-                                             uint64_t named_bytes = ~uint64_t{0});
+                                             uint64_t named_bytes = ~uint64_t{0},
+                                             uint64_t name_offset = 0);
+
+// Where in the first cluster things lie, in bytes. Of an area that decode_header() takes.
+struct HeaderPlaces {
+  uint64_t extensions_end = 0;
+  uint64_t name_begin = 0;  // both 0: there is no backing name
+  uint64_t name_end = 0;
+
+  bool holds(uint64_t at) const {
+    return at < extensions_end || (at >= name_begin && at < name_end);
+  }
+};
+HeaderPlaces header_places(std::span<const std::byte> area);
 
 }  // namespace hull::blockcore::qcow2

@@ -38,6 +38,69 @@ bool differ_in_fields_alone(const Header& one, const Header& other) {
          one.unknown_fields == other.unknown_fields;
 }
 
+uint64_t merge_bits(uint64_t now, uint64_t before, uint64_t wanted) {
+  return (now | (wanted & ~before)) & ~(before & ~wanted);
+}
+
+// `wanted` was made of `before`, and `now` is what the header has become meanwhile.
+Header merge(Header now, const Header& before, Header wanted) {
+  const auto take = [&](auto Header::* field) {
+    if (wanted.*field != before.*field) now.*field = std::move(wanted.*field);
+  };
+  take(&Header::version);
+  take(&Header::size_bytes);
+  take(&Header::l1_entries);
+  take(&Header::l1_offset);
+  take(&Header::refcount_table_offset);
+  take(&Header::refcount_table_clusters);
+  take(&Header::snapshot_count);
+  take(&Header::snapshots_offset);
+  take(&Header::encryption_method);
+  take(&Header::compression);
+  take(&Header::backing_name);
+  take(&Header::backing_format);
+  take(&Header::extensions);
+  take(&Header::unknown_fields);
+  if (wanted.geometry.refcount_order != before.geometry.refcount_order)
+    now.geometry.refcount_order = wanted.geometry.refcount_order;
+  now.incompatible = merge_bits(now.incompatible, before.incompatible, wanted.incompatible);
+  now.compatible = merge_bits(now.compatible, before.compatible, wanted.compatible);
+  now.autoclear = merge_bits(now.autoclear, before.autoclear, wanted.autoclear);
+  return now;
+}
+
+// Behind the first sector `area` takes over what is between its parts; false if it would change
+// what the old area holds there, which a crash may leave to the old first sector.
+bool keeps_what_is_held(std::span<const std::byte> old, const HeaderPlaces& held,
+                        std::span<std::byte> area) {
+  const HeaderPlaces places = header_places(area);
+  for (uint64_t at = kHeaderSectorBytes; at < area.size(); ++at) {
+    if (!places.holds(at)) area[at] = old[at];
+    if (held.holds(at) && area[at] != old[at]) return false;
+  }
+  return true;
+}
+
+// The area of a header that is longer than a sector, its name where the old one has none.
+Task<Result<std::vector<std::byte>>> place_beside_old(File& file, const Header& changed) {
+  std::vector<std::byte> old(changed.geometry.cluster_bytes());
+  const iovec buffer{old.data(), old.size()};
+  CO_TRY_VOID(co_await file.read_or_zero(0, {&buffer, 1}));
+  const HeaderPlaces held = header_places(old);
+  const uint64_t length = changed.backing_name.size();
+  for (const uint64_t name_offset :
+       {uint64_t{0}, held.name_begin, held.extensions_end, held.name_end,
+        held.name_begin - std::min(held.name_begin, length)}) {
+    auto area = encode_header(changed, kHeaderSectorBytes, name_offset);
+    if (area && keeps_what_is_held(old, held, *area)) co_return *std::move(area);
+  }
+  co_return fail(ErrorKind::kOutOfRange,
+                 "{}: clusters of {} bytes have no room for the old header beside the new one, "
+                 "which a crash may need: shorten the name of the backing file first (hull img "
+                 "rebase -u)",
+                 file.path(), changed.geometry.cluster_bytes());
+}
+
 }  // namespace
 
 Task<Result<ImageHeader>> ImageHeader::read(File& file) {
@@ -65,6 +128,9 @@ Task<Result<ImageHeader>> ImageHeader::read(File& file) {
 Task<Result<void>> ImageHeader::update(File& file, Header changed) {
   CHECK(changed.geometry.cluster_bits == header_.geometry.cluster_bits &&
         changed.geometry.extended_l2 == header_.geometry.extended_l2);
+  const Header before = header_;
+  const AsyncMutex::Guard guard = co_await updating_->lock();
+  changed = merge(header_, before, std::move(changed));
   if (differ_in_fields_alone(header_, changed)) co_return co_await write_fields(file, changed);
   co_return co_await write_area(file, changed);
 }
@@ -122,9 +188,12 @@ Task<Result<void>> ImageHeader::write_fields(File& file, const Header& changed) 
 }
 
 // One sector is never torn, and the names of features are not worth a second one. What does not
-// fit is in its place before the sector that refers to it.
+// fit is in its place, which the old sector does not refer to, before the one that does.
 Task<Result<void>> ImageHeader::write_area(File& file, const Header& changed) {
   CO_TRY(std::vector<std::byte> area, encode_header(changed, kHeaderSectorBytes));
+  if (area.size() > kHeaderSectorBytes) {
+    CO_TRY(area, co_await place_beside_old(file, changed));
+  }
   // What nobody could open is not written.
   CO_TRY(Header decoded, decode_header(area));
   if (area.size() > kHeaderSectorBytes) {

@@ -4,7 +4,9 @@
 
 #include <array>
 #include <cstddef>
+#include <memory>
 
+#include "blockcore/async/async_mutex.h"
 #include "blockcore/file/file.h"
 #include "blockcore/qcow2/format/header.h"
 #include "blockcore/qcow2/format/snapshot_table.h"
@@ -19,11 +21,13 @@ class ImageHeader {
   const Header& operator*() const { return header_; }
   const Header* operator->() const { return &header_; }
 
-  // Makes the header what `changed` says: copy *this, change it, pass it. One write and one flush
+  // Makes the header what `changed` says: copy *this, change it, pass it, without a wait between.
+  // Several may be in flight: each changes what it changed in its copy. One write and one flush
   // of the first sector, which is never torn; what lies behind it (long names, many extensions) is
   // written before it. The table of feature names goes if that spares it. Nothing is changed on
-  // failure, though the file may be. kOutOfRange if the area would not fit into the first cluster.
-  // The size of clusters and the kind of L2 entries stay.
+  // failure, though the file may be. kOutOfRange if the area would not fit into the first cluster,
+  // or not beside the old one, which holds until the sector is written. The size of clusters and
+  // the kind of L2 entries stay.
   Task<Result<void>> update(File& file, Header changed);
 
   // In memory alone, for a disk that is only read: the mapping of a snapshot in place of the active
@@ -49,6 +53,7 @@ class ImageHeader {
   Task<Result<void>> write_fields(File& file, const Header& changed);
   Task<Result<void>> write_area(File& file, const Header& changed);
 
+  std::unique_ptr<AsyncMutex> updating_ = std::make_unique<AsyncMutex>();
   Header header_;
   std::array<std::byte, kHeaderSectorBytes> sector_{};
 };

@@ -3,11 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <functional>
 #include <random>
 
 #include "base/endian.h"
 #include "tests/support/faulty_file.h"
 #include "tests/support/qcow2_images.h"
+#include "tests/support/shuffled_file.h"
 #include "tests/support/temporary_directory.h"
 
 namespace hull::blockcore::qcow2 {
@@ -162,6 +164,159 @@ TEST(ImageHeader, AnyMomentOfAnUpdateLeavesAHeader) {
         const std::string& name = (*read)->backing_name;
         ASSERT_TRUE(name == std::string(100, 'a') || name == std::string(length, 'b')) << name;
       }
+    }
+}
+
+using Change = std::function<Task<Result<void>>(ImageHeader&, File&)>;
+
+// Each of them leaves its mark, which nothing else touches.
+struct NamedChange {
+  const char* name;
+  Change start;
+  std::function<bool(const Header&)> shows;
+};
+
+std::vector<NamedChange> all_changes() {
+  return {
+      {"features",
+       [](ImageHeader& header, File& file) {
+         return header.set_features(file, header->incompatible | kIncompatibleCorrupt,
+                                    header->autoclear);
+       },
+       [](const Header& header) { return header.corrupt(); }},
+      {"dirty",
+       [](ImageHeader& header, File& file) {
+         return header.set_features(file, header->incompatible | kIncompatibleDirty,
+                                    header->autoclear);
+       },
+       [](const Header& header) { return header.dirty(); }},
+      {"refcount table",
+       [](ImageHeader& header, File& file) { return header.set_refcount_table(file, 7 << 16, 3); },
+       [](const Header& header) {
+         return header.refcount_table_offset == 7 << 16 && header.refcount_table_clusters == 3;
+       }},
+      {"mapping",
+       [](ImageHeader& header, File& file) { return header.set_mapping(file, 4096, 9 << 16, 2); },
+       [](const Header& header) {
+         return header.size_bytes == 4096 && header.l1_offset == 9 << 16 && header.l1_entries == 2;
+       }},
+      {"snapshots",
+       [](ImageHeader& header, File& file) { return header.set_snapshots(file, 8 << 16, 5); },
+       [](const Header& header) {
+         return header.snapshots_offset == 8 << 16 && header.snapshot_count == 5;
+       }},
+      {"backing",
+       [](ImageHeader& header, File& file) {
+         return header.set_backing(file, std::string(700, 'b'), "raw");
+       },
+       [](const Header& header) { return header.backing_name.size() == 700; }}};
+}
+
+Task<void> expect_done(Task<Result<void>> change, unsigned& done) {
+  EXPECT_TRUE(co_await change);
+  ++done;
+}
+
+TEST(ImageHeader, ChangesInFlightTogetherAllArrive) {
+  const std::vector<NamedChange> changes = all_changes();
+  for (const NamedChange& one : changes)
+    for (const NamedChange& other : changes)
+      for (const bool newest_first : {false, true}) {
+        if (one.name == other.name) continue;
+        SCOPED_TRACE(fmt::format("{}, {}{}", one.name, other.name, newest_first ? ", back" : ""));
+        auto memory = std::make_unique<MemoryFile>(make_qcow2({.size_bytes = 1 << 20}));
+        MemoryFile& disk = *memory;
+        ImageHeader header = read_header(disk);
+        testing::ShuffleQueue queue;
+        testing::ShuffledFile file(std::move(memory), queue);
+        unsigned done = 0;
+        start_detached(expect_done(one.start(header, file), done));
+        start_detached(expect_done(other.start(header, file), done));
+        while (!queue.empty()) queue.resume(newest_first ? queue.size() - 1 : 0);
+        EXPECT_EQ(done, 2U);
+        EXPECT_TRUE(one.shows(*header) && other.shows(*header));
+        const ImageHeader stored = read_header(disk);
+        EXPECT_TRUE(one.shows(*stored) && other.shows(*stored));
+      }
+}
+
+// Where a name and its successor do not fit into the first sector either, a crash between two
+// writes may leave no mixture of both.
+TEST(ImageHeader, AnyMomentBetweenTwoLongNamesLeavesOneOfThem) {
+  std::mt19937 random(1);
+  for (const uint32_t cluster_bits : {12U, 16U})
+    for (const size_t first : {450U, 600U, 700U})
+      for (const size_t second : {430U, 600U, 640U}) {
+        SCOPED_TRACE(fmt::format("{} bits, {} and {}", cluster_bits, first, second));
+        MemoryFile fresh(make_qcow2({.size_bytes = 1 << 20, .cluster_bits = cluster_bits}));
+        const std::string names[] = {std::string(first, 'a'), std::string(second, 'b'),
+                                     std::string(first + 10, 'c')};
+        {
+          ImageHeader header = read_header(fresh);
+          ASSERT_TRUE(run_now(header.set_backing(fresh, names[0], "raw")));
+        }
+        Bytes before = fresh.bytes();
+        for (size_t step = 1; step < std::size(names); ++step) {
+          FaultPlan plan;
+          FaultyFile file(std::make_unique<MemoryFile>(before), plan);
+          ImageHeader header = read_header(file);
+          ASSERT_TRUE(run_now(header.set_backing(file, names[step], "qcow2")));
+          for (size_t crash = 0; crash <= plan.log.size(); ++crash)
+            for (unsigned round = 0; round < 8; ++round) {
+              MemoryFile survivor(plan.replay_torn(before, crash, random));
+              const auto read = run_now(ImageHeader::read(survivor));
+              ASSERT_TRUE(read) << read.error().message();
+              const std::string& name = (*read)->backing_name;
+              ASSERT_TRUE(name == names[step - 1] || name == names[step]) << name;
+            }
+          before = plan.replay(before, plan.log.size());
+          MemoryFile after(before);
+          EXPECT_EQ(read_header(after)->backing_name, names[step]);
+        }
+      }
+}
+
+// What cannot be done safely in small clusters is refused, and the old name stays.
+TEST(ImageHeader, NoRoomForBothHeadersIsRefused) {
+  MemoryFile file(make_qcow2({.size_bytes = 1 << 20, .cluster_bits = 10}));
+  ImageHeader header = read_header(file);
+  ASSERT_TRUE(run_now(header.set_backing(file, std::string(600, 'a'), "raw")));
+  const Bytes before = file.bytes();
+  const auto refused = run_now(header.set_backing(file, std::string(601, 'b'), "raw"));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind(), ErrorKind::kOutOfRange);
+  EXPECT_NE(refused.error().message().find("rebase -u"), std::string::npos);
+  EXPECT_EQ(file.bytes(), before);
+  // As the message says.
+  ASSERT_TRUE(run_now(header.set_backing(file, "short", "raw")));
+  ASSERT_TRUE(run_now(header.set_backing(file, std::string(601, 'b'), "raw")));
+  EXPECT_EQ(read_header(file)->backing_name, std::string(601, 'b'));
+}
+
+// A new extension moves what lies behind it; the name is read at every moment.
+TEST(ImageHeader, AnyMomentOfANewExtensionKeepsALongName) {
+  std::mt19937 random(1);
+  const std::string name(700, 'a');
+  MemoryFile fresh(make_qcow2({.size_bytes = 1 << 20}));
+  {
+    ImageHeader header = read_header(fresh);
+    ASSERT_TRUE(run_now(header.set_backing(fresh, name, "raw")));
+  }
+  const Bytes before = fresh.bytes();
+  FaultPlan plan;
+  FaultyFile file(std::make_unique<MemoryFile>(before), plan);
+  ImageHeader header = read_header(file);
+  for (const size_t bytes : {24U, 200U, 0U}) {
+    Header changed = *header;
+    set_extension(changed, kExtensionBitmaps, some_bytes(bytes));
+    ASSERT_TRUE(run_now(header.update(file, changed)));
+  }
+  for (size_t crash = 0; crash <= plan.log.size(); ++crash)
+    for (unsigned round = 0; round < 16; ++round) {
+      MemoryFile survivor(plan.replay_torn(before, crash, random));
+      const auto read = run_now(ImageHeader::read(survivor));
+      ASSERT_TRUE(read) << read.error().message();
+      ASSERT_EQ((*read)->backing_name, name);
     }
 }
 
