@@ -117,15 +117,21 @@ Task<Result<void>> fill(IoEngine& engine, UniqueFd fd, CreateImageOptions option
                           {.lock = kTargetLock, .admit = [&options](const FileIdentity& identity) {
                              return check_apart(options.path, identity, options.keep_off);
                            }}));
-  if (options.format == DiskFormat::kRaw)
-    co_return co_await fill_raw(*file, size_bytes, options.qcow2.preallocation);
+  if (options.format == DiskFormat::kRaw) {
+    CO_TRY_VOID(co_await fill_raw(*file, size_bytes, options.qcow2.preallocation));
+    if (options.durable) co_return co_await file->flush();
+    co_return {};
+  }
   options.qcow2.size_bytes = size_bytes;
   std::unique_ptr<LocalFile> data_file;
   if (!options.qcow2.data_file_name.empty()) {
     CO_TRY(data_file, open_data_file(engine, options, *file));
   }
-  co_return (co_await create_qcow2(*file, options.qcow2, data_file.get()))
-      .with_context(options.path);
+  CO_TRY_VOID(
+      (co_await create_qcow2(*file, options.qcow2, data_file.get())).with_context(options.path));
+  if (!options.durable) co_return {};
+  if (data_file != nullptr) CO_TRY_VOID(co_await data_file->flush());
+  co_return co_await file->flush();
 }
 
 }  // namespace

@@ -23,6 +23,8 @@ struct CreateImageOptions {
   // The backing file is opened (read-only) to see that it is there and, without size_bytes, how
   // large it is.
   bool open_backing = true;
+  // Durable when create_image() returns; else when somebody flushes what he writes there.
+  bool durable = true;
   bool nocow = false;  // asks the file system (btrfs) not to copy on write; a hint
   // Files that are read while the image is made: neither the image nor its data file may be one of
   // them (kInvalidConfig). The backing chain is known without that.

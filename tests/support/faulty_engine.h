@@ -23,6 +23,7 @@ class FaultyEngine : public blockcore::ThreadEngine {
   size_t max_transfer_bytes = SIZE_MAX;  // of a transfer's first iovec; the others are left out
   unsigned fail_at = 0;  // the operation of a file that fails with EIO, counted from now; 0: none
   int sync_error = 0;    // what the next fdatasync ends with, once
+  unsigned syncs = 0;
   int fallocate_error = 0;  // what every fallocate ends with
   unsigned fallocates = 0;
   size_t max_copy_bytes = SIZE_MAX;  // of a copy_file_range
@@ -41,6 +42,7 @@ class FaultyEngine : public blockcore::ThreadEngine {
     if (operation.kind == Kind::kFallocate) ++fallocates;
     if (operation.kind == Kind::kFallocate && fallocate_error != 0)
       return fail_later(operation, fallocate_error);
+    if (operation.kind == Kind::kDataSync) ++syncs;
     if (operation.kind == Kind::kDataSync && sync_error != 0)
       return fail_later(operation, std::exchange(sync_error, 0));
     if (operation.kind == Kind::kCopyRange) {

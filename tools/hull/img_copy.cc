@@ -37,6 +37,7 @@ Result<ImgTarget> make_img_target(IoEngine& engine, const ImgCommon& common,
   if (is_export) return open_img_target(engine, common, name, cache);
   std::optional<ImageKey> key;
   if (create.qcow2.encryption) key = ImageKey{.secret = create.qcow2.encryption->secret};
+  create.durable = false;  // what is copied there will be, as the cache mode says
   (void)TRY(engine.run_until_done(create_image(engine, std::move(create))));
   ImgTarget target = TRY(open_img_target(engine, common, name, cache, key));
   target.is_zero =
