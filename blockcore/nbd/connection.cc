@@ -3,6 +3,8 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <new>
 
 #include "base/log.h"
 
@@ -12,6 +14,11 @@ namespace {
 
 constexpr size_t kRepliesPerSend = 64;
 constexpr uint64_t kReceiveStepBytes = 1 << 20;
+
+// nullptr: the host has no memory, or the process may have no more (ulimit -v).
+std::unique_ptr<std::byte[]> make_payload(uint32_t bytes) {
+  return std::unique_ptr<std::byte[]>(new (std::nothrow) std::byte[bytes]);
+}
 
 }  // namespace
 
@@ -97,9 +104,12 @@ void Connection::try_again() { wake(); }
 
 // In steps, so that a client who is slow is told from one who has stopped.
 Task<Result<void>> Connection::receive_data(ServerRequest& request) {
+  if (request.error == WireError::kNone) {
+    request.data = make_payload(request.length);
+    if (request.data == nullptr) request.error = WireError::kNoMemory;
+  }
   // What is refused still has to be got out of the way.
   if (request.error != WireError::kNone) co_return co_await input_.skip(request.length);
-  request.data = std::make_unique_for_overwrite<std::byte[]>(request.length);
   for (uint64_t done = 0; done < request.length;) {
     const uint64_t step = std::min(request.length - done, kReceiveStepBytes);
     CO_TRY_VOID(co_await input_.take({request.data.get() + done, step}));
@@ -154,7 +164,8 @@ Task<Result<void>> Connection::execute(ServerRequest& request, ServerReply& repl
 }
 
 Task<Result<void>> Connection::read(ServerRequest& request, ServerReply& reply) {
-  reply.data = std::make_unique_for_overwrite<std::byte[]>(request.length);
+  reply.data = make_payload(request.length);
+  if (reply.data == nullptr) co_return std::unexpected(Error::from_errno("read", ENOMEM));
   const iovec buffer{reply.data.get(), request.length};
   CO_TRY_VOID(co_await export_.disk->read(request.offset, {&buffer, 1}));
   reply.data_bytes = request.length;

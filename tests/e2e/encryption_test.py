@@ -1,7 +1,10 @@
 """Guests on encrypted images: the secrets come from files and descriptors, qemu-img reads what they wrote."""
 
+import contextlib
 import os
+import pathlib
 import re
+import signal
 import subprocess
 import unittest
 
@@ -157,6 +160,32 @@ class Encryption(HullTest):
         self.assertEqual(self.contents(overlay, "top", "low"), wanted)
         self.assertNotIn(pattern(32, 1, 7)[:64], overlay.read_bytes())
         self.assertEqual(sha256(base), before)
+
+    def test_signal_while_the_key_is_derived(self):
+        """Opening that takes a minute (40 million iterations) is ended by a signal at once, by whatever verb."""
+        path = self.encrypted("slow.qcow2", "top")
+        image = bytearray(path.read_bytes())
+        first_slot = image.index(b"LUKS\xba\xbe") + 208
+        image[first_slot + 4:first_slot + 8] = (40_000_000).to_bytes(4, "big")
+        path.write_bytes(image)
+        names = self.names(path, "top")
+        for words in (["nbd", "--socket", self.directory / "nbd.sock", "--pid-file", self.directory / "nbd.pid", *names],
+                      ["img", "convert", "-O", "raw", *names, self.directory / "out.raw"]):
+            for number in (signal.SIGTERM, signal.SIGINT):
+                with self.subTest(words=words[:2], signal=number):
+                    process = subprocess.Popen(self.command(*words), stderr=subprocess.PIPE)
+                    self.wait_for(lambda: path in self.open_files(process.pid), "the image to be opened")
+                    process.send_signal(number)
+                    self.assertEqual(process.wait(60), -number, process.stderr.read())
+                    process.stderr.close()
+        self.assertFalse((self.directory / "nbd.sock").exists())
+
+    def open_files(self, pid):
+        found = []
+        for entry in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                found.append(entry.readlink())
+        return found
 
     def test_nbd_mistakes_with_secrets(self):
         path = self.encrypted("disk.qcow2", "top")

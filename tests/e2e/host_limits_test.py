@@ -5,11 +5,12 @@ import errno
 import os
 import pathlib
 import resource
+import signal
 import struct
 import subprocess
 import unittest
 
-from support import ERROR, HOST, MIB, OK, HullTest
+from support import ERROR, HOST, LIMIT, MIB, OK, HullTest
 
 IO_URING_SETUP, IO_URING_ENTER, IO_URING_REGISTER = 425, 426, 427
 
@@ -81,6 +82,74 @@ class Tasks(HullTest):
                 self.expect_success(result)
             codes.append(result.code)
         self.assertEqual((codes[0], codes[-1]), (HOST, OK), codes)
+
+
+class Server(HullTest):
+    """hull nbd at such limits: clients get errors, or are served; the server ends as it is told to."""
+
+    WRITES = [word for i in range(32) for word in ("-c", f"aio_write -P {i + 1} {i * 256}k 256k")]
+
+    def serve(self, disk, limit, *options):
+        """What became of it: None where it did not start, else what qemu-io had to say."""
+        address = self.directory / "nbd.sock"
+        server = subprocess.Popen(self.command("nbd", "-t", "-e", "4", "-f", disk.format, "-k", address, *options, disk.path),
+                                  stderr=subprocess.PIPE, text=True, preexec_fn=limit)
+        with server.stderr:
+            self.wait_for(lambda: server.poll() is not None or address.exists(), "the server")
+            if server.poll() is not None:
+                error = server.stderr.read()
+                self.assertIn(server.returncode, (ERROR, HOST), error)
+                self.assertRegex(error, "^hull: error: .*\n$")
+                return None
+            client = subprocess.run(["qemu-io", "-f", "raw", *self.WRITES, "-c", "aio_flush", "-c", "flush", f"nbd+unix:///?socket={address}"],
+                                    capture_output=True, text=True, timeout=LIMIT, check=False)
+            server.send_signal(signal.SIGTERM)
+            self.assertEqual(server.wait(LIMIT), OK, server.stderr.read() + client.stdout + client.stderr)
+        disk.check()
+        return client.stdout + client.stderr
+
+    def test_file_size(self):
+        for image_format in ("raw", "qcow2"):
+            for engine in ("threads", "io_uring"):
+                with self.subTest(format=image_format, engine=engine):
+                    disk = self.qcow2(f"{engine}.qcow2", size=16 * MIB) if image_format == "qcow2" else self.raw(f"{engine}.raw", size=0)
+                    if image_format == "raw":
+                        os.truncate(disk.path, 16 * MIB)
+
+                    def limit():
+                        resource.setrlimit(resource.RLIMIT_FSIZE, (4 * MIB, 4 * MIB))
+
+                    said = self.serve(disk, limit, "--aio", engine)
+                    self.assertIsNotNone(said)
+                    self.assertIn("No space left on device", said)
+
+    def test_address_space(self):
+        """From too little to enough; threads need their stacks."""
+        results = []
+        for mebibytes in [*range(16, 120, 4), 1024]:
+            def limit(size=mebibytes * MIB):
+                resource.setrlimit(resource.RLIMIT_AS, (size, size))
+
+            with self.subTest(mebibytes=mebibytes):
+                results.append(self.serve(self.qcow2(size=16 * MIB), limit, "--aio", "threads"))
+        self.assertIsNotNone(results[-1])
+        self.assertNotIn("failed", results[-1])
+
+    def test_tasks(self):
+        group = pids_cgroup()
+        if group is None:
+            self.skipTest("no control group for tasks can be made here")
+        self.addCleanup(group.rmdir)
+
+        def enter():
+            (group / "cgroup.procs").write_text(str(os.getpid()))
+
+        for tasks in range(1, 6):
+            (group / "pids.max").write_text(str(tasks))
+            with self.subTest(tasks=tasks):
+                said = self.serve(self.qcow2(size=16 * MIB), enter, "--aio", "threads")
+                self.assertIsNotNone(said)
+                self.assertNotIn("failed", said)
 
 
 class AddressSpace(HullTest):

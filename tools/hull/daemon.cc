@@ -10,6 +10,12 @@
 
 namespace hull::cli {
 
+namespace {
+
+constexpr int kSignalled = 128;  // as shells say it
+
+}  // namespace
+
 void Readiness::announce() {
   if (!pipe_.valid()) return;
   std::fflush(stdout);
@@ -42,7 +48,7 @@ int run_in_background(const std::function<int(Readiness)>& child) {
   int status = 0;
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
-  return WIFEXITED(status) ? WEXITSTATUS(status) : kExitInternal;
+  return WIFEXITED(status) ? WEXITSTATUS(status) : kSignalled + WTERMSIG(status);
 }
 
 }  // namespace hull::cli

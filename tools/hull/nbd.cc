@@ -140,7 +140,6 @@ Result<void> serve_disk(const NbdCommand& command, IoEngine& engine, Disk& disk,
 }
 
 Result<void> open_and_serve(NbdCommand& command, Readiness ready) {
-  const UniqueFd signals = TRY(catch_signals());
   // Gone last of all: who waits for it finds the image closed.
   std::optional<PidFile> pid_file;
   if (!command.pid_file.empty()) pid_file.emplace(TRY(PidFile::acquire(command.pid_file)));
@@ -148,6 +147,8 @@ Result<void> open_and_serve(NbdCommand& command, Readiness ready) {
   blockcore::OpenOptions image = command.image;
   command.image.keys.clear();  // wiped when the disk has them
   const auto disk = TRY(engine->run_until_done(blockcore::open_disk(*engine, std::move(image))));
+  // Before, a signal ends the process at once, whatever the image keeps it doing.
+  const UniqueFd signals = TRY(catch_signals());
   const Result<void> served =
       serve_disk(command, *engine, *disk, signals.get(), pid_file, std::move(ready));
   const Result<void> closed = engine->run_until_done(disk->close());
