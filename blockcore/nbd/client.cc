@@ -12,6 +12,8 @@ namespace hull::blockcore::nbd {
 
 namespace {
 
+constexpr unsigned kPatiences = 4;  // for one request, from a server that is not silent
+
 // Errors on the wire are Linux's numbers; one that means nothing here is EIO.
 int to_errno(uint32_t error) {
   switch (static_cast<WireError>(error)) {
@@ -33,7 +35,7 @@ Result<std::shared_ptr<Client>> Client::create(IoEngine& engine, ClientConnectio
                                                std::chrono::milliseconds patience) {
   UniqueFd timer(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   if (!timer.valid()) return std::unexpected(Error::from_errno("timerfd_create"));
-  const std::shared_ptr<Client> client(
+  std::shared_ptr<Client> client(
       new Client(engine, std::move(connection), std::move(name), std::move(timer), patience));
   TRY(engine.watch(client->timer_.get(), [raw = client.get()] { raw->look_for_silence(); }));
   return client;
@@ -142,6 +144,13 @@ void Client::look_for_silence() {
   [[maybe_unused]] const ssize_t got = ::read(timer_.get(), &expirations, sizeof expirations);
   timing_ = false;
   if (pending_.empty() || lost_) return;
+  if (pending_.grow_older() >= kPatiences) {
+    fail_all(Error(
+        ErrorKind::kTimeout,
+        fmt::format("the server has not answered a request for {} seconds",
+                    std::chrono::ceil<std::chrono::seconds>(kPatiences * patience_).count())));
+    return;
+  }
   const bool silent = was_waiting_ && stream_.received_bytes() == received_before_;
   if (silent) {
     fail_all(Error(ErrorKind::kTimeout,

@@ -2,8 +2,9 @@
 //
 // Replies are received only while requests are in flight, so that the engine is idle between them.
 // Whatever the server sends is checked against what it was asked; a lie, like a lost connection, is
-// an error of every request in flight and of all that come later: there is no reconnection. So is
-// silence: a server that is asked and sends nothing at all for so long is given up.
+// an error of every request in flight and of all that come later (session.h connects again). So is
+// silence: a server that is asked and sends nothing at all for so long is given up, and one that
+// leaves a request unanswered for four times as long.
 #pragma once
 
 #include <chrono>
@@ -42,6 +43,8 @@ class Client : public std::enable_shared_from_this<Client> {
   Task<Result<void>> command(Command command, uint16_t flags, uint64_t offset, uint32_t length);
   // base:allocation from `offset` on, at most `length` bytes, at least one extent.
   Task<Result<std::vector<ExtentDescriptor>>> block_status(uint64_t offset, uint32_t length);
+  // Why the connection is of no use any more: kInvalidFormat if the server has broken the protocol.
+  const std::optional<Error>& lost() const { return lost_; }
   // The connection is given up: requests in flight fail soon, whatever the server does.
   void abandon();
 

@@ -26,7 +26,8 @@ constexpr uint32_t kMaxMinimumBytes = 64 << 10;  // of a block, as the protocol 
 // Whole transfers over a socket, until the deadline.
 class Wire {
  public:
-  Wire(int socket, Clock::time_point deadline) : socket_(socket), deadline_(deadline) {}
+  Wire(int socket, Clock::time_point deadline, int cancel)
+      : socket_(socket), deadline_(deadline), cancel_(cancel) {}
 
   Result<void> receive(std::span<std::byte> data) {
     while (!data.empty()) {
@@ -75,8 +76,10 @@ class Wire {
       const auto left =
           std::chrono::ceil<std::chrono::milliseconds>(deadline_ - Clock::now()).count();
       if (left <= 0) return fail(ErrorKind::kTimeout, "the server does not answer");
-      pollfd entry{.fd = socket_, .events = events, .revents = 0};
-      const int ready = ::poll(&entry, 1, static_cast<int>(left));
+      pollfd entries[] = {{.fd = socket_, .events = events, .revents = 0},
+                          {.fd = cancel_, .events = POLLIN, .revents = 0}};
+      const int ready = ::poll(entries, std::size(entries), static_cast<int>(left));
+      if (ready > 0 && entries[1].revents != 0) return fail(ErrorKind::kIo, "given up");
       if (ready > 0) return {};
       if (ready < 0 && errno != EINTR) return std::unexpected(Error::from_errno("poll"));
     }
@@ -85,6 +88,7 @@ class Wire {
  private:
   const int socket_;
   const Clock::time_point deadline_;
+  const int cancel_;
 };
 
 struct OptionAnswer {
@@ -247,11 +251,12 @@ class ClientHandshake {
   ExportFacts facts_;
 };
 
-Result<UniqueFd> connect_socket(const SocketAddress& address, Clock::time_point deadline) {
+Result<UniqueFd> connect_socket(const SocketAddress& address, Clock::time_point deadline,
+                                int cancel) {
   UniqueFd socket = TRY(address.make_socket(SOCK_NONBLOCK));
   if (::connect(socket.get(), address.get(), address.size()) < 0) {
     if (errno != EINPROGRESS) return std::unexpected(Error::from_errno("connect"));
-    TRY(Wire(socket.get(), deadline).wait_for(POLLOUT));
+    TRY(Wire(socket.get(), deadline, cancel).wait_for(POLLOUT));
     int error = 0;
     socklen_t size = sizeof error;
     ::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &size);
@@ -268,10 +273,11 @@ Result<UniqueFd> connect_socket(const SocketAddress& address, Clock::time_point 
 
 }  // namespace
 
-Result<ClientConnection> connect_to_export(const Url& url, std::chrono::milliseconds patience) {
+Result<ClientConnection> connect_to_export(const Url& url, std::chrono::milliseconds patience,
+                                           int cancel) {
   const auto deadline = Clock::now() + patience;
-  UniqueFd socket = TRY(connect_socket(url.address, deadline));
-  Wire wire(socket.get(), deadline);
+  UniqueFd socket = TRY(connect_socket(url.address, deadline, cancel));
+  Wire wire(socket.get(), deadline, cancel);
   const ExportFacts facts = TRY(ClientHandshake(wire, url.export_name).run());
   return ClientConnection{std::move(socket), facts};
 }

@@ -1,6 +1,6 @@
 // The client's side of the fixed newstyle handshake. It blocks, with a deadline: it is done while
-// disks are opened, before the engine has anything else to do. What a server says is bounded and
-// checked; one that lies or is silent is an error.
+// disks are opened, before the engine has anything else to do, and later on a thread of its own.
+// What a server says is bounded and checked; one that lies or is silent is an error.
 #pragma once
 
 #include <chrono>
@@ -25,6 +25,8 @@ struct ClientConnection {
   ExportFacts facts;
 };
 
-Result<ClientConnection> connect_to_export(const Url& url, std::chrono::milliseconds patience);
+// Ends at once when `cancel`, a descriptor, becomes readable; -1: none. Any thread.
+Result<ClientConnection> connect_to_export(const Url& url, std::chrono::milliseconds patience,
+                                           int cancel = -1);
 
 }  // namespace hull::blockcore::nbd

@@ -5,7 +5,6 @@
 
 #include "base/checked.h"
 #include "blockcore/engine/iovecs.h"
-#include "blockcore/nbd/url.h"
 
 namespace hull::blockcore::nbd {
 
@@ -26,12 +25,16 @@ BlockStatus to_status(const ExtentDescriptor& extent, uint64_t length) {
 
 Result<std::unique_ptr<NbdDisk>> NbdDisk::open(IoEngine& engine, const std::string& url,
                                                const NbdDiskOptions& options) {
-  const Url parsed = TRY(parse_url(url));
-  ClientConnection connection = TRY(connect_to_export(parsed, options.patience).with_context(url));
-  if (!options.read_only && (connection.facts.flags & kReadOnly) != 0)
+  auto session =
+      TRY(Session::open(engine, url,
+                        {.handshake = options.patience,
+                         .silence = options.silence,
+                         .reconnect = options.reconnect,
+                         .writes = !options.read_only,
+                         .keeps_changes = !options.read_only && !options.ignore_flushes}));
+  if (!options.read_only && session->has(kReadOnly))
     return fail(ErrorKind::kInvalidConfig, "{}: the export is read-only", url);
-  auto client = TRY(Client::create(engine, std::move(connection), url, options.silence));
-  return std::unique_ptr<NbdDisk>(new NbdDisk(std::move(client), options));
+  return std::unique_ptr<NbdDisk>(new NbdDisk(std::move(session), options));
 }
 
 Task<Result<void>> NbdDisk::read(uint64_t offset, std::span<const iovec> buffers) {
@@ -39,9 +42,9 @@ Task<Result<void>> NbdDisk::read(uint64_t offset, std::span<const iovec> buffers
   CHECK(range_fits(offset, total, size_bytes()));
   if (!is_whole(offset, total)) co_return co_await read_around(offset, buffers);
   for (uint64_t done = 0; done < total;) {
-    const uint64_t step = std::min<uint64_t>(total - done, client_->facts().max_bytes);
+    const uint64_t step = std::min<uint64_t>(total - done, session_->facts().max_bytes);
     const IovecPart part(buffers, done, step);
-    CO_TRY_VOID(co_await client_->read(offset + done, part.buffers()));
+    CO_TRY_VOID(co_await session_->read(offset + done, part.buffers()));
     done += step;
   }
   co_return {};
@@ -53,7 +56,7 @@ Task<Result<void>> NbdDisk::write(uint64_t offset, std::span<const iovec> buffer
   if (total == 0) co_return {};
   forget_status();
   std::optional<RangeLock::Hold> hold;
-  if (client_->facts().min_bytes > 1) {
+  if (session_->facts().min_bytes > 1) {
     hold.emplace(changing_, blocks_of(offset, total));
     while (WaitList* before = hold->before()) co_await before->wait();
   }
@@ -67,9 +70,9 @@ Task<Result<void>> NbdDisk::write(uint64_t offset, std::span<const iovec> buffer
 Task<Result<void>> NbdDisk::write_whole(uint64_t offset, std::span<const iovec> buffers) {
   const uint64_t total = total_bytes(buffers);
   for (uint64_t done = 0; done < total;) {
-    const uint64_t step = std::min<uint64_t>(total - done, client_->facts().max_bytes);
+    const uint64_t step = std::min<uint64_t>(total - done, session_->facts().max_bytes);
     const IovecPart part(buffers, done, step);
-    CO_TRY_VOID(co_await client_->write(offset + done, part.buffers()));
+    CO_TRY_VOID(co_await session_->write(offset + done, part.buffers()));
     done += step;
   }
   co_return {};
@@ -78,23 +81,23 @@ Task<Result<void>> NbdDisk::write_whole(uint64_t offset, std::span<const iovec> 
 // ---- Requests of which the server would not take a block's part.
 
 bool NbdDisk::is_whole(uint64_t offset, uint64_t length) const {
-  return ((offset | length) & (client_->facts().min_bytes - 1)) == 0;
+  return ((offset | length) & (session_->facts().min_bytes - 1)) == 0;
 }
 
 RangeLock::Range NbdDisk::blocks_of(uint64_t offset, uint64_t length) const {
-  const uint64_t block = client_->facts().min_bytes;
+  const uint64_t block = session_->facts().min_bytes;
   return {align_down(offset, block), align_up(offset + length, block) - 1};
 }
 
 Task<Result<void>> NbdDisk::read_around(uint64_t offset, std::span<const iovec> buffers) {
   const uint64_t total = total_bytes(buffers);
-  const uint64_t block = client_->facts().min_bytes;
-  std::vector<std::byte> bounce(std::min<uint64_t>(kBounceBytes, client_->facts().max_bytes));
+  const uint64_t block = session_->facts().min_bytes;
+  std::vector<std::byte> bounce(std::min<uint64_t>(kBounceBytes, session_->facts().max_bytes));
   for (uint64_t done = 0; done < total;) {
     const uint64_t skip = (offset + done) % block;
     const uint64_t count = std::min(total - done, bounce.size() - skip);
     const iovec whole{bounce.data(), align_up(skip + count, block)};
-    CO_TRY_VOID(co_await client_->read(offset + done - skip, {&whole, 1}));
+    CO_TRY_VOID(co_await session_->read(offset + done - skip, {&whole, 1}));
     copy_to_iovecs(buffers, done, std::span(bounce).subspan(skip, count));
     done += count;
   }
@@ -104,8 +107,8 @@ Task<Result<void>> NbdDisk::read_around(uint64_t offset, std::span<const iovec> 
 // The caller holds all the blocks.
 Task<Result<void>> NbdDisk::write_around(uint64_t offset, std::span<const iovec> buffers) {
   const uint64_t total = total_bytes(buffers);
-  const uint64_t block = client_->facts().min_bytes;
-  std::vector<std::byte> bounce(std::min<uint64_t>(kBounceBytes, client_->facts().max_bytes));
+  const uint64_t block = session_->facts().min_bytes;
+  std::vector<std::byte> bounce(std::min<uint64_t>(kBounceBytes, session_->facts().max_bytes));
   for (uint64_t done = 0; done < total;) {
     const uint64_t skip = (offset + done) % block;
     const uint64_t count = std::min(total - done, bounce.size() - skip);
@@ -119,28 +122,25 @@ Task<Result<void>> NbdDisk::write_around(uint64_t offset, std::span<const iovec>
 // What of the first and the last block is not written stays what it is.
 Task<Result<void>> NbdDisk::write_part(uint64_t offset, std::span<const iovec> buffers,
                                        uint64_t done, uint64_t count, std::span<std::byte> blocks) {
-  const uint64_t block = client_->facts().min_bytes;
+  const uint64_t block = session_->facts().min_bytes;
   const uint64_t skip = offset % block;
   const uint64_t start = offset - skip;
   const iovec first{blocks.data(), block};
   const iovec last{blocks.data() + blocks.size() - block, block};
   const bool one_block = blocks.size() == block;
   const bool cut_end = skip + count != blocks.size();
-  if (skip != 0 || (cut_end && one_block)) CO_TRY_VOID(co_await client_->read(start, {&first, 1}));
+  if (skip != 0 || (cut_end && one_block)) CO_TRY_VOID(co_await session_->read(start, {&first, 1}));
   if (cut_end && !one_block)
-    CO_TRY_VOID(co_await client_->read(start + blocks.size() - block, {&last, 1}));
+    CO_TRY_VOID(co_await session_->read(start + blocks.size() - block, {&last, 1}));
   copy_from_iovecs(buffers, done, blocks.subspan(skip, count));
   const iovec whole{blocks.data(), blocks.size()};
-  co_return co_await client_->write(start, {&whole, 1});
+  co_return co_await session_->write(start, {&whole, 1});
 }
 
 // A server without NBD_CMD_FLUSH claims that what it has answered is durable.
 Task<Result<void>> NbdDisk::flush() {
-  if (flush_error_) co_return std::unexpected(*flush_error_);
-  if (options_.ignore_flushes || read_only() || !client_->has(kSendFlush)) co_return {};
-  const Result<void> flushed = co_await client_->command(Command::kFlush, 0, 0, 0);
-  if (!flushed) flush_error_ = flushed.error();
-  co_return flushed;
+  if (options_.ignore_flushes || read_only() || !session_->has(kSendFlush)) co_return {};
+  co_return co_await session_->command(Command::kFlush, 0, 0, 0);
 }
 
 Task<Result<void>> NbdDisk::command_on(Command command, uint16_t flags, uint64_t offset,
@@ -148,13 +148,13 @@ Task<Result<void>> NbdDisk::command_on(Command command, uint16_t flags, uint64_t
   if (length == 0) co_return {};
   forget_status();
   std::optional<RangeLock::Hold> hold;
-  if (client_->facts().min_bytes > 1) {
+  if (session_->facts().min_bytes > 1) {
     hold.emplace(changing_, blocks_of(offset, length));
     while (WaitList* before = hold->before()) co_await before->wait();
   }
   for (uint64_t done = 0; done < length;) {
     const auto step = static_cast<uint32_t>(std::min<uint64_t>(length - done, kMaxCommandBytes));
-    CO_TRY_VOID(co_await client_->command(command, flags, offset + done, step));
+    CO_TRY_VOID(co_await session_->command(command, flags, offset + done, step));
     done += step;
   }
   forget_status();
@@ -163,9 +163,9 @@ Task<Result<void>> NbdDisk::command_on(Command command, uint16_t flags, uint64_t
 
 Task<Result<void>> NbdDisk::write_zeroes(uint64_t offset, uint64_t length, bool may_unmap) {
   CHECK(range_fits(offset, length, size_bytes()) && !read_only());
-  if (!client_->has(kSendWriteZeroes)) co_return co_await write_zero_bytes(offset, length);
+  if (!session_->has(kSendWriteZeroes)) co_return co_await write_zero_bytes(offset, length);
   // The server zeroes whole blocks; the rest is written.
-  const uint64_t block = client_->facts().min_bytes;
+  const uint64_t block = session_->facts().min_bytes;
   const uint64_t first = std::min(align_up(offset, block), offset + length);
   const uint64_t last = std::max(align_down(offset + length, block), first);
   CO_TRY_VOID(co_await write_zero_bytes(offset, first - offset));
@@ -188,7 +188,7 @@ Task<Result<void>> NbdDisk::write_zero_bytes(uint64_t offset, uint64_t length) {
 Task<Result<void>> NbdDisk::discard(uint64_t offset, uint64_t length) {
   CHECK(range_fits(offset, length, size_bytes()));
   if (!can_discard()) co_return {};
-  const uint64_t block = client_->facts().min_bytes;
+  const uint64_t block = session_->facts().min_bytes;
   const uint64_t first = align_up(offset, block);
   const uint64_t last = align_down(offset + length, block);
   if (first >= last) co_return {};
@@ -214,23 +214,23 @@ std::optional<BlockStatus> NbdDisk::known_status(uint64_t offset, uint64_t lengt
 // Where it is in the export; no File stands for that.
 BlockStatus NbdDisk::placed(BlockStatus status, uint64_t offset) const {
   status.host_offset = offset;
-  status.path = client_->name();
+  status.path = session_->name();
   return status;
 }
 
 Task<Result<BlockStatus>> NbdDisk::block_status(uint64_t offset, uint64_t length) {
   CHECK(length > 0 && range_fits(offset, length, size_bytes()));
-  if (!client_->facts().allocation_context)
+  if (!session_->facts().allocation_context)
     co_return placed({.length = length, .data = true, .present = true}, offset);
   if (const auto known = known_status(offset, length)) co_return placed(*known, offset);
   const uint64_t before = changes_;
-  const uint64_t start = align_down<uint64_t>(offset, client_->facts().min_bytes);
+  const uint64_t start = align_down<uint64_t>(offset, session_->facts().min_bytes);
   const auto asked =
       static_cast<uint32_t>(std::min<uint64_t>(size_bytes() - start, kMaxCommandBytes));
-  CO_TRY(std::vector<ExtentDescriptor> extents, co_await client_->block_status(start, asked));
+  CO_TRY(std::vector<ExtentDescriptor> extents, co_await session_->block_status(start, asked));
   // Of a server that describes less than a block: nothing is known.
   const uint64_t skip = offset - start;
-  const uint64_t rest = client_->facts().min_bytes - skip;
+  const uint64_t rest = session_->facts().min_bytes - skip;
   BlockStatus status{.length = std::min(length, rest), .data = true, .present = true};
   if (extents.front().length > skip)
     status = to_status(extents.front(), std::min<uint64_t>(extents.front().length - skip, length));
@@ -241,6 +241,10 @@ Task<Result<BlockStatus>> NbdDisk::block_status(uint64_t offset, uint64_t length
   co_return placed(status, offset);
 }
 
-Task<Result<void>> NbdDisk::close() { co_return co_await flush(); }
+Task<Result<void>> NbdDisk::close() {
+  const auto flushed = co_await flush();
+  co_await session_->settle();
+  co_return flushed;
+}
 
 }  // namespace hull::blockcore::nbd

@@ -1,5 +1,7 @@
 #include "blockcore/nbd/pending_requests.h"
 
+#include <algorithm>
+
 namespace hull::blockcore::nbd {
 
 uint64_t PendingRequests::enter(PendingRequest& request) {
@@ -29,6 +31,13 @@ void PendingRequests::finish(uint64_t cookie) {
   --count_;
   request.done = true;
   if (request.waiting) request.waiting.resume();
+}
+
+unsigned PendingRequests::grow_older() {
+  unsigned oldest = 0;
+  for (const Slot& slot : slots_)
+    if (slot.request != nullptr) oldest = std::max(oldest, ++slot.request->age);
+  return oldest;
 }
 
 void PendingRequests::fail_all() {

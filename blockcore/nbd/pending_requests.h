@@ -22,6 +22,7 @@ struct PendingRequest {
   std::vector<std::pair<uint64_t, uint64_t>> covered = {};  // [begin, end) of what came
   std::vector<ExtentDescriptor> extents = {};
   uint32_t error = 0;  // on the wire
+  unsigned age = 0;    // in calls of grow_older()
   bool done = false;
   std::coroutine_handle<> waiting = {};  // to be resumed when it is done
 };
@@ -37,6 +38,8 @@ class PendingRequests {
   void finish(uint64_t cookie);
   // What is under way fails. Nothing may be entered meanwhile.
   void fail_all();
+  // All that is under way; the age of the oldest.
+  unsigned grow_older();
   bool empty() const { return count_ == 0; }
 
  private:

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 import unittest
 
 from support import BUSY, ERROR, HULL, LIMIT, MIB, OK, REFUSED, USAGE, HullTest, domain_xml, pattern, qemu_img, sha256
@@ -283,6 +284,42 @@ class Client(NbdTest):
     def test_guest_on_nbdkit(self):
         self.background("nbdkit", "-f", "-U", self.socket, "memory", "4M")
         self.expect_success(self.run_on(self.uri))
+
+    def test_guest_goes_on_when_a_killed_server_comes_back(self):
+        """What the server had answered and not stored is there all the same."""
+        disk = self.qcow2()
+        pid = self.serve(disk)
+        agenda = ";".join(f"blk.fill,start={start},count=512,seed={seed}" for seed in (1, 2) for start in range(0, 8192, 512))
+        agenda += ";blk.flush;blk.verify,seed=2"
+        guest = self.start("run", "--kernel", "hull:guest", "--memory", "64M", "--append", f"hull.do={agenda}",
+                           "--disk", f"{self.uri},format=raw")
+        for _ in range(3):
+            self.wait_for_line(guest, "hull-guest: ok blk.fill")
+            os.kill(pid, signal.SIGKILL)
+            self.wait_for(lambda: not self.locked(disk) and not self.answers(), "the killed server to let go")
+            self.pid.unlink()
+            pid = self.serve(disk)
+        rest = guest.stdout.read().decode()
+        self.assertEqual(guest.wait(LIMIT), OK, rest)
+        self.assertIn("hull-guest: ok blk.verify", rest)
+        self.assertIn("connecting again", guest.stderr.read().decode())
+        self.stop()
+        disk.check()
+        self.assertEqual(disk.contents(), pattern(0, 8192, 2))
+
+    def test_end_does_not_wait_for_a_server_that_is_gone(self):
+        disk = self.raw()
+        pid = self.serve(disk)
+        guest = self.start("run", "--kernel", "hull:guest", "--memory", "64M", "--append", "hull.do=blk.info;blk.fill;blk.fill hull.end=halt",
+                           "--grace", "0", "--disk", f"{self.uri},format=raw", stderr=subprocess.STDOUT)
+        self.wait_for_line(guest, "hull-guest: ok blk.info")
+        os.kill(pid, signal.SIGKILL)
+        self.pid.unlink()
+        self.wait_for_line(guest, "connecting again")
+        guest.send_signal(signal.SIGTERM)
+        started = time.monotonic()
+        guest.wait(LIMIT)
+        self.assertLess(time.monotonic() - started, 20, "and not the half minute for which the server is looked for")
 
     def test_guest_described_by_xml(self):
         disk = self.raw()

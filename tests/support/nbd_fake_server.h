@@ -1,4 +1,5 @@
-// An NBD server that says what the test tells it to, over a unix socket, to one client.
+// An NBD server that says what the test tells it to, over a unix socket, to one connection, or to
+// several one after the other.
 #pragma once
 
 #include <poll.h>
@@ -6,7 +7,9 @@
 
 #include <functional>
 #include <thread>
+#include <vector>
 
+#include "base/event_fd.h"
 #include "blockcore/nbd/listener.h"
 #include "tests/support/nbd_client.h"
 #include "tests/support/temporary_directory.h"
@@ -15,17 +18,29 @@ namespace hull::testing {
 
 class NbdFakeServer {
  public:
-  // `script` runs in a thread with the accepted connection, which is closed when it returns.
-  explicit NbdFakeServer(std::function<void(NbdClient& peer)> script)
+  using Script = std::function<void(NbdClient& peer)>;
+
+  // Each script runs in a thread with an accepted connection, which is closed when it returns;
+  // after the last one nobody listens any more.
+  explicit NbdFakeServer(std::vector<Script> scripts)
       : listener_(blockcore::nbd::UnixListener::create(directory_ / "socket").value()),
         socket_(listener_.take_socket()),
-        thread_([this, say = std::move(script)] {
-          pollfd entry{.fd = socket_.get(), .events = POLLIN, .revents = 0};
-          CHECK(::poll(&entry, 1, -1) == 1);
-          NbdClient peer(UniqueFd(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC)));
-          say(peer);
+        thread_([this, scripts = std::move(scripts)] {
+          for (const Script& say : scripts) {
+            pollfd entries[] = {{.fd = socket_.get(), .events = POLLIN, .revents = 0},
+                                {.fd = end_.fd(), .events = POLLIN, .revents = 0}};
+            CHECK(::poll(entries, std::size(entries), -1) > 0);
+            if (entries[0].revents == 0) break;
+            NbdClient peer(UniqueFd(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC)));
+            say(peer);
+          }
+          socket_.reset();
         }) {}
-  ~NbdFakeServer() { thread_.join(); }
+  explicit NbdFakeServer(const Script& script) : NbdFakeServer(std::vector<Script>{script}) {}
+  ~NbdFakeServer() {
+    end_.signal();  // whoever nobody has come to
+    thread_.join();
+  }
   NbdFakeServer(const NbdFakeServer&) = delete;
   NbdFakeServer& operator=(const NbdFakeServer&) = delete;
 
@@ -40,10 +55,11 @@ class NbdFakeServer {
                                                    static_cast<uint32_t>(data.size())});
     peer.send(message.append(data));
   }
-  // An honest handshake about an export of 64 KiB with structured replies; context 5 is
+  // An honest handshake about an export, with structured replies; context 5 is
   // base:allocation.
   static void shake_hands(NbdClient& peer,
-                          uint16_t flags = blockcore::nbd::kHasFlags | blockcore::nbd::kSendFlush) {
+                          uint16_t flags = blockcore::nbd::kHasFlags | blockcore::nbd::kSendFlush,
+                          uint64_t bytes = 64 << 10) {
     using namespace blockcore::nbd;
     peer.send_message(ServerHello{kInitMagic, kOptionMagic, uint16_t{kFixedNewstyle | kNoZeroes}});
     (void)peer.receive(4);
@@ -56,7 +72,7 @@ class NbdFakeServer {
       }
       const bool go = static_cast<Option>(header->option.get()) == Option::kGo;
       if (go) {
-        append_bytes(data, ExportInfo{kInfoExport, uint64_t{64 << 10}, flags});
+        append_bytes(data, ExportInfo{kInfoExport, bytes, flags});
         answer(peer, header->option, OptionReply::kInfo, data);
       }
       answer(peer, header->option, OptionReply::kAck);
@@ -68,6 +84,7 @@ class NbdFakeServer {
   TemporaryDirectory directory_;
   blockcore::nbd::UnixListener listener_;
   UniqueFd socket_;
+  EventFd end_ = EventFd::create().value();
   std::thread thread_;
 };
 

@@ -140,7 +140,8 @@ TEST_P(NbdDiskTest, FailedFlushFailsForEver) {
 }
 
 TEST_P(NbdDiskTest, LostConnectionIsAnErrorForEver) {
-  auto disk = open({.path = url()});
+  listen();
+  auto disk = NbdDisk::open(*engine_, url(), {.reconnect = std::chrono::milliseconds(0)});
   ASSERT_TRUE(disk);
   EXPECT_EQ(read(**disk, 0, 3), std::string(3, '\0'));
   stop();
@@ -181,7 +182,9 @@ class NbdLiar : public ::testing::Test {
  protected:
   Result<std::unique_ptr<NbdDisk>> open(const std::string& url, int patience_ms = 10'000) {
     return NbdDisk::open(*engine_, url,
-                         {.read_only = true, .patience = std::chrono::milliseconds(patience_ms)});
+                         {.read_only = true,
+                          .patience = std::chrono::milliseconds(patience_ms),
+                          .reconnect = std::chrono::milliseconds(0)});
   }
   // What becomes of a read of 512 bytes at 1024, with cookie known to `reply`, and of one after it.
   void expect_lost(const std::function<std::string(uint64_t cookie)>& reply, bool status = false) {
@@ -380,8 +383,9 @@ TEST_F(NbdLiar, ServerThatFallsSilentIsGivenUp) {
     NbdFakeServer::shake_hands(peer);
     peer.wait_for_end();
   });
-  const auto disk =
-      NbdDisk::open(*engine_, server.url(), {.silence = std::chrono::milliseconds(50)});
+  const auto disk = NbdDisk::open(
+      *engine_, server.url(),
+      {.silence = std::chrono::milliseconds(50), .reconnect = std::chrono::milliseconds(0)});
   ASSERT_TRUE(disk) << disk.error().message();
   std::string data(512, '?');
   const iovec buffer{data.data(), data.size()};
