@@ -12,6 +12,7 @@
 #include <span>
 
 #include "base/checked.h"
+#include "base/text.h"
 #include "blockcore/nbd/stream.h"
 
 namespace hull::blockcore::nbd {
@@ -21,6 +22,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr unsigned kMaxReplies = 1024;           // to one option
+constexpr size_t kMaxToldBytes = 200;            // of what a server says to people
 constexpr uint32_t kMaxMinimumBytes = 64 << 10;  // of a block, as the protocol has it
 
 // Whole transfers over a socket, until the deadline.
@@ -209,6 +211,9 @@ class ClientHandshake {
       case OptionReply::kErrTlsRequired: return needs_tls();
       case OptionReply::kErrUnknown:
         return fail(ErrorKind::kInvalidConfig, "the server has no export '{}'", name_);
+      case OptionReply::kErrPolicy:
+        return fail(ErrorKind::kBusy, "the server lets nobody else in: {}",
+                    printable(reply.data, kMaxToldBytes));
       case OptionReply::kErrUnsupported:
         return fail(ErrorKind::kUnsupported, "the server is too old: it does not know NBD_OPT_GO");
       default:

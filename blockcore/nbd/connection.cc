@@ -26,7 +26,7 @@ Connection::~Connection() { CHECK(!running_ && !sending_ && in_flight_ == 0); }
 
 Task<void> Connection::run() {
   running_ = true;
-  ServerHandshake handshake(stream_, export_);
+  ServerHandshake handshake(stream_, export_, admission_);
   auto negotiated = co_await handshake.run();
   if (!negotiated) LOG_DEBUG("nbd: handshake: {}", negotiated.error().message());
   if (negotiated && *negotiated) {

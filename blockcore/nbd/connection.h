@@ -26,8 +26,10 @@ class Connection {
   static constexpr uint64_t kMaxPayloadBytes = kMaxDataBytes;
 
   // `budget`, which outlives it, says what all connections may hold together.
-  Connection(IoEngine& engine, const Export& offer, PayloadBudget& budget, UniqueFd socket)
+  Connection(IoEngine& engine, const Export& offer, PayloadBudget& budget, UniqueFd socket,
+             Admission admission)
       : export_(offer),
+        admission_(admission),
         budget_(budget),
         socket_(std::move(socket)),
         stream_(engine, socket_.get()) {}
@@ -79,6 +81,7 @@ class Connection {
   void wake();
 
   const Export& export_;
+  const Admission admission_;
   PayloadBudget& budget_;
   const UniqueFd socket_;
   Stream stream_;

@@ -26,6 +26,9 @@ class MetaContext {
                                                               size_t most) = 0;
 };
 
+// Whether a client gets to the export; who is refused is told so when it asks for it.
+enum class Admission : uint8_t { kServed, kRefused };
+
 struct Export {
   std::string name;  // what clients must ask for; empty: the default export
   std::string description;

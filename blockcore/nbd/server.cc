@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -13,6 +14,25 @@
 #include "blockcore/nbd/connection.h"
 
 namespace hull::blockcore::nbd {
+
+namespace {
+
+constexpr size_t kMaxRefused = 32;  // at once
+
+// A client whose host is gone without a word is gone two minutes later. Fails harmlessly on a unix
+// socket.
+void keep_alive(int socket) {
+  const auto set = [socket](int level, int name, int value) {
+    ::setsockopt(socket, level, name, &value, sizeof value);
+  };
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, 60);
+  set(IPPROTO_TCP, TCP_KEEPINTVL, 10);
+  set(IPPROTO_TCP, TCP_KEEPCNT, 6);
+  set(IPPROTO_TCP, TCP_USER_TIMEOUT, 120'000);
+}
+
+}  // namespace
 
 Result<std::unique_ptr<Server>> Server::create(IoEngine& engine, Export offer,
                                                ServerOptions options) {
@@ -52,30 +72,65 @@ Result<void> Server::listen(UniqueFd listener) {
   return {};
 }
 
+size_t Server::connections() const {
+  return clients_.size() - static_cast<size_t>(std::ranges::count_if(clients_, &Client::refused));
+}
+
 // The watch tells of a change once, so everybody who waits is let in, as far as there is room; the
 // rest when somebody has gone.
 void Server::accept_clients() {
-  while (listener_.valid() && clients_.size() < options_.max_connections) {
-    UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-    if (socket.valid()) {
-      adopt(std::move(socket));
-      continue;
-    }
-    if (errno == EINTR || errno == ECONNABORTED) continue;
-    if (errno != EAGAIN)
-      LOG_LIMITED(LogLevel::kWarn, "nbd", "nbd: {}", Error::from_errno("accept").message());
-    return;
+  while (listener_.valid() && connections() < options_.max_connections)
+    if (!accept_one(Admission::kServed)) break;
+  watch_queue();
+}
+
+// False: nobody waits, or nobody can be let in now.
+bool Server::accept_one(Admission admission) {
+  UniqueFd socket;
+  do {
+    socket.reset(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  } while (!socket.valid() && (errno == EINTR || errno == ECONNABORTED));
+  if (!socket.valid() && errno != EAGAIN)
+    LOG_LIMITED(LogLevel::kWarn, "nbd", "nbd: {}", Error::from_errno("accept").message());
+  if (!socket.valid()) return false;
+  take(std::move(socket), admission);
+  return true;
+}
+
+// Whoever has waited for a place in vain for so long is told.
+void Server::watch_queue() {
+  pollfd entry{.fd = listener_.get(), .events = POLLIN, .revents = 0};
+  const bool someone_waits = listener_.valid() && ::poll(&entry, 1, 0) > 0;
+  if (!someone_waits) {
+    refuse_at_ = Clock::time_point::max();
+  } else if (refuse_at_ == Clock::time_point::max()) {
+    const auto now = Clock::now();
+    refuse_at_ = now + options_.queue_patience;
+    arm_timer(now);
   }
 }
 
-void Server::adopt(UniqueFd socket) {
+void Server::refuse_queue() {
+  refuse_at_ = Clock::time_point::max();
+  LOG_LIMITED(LogLevel::kWarn, "nbd", "nbd: all places are taken ({}), and others are refused",
+              options_.max_connections);
+  while (listener_.valid() && clients_.size() < options_.max_connections + kMaxRefused)
+    if (!accept_one(Admission::kRefused)) break;
+  watch_queue();
+}
+
+void Server::adopt(UniqueFd socket) { take(std::move(socket), Admission::kServed); }
+
+void Server::take(UniqueFd socket, Admission admission) {
   // Replies are gathered before they are sent. Fails harmlessly on a unix socket.
   const int on = 1;
   ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  keep_alive(socket.get());
   const auto now = Clock::now();
-  clients_.push_back(
-      {.connection = std::make_unique<Connection>(engine_, export_, budget_, std::move(socket)),
-       .deadline = now + options_.patience});
+  clients_.push_back({.connection = std::make_unique<Connection>(engine_, export_, budget_,
+                                                                 std::move(socket), admission),
+                      .deadline = now + options_.patience,
+                      .refused = admission == Admission::kRefused});
   arm_timer(now);
   start_detached(serve(clients_.back()));
 }
@@ -132,7 +187,7 @@ bool Server::forget_gone_clients() {
     return true;
   }
   accept_clients();
-  if (was_client && clients_.empty() && options_.last_client_left) options_.last_client_left();
+  if (was_client && connections() == 0 && options_.last_client_left) options_.last_client_left();
   return true;
 }
 
@@ -148,12 +203,14 @@ void Server::enforce_deadlines() {
       client.connection->hang_up();
   }
   if (wanted_by_ <= now) wanted_by_ = Clock::time_point::max();  // the next turn looks again
+  if (refuse_at_ <= now) refuse_queue();
   arm_timer(now);
 }
 
 // For the first deadline after `now`; nobody's: the timer stays silent.
 void Server::arm_timer(Clock::time_point now) {
   auto first = wanted_by_ > now ? wanted_by_ : Clock::time_point::max();
+  if (refuse_at_ > now) first = std::min(first, refuse_at_);
   for (const Client& client : clients_)
     if (!client.gone && (stopping_ || !client.connection->negotiated()) && client.deadline > now)
       first = std::min(first, client.deadline);

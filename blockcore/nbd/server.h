@@ -23,7 +23,7 @@ namespace hull::blockcore::nbd {
 class Connection;
 
 struct ServerOptions {
-  // More wait in the listening socket's queue. At most kMaxConnections.
+  // More wait in the listening socket's queue, as queue_patience says. At most kMaxConnections.
   unsigned max_connections = 1;
   // Of requests and replies of all clients together; at least kMaxDataBytes. While it is used up,
   // requests wait their turn.
@@ -32,6 +32,8 @@ struct ServerOptions {
   // wait for memory, for a client that has some and neither sends what it announced nor reads what
   // it asked for.
   std::chrono::milliseconds patience = std::chrono::seconds(10);
+  // How long a client waits while all places are taken; then it is told so.
+  std::chrono::milliseconds queue_patience = std::chrono::seconds(60);
   // A client that had got through the handshake has gone and no other is there. May stop the
   // engine.
   std::function<void()> last_client_left = {};
@@ -51,7 +53,7 @@ class Server final : LoopClient {
   // No new clients and requests; ends when those in flight are answered and everybody is gone.
   Task<void> stop();
 
-  size_t connections() const { return clients_.size(); }
+  size_t connections() const;  // without those that are only told that there is no place
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -59,6 +61,7 @@ class Server final : LoopClient {
     std::unique_ptr<Connection> connection;
     Clock::time_point deadline;
     uint64_t moved_bytes = 0;  // when somebody began to wait for memory
+    bool refused = false;      // has no place
     bool gone = false;
   };
 
@@ -66,6 +69,10 @@ class Server final : LoopClient {
   bool turn() override;
   bool may_sleep() override;
   void accept_clients();
+  bool accept_one(Admission admission);
+  void take(UniqueFd socket, Admission admission);
+  void watch_queue();
+  void refuse_queue();
   Task<void> serve(Client& client);
   bool forget_gone_clients();
   bool share_memory();
@@ -77,6 +84,7 @@ class Server final : LoopClient {
   const ServerOptions options_;
   PayloadBudget budget_{options_.max_payload_bytes};
   Clock::time_point wanted_by_ = Clock::time_point::max();  // memory that somebody waits for
+  Clock::time_point refuse_at_ = Clock::time_point::max();  // somebody waits for a place
   const UniqueFd timer_;
   UniqueFd listener_;
   std::list<Client> clients_;

@@ -10,6 +10,7 @@ namespace {
 // Clients need about six.
 constexpr unsigned kMaxOptions = 256;
 constexpr uint32_t kPreferredBlockBytes = 4096;
+constexpr std::string_view kNoPlace = "all places are taken: try again later, or see --shared";
 
 void append_reply(std::string& messages, Option option, OptionReply type,
                   std::string_view data = {}) {
@@ -98,6 +99,7 @@ Task<Result<ServerHandshake::Next>> ServerHandshake::answer(Option option, std::
 // There is no way to say no but to hang up.
 Task<Result<ServerHandshake::Next>> ServerHandshake::choose_by_name(std::string_view name) {
   if (name != export_.name) co_return fail(ErrorKind::kInvalidConfig, "no export of that name");
+  if (admission_ == Admission::kRefused) co_return fail(ErrorKind::kBusy, "{}", kNoPlace);
   std::string reply;
   append_bytes(reply, Be64(export_.disk->size_bytes()));
   append_bytes(reply, Be16(transmission_flags()));
@@ -130,6 +132,10 @@ bool ServerHandshake::info(Option option, std::string_view data, std::string& re
   }
   if (name != export_.name) {
     append_reply(reply, option, OptionReply::kErrUnknown, "no export of that name");
+    return false;
+  }
+  if (admission_ == Admission::kRefused && option == Option::kGo) {
+    append_reply(reply, option, OptionReply::kErrPolicy, kNoPlace);
     return false;
   }
   std::array<bool, 4> wanted{};

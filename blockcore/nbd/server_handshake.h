@@ -20,7 +20,8 @@ struct Negotiated {
 
 class ServerHandshake {
  public:
-  ServerHandshake(Stream& stream, const Export& offer) : stream_(stream), export_(offer) {}
+  ServerHandshake(Stream& stream, const Export& offer, Admission admission)
+      : stream_(stream), export_(offer), admission_(admission) {}
 
   // nullopt: the client does not want to go on. An error: it is to be dropped.
   Task<Result<std::optional<Negotiated>>> run();
@@ -43,6 +44,7 @@ class ServerHandshake {
 
   Stream& stream_;
   const Export& export_;
+  const Admission admission_;
   bool fixed_newstyle_ = false;
   bool no_zeroes_ = false;
   Negotiated negotiated_;

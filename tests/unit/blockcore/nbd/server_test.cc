@@ -5,8 +5,10 @@
 #include <functional>
 
 #include "blockcore/engine/iovecs.h"
+#include "blockcore/nbd/listener.h"
 #include "blockcore/nbd/server_request.h"
 #include "tests/support/nbd_server_fixture.h"
+#include "tests/support/temporary_directory.h"
 
 namespace hull::blockcore::nbd {
 namespace {
@@ -423,6 +425,82 @@ TEST_P(NbdServer, BlockStatusOutsideOrWithoutContextIsInvalid) {
   plain.request(Command::kBlockStatus, 0, 4096);
   EXPECT_EQ(plain.simple_reply(), kInvalid);
 }
+
+// With all places taken by clients who do nothing.
+class NbdServerQueue : public NbdServer {
+ protected:
+  void fill(unsigned places, std::chrono::milliseconds patience = std::chrono::milliseconds(50)) {
+    options_.max_connections = places;
+    options_.queue_patience = patience;
+    start();
+    auto listener = UnixListener::create(directory_ / "socket").value();
+    std::promise<void> listening;
+    io_->post([&] {
+      EXPECT_TRUE(server_->listen(listener.take_socket()));
+      listening.set_value();
+    });
+    listening.get_future().wait();
+    name_.emplace(std::move(listener));
+    for (unsigned i = 0; i < places; ++i) idle_.push_back(come());
+    for (NbdClient& client : idle_) EXPECT_TRUE(client.go(false));
+  }
+  NbdClient come() {
+    const auto address = SocketAddress::unix_path(directory_ / "socket").value();
+    UniqueFd socket = address.make_socket(0).value();
+    EXPECT_EQ(::connect(socket.get(), address.get(), address.size()), 0);
+    return NbdClient(std::move(socket));
+  }
+  // The answer to NBD_OPT_GO.
+  std::optional<OptionReply> ask_for_export(NbdClient& client) {
+    if (!client.greet()) return std::nullopt;
+    const auto answer = client.ask(Option::kGo, std::string(6, '\0'));
+    return answer ? std::optional(answer->type) : std::nullopt;
+  }
+
+  testing::TemporaryDirectory directory_;
+  std::optional<UnixListener> name_;
+  std::vector<NbdClient> idle_;
+};
+
+TEST_P(NbdServerQueue, WhoWaitsForAPlaceInVainIsTold) {
+  fill(3);
+  for (int again = 0; again < 2; ++again) {
+    NbdClient late = come();
+    EXPECT_EQ(ask_for_export(late), OptionReply::kErrPolicy);
+  }
+  idle_[1].request(Command::kFlush, 0, 0);
+  EXPECT_EQ(idle_[1].simple_reply(), 0U) << "who has a place keeps it";
+}
+
+// More than are refused at once, none of whom says a word.
+TEST_P(NbdServerQueue, SilentCrowdIsSeenOff) {
+  options_.patience = std::chrono::milliseconds(100);
+  fill(1);
+  std::vector<NbdClient> crowd;
+  for (int i = 0; i < 100; ++i) crowd.push_back(come());
+  for (NbdClient& client : crowd) (void)client.wait_for_end();
+  NbdClient late = come();
+  EXPECT_EQ(ask_for_export(late), OptionReply::kErrPolicy);
+  idle_.clear();
+  std::optional<OptionReply> answer;
+  while (answer != OptionReply::kAck) {
+    NbdClient next = come();
+    answer = ask_for_export(next);
+  }
+}
+
+TEST_P(NbdServerQueue, WhoWaitsGetsThePlaceOfWhoGoes) {
+  fill(2, std::chrono::hours(1));
+  NbdClient late = come();
+  idle_.pop_back();
+  EXPECT_EQ(ask_for_export(late), OptionReply::kAck);
+}
+
+INSTANTIATE_TEST_SUITE_P(Engines, NbdServerQueue,
+                         ::testing::Values(IoEngineKind::kUring, IoEngineKind::kThreads),
+                         [](const auto& engine) {
+                           return engine.param == IoEngineKind::kUring ? "Uring" : "Threads";
+                         });
 
 INSTANTIATE_TEST_SUITE_P(Engines, NbdServer,
                          ::testing::Values(IoEngineKind::kUring, IoEngineKind::kThreads),
