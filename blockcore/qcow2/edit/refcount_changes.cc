@@ -11,8 +11,6 @@
 namespace hull::blockcore::qcow2 {
 namespace {
 
-// Of refcount blocks: counts for 32 TiB of clusters of 64 KiB with 16 bits each.
-constexpr uint64_t kMaxLoadedBytes = uint64_t{1} << 30;
 constexpr uint64_t kMaxWriteBytes = 4 << 20;
 
 uint64_t load_word(const std::byte* at) {
@@ -23,10 +21,14 @@ uint64_t load_word(const std::byte* at) {
 
 }  // namespace
 
-void RefcountChanges::restart() {
+void RefcountChanges::drop_blocks() {
   blocks_.clear();
   blocks_.resize(table_.size());
   loaded_bytes_ = 0;
+}
+
+void RefcountChanges::restart() {
+  drop_blocks();
   freed_.clear();
   first_freed_ = ~uint64_t{0};
 }
@@ -49,8 +51,7 @@ Task<Result<void>> RefcountChanges::load(uint64_t cluster) {
                    "{}: no refcount block describes the host cluster at {:#x}, which is in use",
                    file_.path(), geometry_.offset_of(cluster));
   const uint64_t bytes = geometry_.cluster_bytes();
-  if (loaded_bytes_ + bytes > kMaxLoadedBytes)
-    co_return fail(ErrorKind::kOutOfRange, "{}: the refcounts have more than 1 GiB", file_.path());
+  if (loaded_bytes_ + bytes > most_bytes_) CO_TRY_VOID(co_await make_room());
   auto block = std::make_unique<Block>();
   block->host_offset = offset;
   block->bytes = std::make_unique_for_overwrite<std::byte[]>(bytes);
@@ -58,6 +59,13 @@ Task<Result<void>> RefcountChanges::load(uint64_t cluster) {
   CO_TRY_VOID(co_await file_.read_or_zero(offset, {&buffer, 1}));
   loaded_bytes_ += bytes;
   blocks_[index] = std::move(block);
+  co_return {};
+}
+
+// All at once: whoever goes through a mapping comes by most of them again at the same time.
+Task<Result<void>> RefcountChanges::make_room() {
+  CO_TRY_VOID(co_await write());
+  drop_blocks();
   co_return {};
 }
 

@@ -1,7 +1,9 @@
 // Changes of very many reference counts at once (snapshots): the blocks are read as they are
-// needed, changed in memory and written once each, in the order of the file. Nothing reaches the
-// file before write(). The Refcounts of the image must be clean, and forget() afterwards; between
-// two rounds of that, restart().
+// needed, changed in memory and written in the order of the file: once each, by write(), unless
+// they are more than is kept in memory. Then some reach the file before, which must be harmless:
+// counts that go up stand for nothing yet, those that go down for what nobody refers to any more.
+// The Refcounts of the image must be clean, and forget() afterwards; between two rounds of that,
+// restart().
 #pragma once
 
 #include <cstdint>
@@ -21,9 +23,17 @@ enum class Step : uint8_t { kUp, kDown };
 
 class RefcountChanges {
  public:
-  // Borrows all three.
-  RefcountChanges(File& file, const Geometry& geometry, const HostTable& table)
-      : file_(file), geometry_(geometry), table_(table), blocks_(table.size()) {}
+  // Of blocks in memory: counts for 8 TiB of clusters of 64 KiB with 16 bits each.
+  static constexpr uint64_t kMaxLoadedBytes = 256 << 20;
+
+  // Borrows file, geometry and table. At least one block is kept, whatever `most_bytes` says.
+  RefcountChanges(File& file, const Geometry& geometry, const HostTable& table,
+                  uint64_t most_bytes = kMaxLoadedBytes)
+      : file_(file),
+        geometry_(geometry),
+        table_(table),
+        most_bytes_(most_bytes),
+        blocks_(table.size()) {}
 
   // As it was when it was made, for the table as it is now.
   void restart();
@@ -56,11 +66,14 @@ class RefcountChanges {
     return blocks_[cluster >> geometry_.refcounts_per_block_bits()].get();
   }
   Task<Result<void>> load(uint64_t cluster);
+  Task<Result<void>> make_room();
+  void drop_blocks();
   Result<void> change_one(uint64_t cluster, Step step, Block& block);
 
   File& file_;
   const Geometry& geometry_;
   const HostTable& table_;
+  const uint64_t most_bytes_;
   std::vector<std::unique_ptr<Block>> blocks_;
   uint64_t loaded_bytes_ = 0;
   std::vector<HostRun> freed_;
