@@ -23,6 +23,8 @@
 
 namespace hull::blockcore {
 
+class IoEngine;
+
 using hull::CacheMode;
 
 // Bytes of a file that are alike.
@@ -38,6 +40,8 @@ class File {
   File& operator=(const File&) = delete;
   virtual ~File() = default;  // closes; no operation may be in flight
 
+  // The engine on whose thread it is used; nullptr: all operations complete at once.
+  virtual IoEngine* engine() const { return nullptr; }
   virtual const std::string& path() const = 0;  // for messages and for relative backing names
   virtual bool read_only() const = 0;
   // Length now: grows with writes past the end and with extend_to(). Of a block device: constant.

@@ -58,6 +58,7 @@ class LocalFile final : public File {
   int fd() const { return fd_.get(); }  // a borrow
   FileIdentity identity() const { return identity_; }
 
+  IoEngine* engine() const override { return &engine_; }
   const std::string& path() const override { return path_; }
   bool read_only() const override { return read_only_; }
   uint64_t size_bytes() const override { return size_bytes_; }

@@ -6,6 +6,7 @@
 #include "base/checked.h"
 #include "base/endian.h"
 #include "blockcore/engine/iovecs.h"
+#include "blockcore/engine/worker_pool.h"
 
 namespace hull::blockcore::qcow2 {
 namespace {
@@ -34,16 +35,36 @@ Task<Result<crypto::LuksHeader>> read_luks(File& file, EncryptionArea area) {
   co_return crypto::decode_luks(bytes, area.length);
 }
 
+// Seconds of arithmetic: on a thread of its own, if the host has one, so that the engine goes on.
+Task<Result<std::optional<Secret>>> try_slot(WorkerPool* elsewhere,
+                                             const crypto::LuksHeader& header,
+                                             const crypto::LuksSlot& slot, const Secret& passphrase,
+                                             std::span<std::byte> split) {
+  if (elsewhere == nullptr) co_return crypto::open_luks_slot(header, slot, passphrase, split);
+  std::optional<Result<std::optional<Secret>>> key;
+  auto job = elsewhere->run(
+      [&](unsigned) { key.emplace(crypto::open_luks_slot(header, slot, passphrase, split)); });
+  co_await job;
+  co_return *std::move(key);
+}
+
+std::unique_ptr<WorkerPool> make_worker(IoEngine* engine) {
+  if (engine == nullptr) return nullptr;
+  auto pool = WorkerPool::create(*engine, 1);
+  return pool ? *std::move(pool) : nullptr;
+}
+
 Task<Result<crypto::SectorCipher>> unlock_luks(File& file, EncryptionArea area,
                                                const Secret& passphrase) {
   CO_TRY(const crypto::LuksHeader header, co_await read_luks(file, area));
   CO_TRY(const Secret split, Secret::zeros(align_up(header.split_bytes(), kSectorBytes)));
+  const std::unique_ptr<WorkerPool> elsewhere = make_worker(file.engine());
   crypto::LuksAttempts attempts(header);
   while (const crypto::LuksSlot* const slot = attempts.next()) {
     const uint64_t offset = area.offset + uint64_t{slot->first_sector} * kSectorBytes;
     CO_TRY_VOID(co_await read_exactly(file, offset, split.bytes()));
     CO_TRY(const std::optional<Secret> key,
-           crypto::open_luks_slot(header, *slot, passphrase, split.bytes()));
+           co_await try_slot(elsewhere.get(), header, *slot, passphrase, split.bytes()));
     if (key) co_return crypto::SectorCipher::create(header.cipher, key->bytes());
   }
   co_return std::unexpected(attempts.failure());

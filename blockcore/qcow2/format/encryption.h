@@ -34,7 +34,8 @@ HeaderExtension make_encryption_extension(const EncryptionArea& area);
 // nullopt if the image is not encrypted with LUKS. Errors also as decode_luks() has them.
 Task<Result<std::optional<crypto::LuksHeader>>> read_luks_header(File& file, const Header& header);
 
-// The cipher that `passphrase` gives for the image. May take seconds: LUKS is made so.
+// The cipher that `passphrase` gives for the image. May take seconds, LUKS is made so,
+// in which the file's engine goes on.
 // kInvalidConfig if the passphrase is wrong.
 Task<Result<crypto::SectorCipher>> unlock(File& file, const Header& header,
                                           const Secret& passphrase);

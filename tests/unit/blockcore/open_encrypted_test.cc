@@ -3,13 +3,17 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
+#include <functional>
 
+#include "base/endian.h"
 #include "blockcore/file/local_file.h"
 #include "blockcore/open.h"
 #include "blockcore/qcow2/edit/create.h"
+#include "tests/support/refused_threads.h"
 #include "tests/support/temporary_directory.h"
 
 namespace hull::blockcore {
@@ -69,6 +73,42 @@ class OpenEncrypted : public ::testing::Test {
   testing::TemporaryDirectory directory_;
   std::unique_ptr<IoEngine> engine_ = IoEngine::create().value();
 };
+
+// The key takes a few hundred thousand rounds; an engine that had to wait for them would make the
+// few turns of the I/O beside it.
+TEST_F(OpenEncrypted, EngineGoesOnWhileAKeyIsDerived) {
+  const std::string path = make("slow", "secret");
+  {
+    const UniqueFd file = open_file(path, O_RDWR).value();
+    std::vector<char> image(kSize);
+    const ssize_t got = ::pread(file.get(), image.data(), image.size(), 0);
+    ASSERT_GT(got, 0);
+    const std::string_view bytes(image.data(), static_cast<size_t>(got));
+    const size_t luks = bytes.find("LUKS\xba\xbe");
+    ASSERT_NE(luks, std::string_view::npos);
+    const Be32 iterations = 500'000;  // of the first slot: another key, as it happens
+    ASSERT_EQ(::pwrite(file.get(), &iterations, 4, static_cast<off_t>(luks + 212)), 4);
+  }
+  unsigned turns = 0;
+  bool opened = false;
+  const std::function<void()> turn = [&] {
+    ++turns;
+    if (!opened) engine_->post(turn);
+  };
+  engine_->post(turn);
+  const auto disk = open({.path = path, .keys = {{.secret = secret_of("secret")}}});
+  opened = true;
+  EXPECT_FALSE(disk) << "not the key";
+  EXPECT_GT(turns, 1000U);
+}
+
+TEST_F(OpenEncrypted, KeyIsDerivedWhereTheHostRefusesThreads) {
+  const std::string path = make("image", "secret");
+  const testing::RefusedThreads refused;
+  const auto disk = open({.path = path, .keys = {{.secret = secret_of("secret")}}});
+  ASSERT_TRUE(disk) << disk.error().message();
+  close(**disk);
+}
 
 TEST_F(OpenEncrypted, EachImageOfAChainHasItsOwnSecret) {
   const std::string top = make_chain();
