@@ -17,8 +17,12 @@ Result<UniqueFd> open_file(const std::string& path, int flags, mode_t mode) {
   do {
     fd = ::open(path.c_str(), flags | O_CLOEXEC, mode);
   } while (fd < 0 && errno == EINTR);
-  if (fd < 0) return std::unexpected(Error::from_errno(fmt::format("open '{}'", path)));
-  return UniqueFd(fd);
+  if (fd >= 0) return UniqueFd(fd);
+  Error error = Error::from_errno(fmt::format("open '{}'", path));
+  if (error.error_number() == ENXIO && (flags & O_ACCMODE) == O_WRONLY)
+    error =
+        Error(error.kind(), error.message() + " (a socket, or a FIFO that nobody reads)", ENXIO);
+  return std::unexpected(std::move(error));
 }
 
 Result<void> read_exact_at(int fd, std::span<std::byte> data, uint64_t offset) {

@@ -72,6 +72,9 @@ class TreeBuilder {
            std::ranges::find(declared_prefixes_, prefix) != declared_prefixes_.end();
   }
 
+  // The innermost that has begun and not ended; null: none.
+  const XmlElement* open_element() const { return current_; }
+
   void start(const char* expanded_name, const char** attributes) {
     if (stopped() || !admit_element(expanded_name)) return;
     auto element = std::make_unique<XmlElement>();
@@ -223,6 +226,14 @@ std::string describe_unbound_prefix(std::string_view rest, const TreeBuilder& bu
                      prefix == "qemu" ? kQemuNamespace : "…");
 }
 
+// What expat calls "no element found" and "unclosed token", also where there are elements.
+std::string describe_early_end(const TreeBuilder& builder, std::string_view document) {
+  if (const XmlElement* const open = builder.open_element())
+    return fmt::format("ends before </{}>", open->name.display());
+  if (trim(document).empty()) return "is empty";
+  return "ends before its first element is complete";
+}
+
 std::string describe_failure(XML_Parser parser, const TreeBuilder& builder,
                              std::string_view document) {
   if (!builder.complaint().empty()) return builder.complaint();
@@ -232,6 +243,9 @@ std::string describe_failure(XML_Parser parser, const TreeBuilder& builder,
       static_cast<size_t>(place) < document.size())
     return describe_unbound_prefix(document.substr(static_cast<size_t>(place)), builder);
   if (code == XML_ERROR_JUNK_AFTER_DOC_ELEMENT) return "something follows the root element";
+  if (code == XML_ERROR_NO_ELEMENTS || code == XML_ERROR_UNCLOSED_TOKEN ||
+      code == XML_ERROR_PARTIAL_CHAR || code == XML_ERROR_UNCLOSED_CDATA_SECTION)
+    return describe_early_end(builder, document);
   return XML_ErrorString(code);
 }
 

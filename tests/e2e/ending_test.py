@@ -287,15 +287,6 @@ class Logs(EndingTest):
                 self.assertEqual(result.returncode, code, result.stderr)
                 self.assertIn("web.log", result.stderr)
 
-    def test_nameless_runs_leave_nothing(self):
-        self.state.mkdir()
-        stale = self.state / "run/qemu/hull-1.pid"
-        stale.parent.mkdir(parents=True)
-        stale.write_text("1")
-        self.expect_success(self.run_guest("facts"))
-        left = [path for path in self.state.rglob("*") if path.is_file()]
-        self.assertEqual(left, [])
-
 
 class JobControl(EndingTest):
     """On a terminal, with a shell that stops, continues and moves jobs."""

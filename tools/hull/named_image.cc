@@ -28,9 +28,9 @@ Result<UniqueFd> open_to_look(const std::string& path) {
   return open_file(path, O_RDONLY | O_NONBLOCK);
 }
 
-bool has_contents_at_rest(const UniqueFd& file) {
+bool is_stream(const std::string& path) {
   struct stat status{};
-  return ::fstat(file.get(), &status) == 0 && (S_ISREG(status.st_mode) || S_ISBLK(status.st_mode));
+  return ::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode);
 }
 
 std::string_view without_mark(std::string_view text) {
@@ -62,8 +62,9 @@ Result<bool> is_document(const std::string& path) {
   if (path == "-") return true;
   if (path.empty()) return fail(ErrorKind::kUsage, "run: which file?");
   if (config::is_nbd_url(path)) return false;
+  // Looked at by its name: who opens a FIFO and goes away again takes what its writer has begun.
+  if (is_stream(path)) return true;
   const UniqueFd file = TRY(open_to_look(path));
-  if (!has_contents_at_rest(file)) return true;
   constexpr size_t kFirstBytes = 4096;
   const std::string first = TRY(bytes_at(file, 0, kFirstBytes).with_context(path));
   if (first.starts_with("\xff\xfe") || first.starts_with("\xfe\xff")) return true;  // UTF-16

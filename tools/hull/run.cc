@@ -142,8 +142,8 @@ Result<vmm::EndReason> run_machine(const RunCommand& command, Arguments argument
   vmm::DiskSecrets secrets = TRY(read_secrets(command.secrets));
   TRY(check_secrets(domain, secrets));
   RunOptions options;
-  options.paths = TRY(choose_paths(command));
-  options.nameless = command.document.empty() && command.name.empty();
+  if (!command.document.empty() || !command.name.empty())
+    options.paths = TRY(choose_paths(command));
   options.dump_dtb = command.dump_dtb;
   options.version = HULL_VERSION;
   options.command_line = {"hull", "run"};

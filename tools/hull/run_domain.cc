@@ -5,7 +5,6 @@
 #include "base/log.h"
 #include "base/program_text.h"
 #include "base/unique_fd.h"
-#include "tools/hull/run_options.h"
 #include "tools/hull/runtime/domain_log.h"
 #include "tools/hull/runtime/libvirt_guard.h"
 #include "tools/hull/runtime/pid_file.h"
@@ -47,17 +46,31 @@ Result<void> write_device_tree(vmm::Domain& machine, const std::string& path) {
   return machine.close();
 }
 
-// The PID file goes last of all, also when the warden has to leave by force.
-class HeldPidFile {
+// The files by which others find a run under its name. The PID file is locked from here on, and
+// goes last of all, also when the warden has to leave by force.
+class RunFiles {
  public:
-  HeldPidFile(PidFile file, Warden& warden) : file_(std::move(file)), warden_(warden) {
-    warden_.set_last_duty([this] { file_.remove(); });
+  RunFiles(PidFile pid_file, std::string log_file, Warden& warden)
+      : pid_file_(std::move(pid_file)), log_file_(std::move(log_file)), warden_(warden) {
+    warden_.set_last_duty([this] { pid_file_.remove(); });
   }
-  ~HeldPidFile() { warden_.set_last_duty(nullptr); }
-  PidFile& file() { return file_; }
+  ~RunFiles() { warden_.set_last_duty(nullptr); }
+  RunFiles(const RunFiles&) = delete;
+  RunFiles& operator=(const RunFiles&) = delete;
+
+  const std::string& log_file() const { return log_file_; }
+
+  // The guest is about to run: it says so in the log and shows the number in the PID file.
+  Result<DomainLog> begin(const RunOptions& options) {
+    DomainLog log = TRY(DomainLog::open(log_file_));
+    TRY(log.starting_up(options.version, options.command_line));
+    TRY(pid_file_.publish(::getpid()));
+    return log;
+  }
 
  private:
-  PidFile file_;
+  PidFile pid_file_;
+  std::string log_file_;
   Warden& warden_;
 };
 
@@ -83,18 +96,21 @@ Result<vmm::EndReason> run(vmm::Domain& machine, EventLoop& loop, const std::str
   return machine.reason();
 }
 
-Result<std::optional<DomainLog>> begin_log(const RunOptions& options,
-                                           const config::DomainPaths& files) {
-  std::optional<DomainLog> log;
-  if (options.nameless) return log;
-  log.emplace(TRY(DomainLog::open(files.log_file)));
-  TRY(log->starting_up(options.version, options.command_line));
-  return log;
+Result<void> lock_name(const config::Paths& paths, const std::string& name, Warden& warden,
+                       std::optional<RunFiles>& files) {
+  TRY(check_libvirt_idle(paths));
+  if (const auto made = paths.create_run_directories(); !made)
+    return std::unexpected(Error(
+        made.error().kind(), made.error().message() + "; --root DIR puts hull's files elsewhere",
+        made.error().error_number()));
+  const config::DomainPaths names = TRY(paths.of_domain(name, static_cast<unsigned>(::getpid())));
+  PidFile acquired = TRY(PidFile::acquire(names.pid_file));
+  files.emplace(std::move(acquired), names.log_file, warden);
+  return {};
 }
 
 Result<vmm::EndReason> build_and_run(const config::DomainConfig& domain, const RunOptions& options,
-                                     vmm::DomainOptions machine_options,
-                                     const config::DomainPaths& files, PidFile& pid_file,
+                                     vmm::DomainOptions machine_options, RunFiles* files,
                                      Warden& warden, RunObserver& observer) {
   machine_options.on_console_output = [&observer](std::span<const uint8_t> bytes) {
     observer.on_console_output(bytes);
@@ -110,9 +126,11 @@ Result<vmm::EndReason> build_and_run(const config::DomainConfig& domain, const R
   // Nobody could find the terminal otherwise, whatever the log level.
   if (domain.console && domain.console->kind == config::ConsoleKind::kPty)
     log_line(LogLevel::kInfo, fmt::format("console: {}", machine->console_path()));
-  std::optional<DomainLog> log = TRY(begin_log(options, files));
-  if (log) observer.set_log_file(files.log_file);
-  TRY(pid_file.publish(::getpid()));
+  std::optional<DomainLog> log;
+  if (files != nullptr) {
+    log = TRY(files->begin(options));
+    observer.set_log_file(files->log_file());
+  }
   Result<vmm::EndReason> end = run(*machine, loop, domain.name, warden, observer);
   if (!end) end = vmm::EndReason{.kind = vmm::EndKind::kHostError, .detail = end.error().message()};
   // Before the images are closed, which may take longer than there is time for.
@@ -127,18 +145,10 @@ Result<vmm::EndReason> run_domain(const config::DomainConfig& domain, const RunO
                                   vmm::DomainOptions machine, Warden& warden,
                                   RunObserver& observer) {
   warden.set_name(domain.name);
-  TRY(check_libvirt_idle(options.paths));
-  if (const auto made = options.paths.create_run_directories(); !made)
-    return std::unexpected(Error(
-        made.error().kind(), made.error().message() + "; --root DIR puts hull's files elsewhere",
-        made.error().error_number()));
-  if (options.nameless) remove_stale_pid_files(options.paths.run_dir, kMadeUpNamePrefix);
-  const config::DomainPaths files =
-      TRY(options.paths.of_domain(domain.name, static_cast<unsigned>(::getpid())));
-  PidFile acquired = TRY(PidFile::acquire(files.pid_file));
-  HeldPidFile pid_file(std::move(acquired), warden);
-  Result<vmm::EndReason> end =
-      build_and_run(domain, options, std::move(machine), files, pid_file.file(), warden, observer);
+  std::optional<RunFiles> files;
+  if (options.paths) TRY(lock_name(*options.paths, domain.name, warden, files));
+  Result<vmm::EndReason> end = build_and_run(domain, options, std::move(machine),
+                                             files ? &*files : nullptr, warden, observer);
   if (end) return end;
   // What failed because it was called off is no failure.
   if (auto order = warden.order()) return *std::move(order);

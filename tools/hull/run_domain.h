@@ -1,6 +1,7 @@
 // One run of a domain by the program: vmm::Domain with a PID file, a log, signals and a clock.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,9 +14,9 @@
 namespace hull::cli {
 
 struct RunOptions {
-  config::Paths paths;
-  // The name is made up: it does not come again, so no log is kept under it.
-  bool nameless = false;
+  // Where the PID file and the log go. None: the name is made up and does not come again, so that
+  // nobody could look for them, and no file is made.
+  std::optional<config::Paths> paths{};
   std::string dump_dtb;                   // write the device tree here and do not run
   std::string version;                    // of the program, for the log
   std::vector<std::string> command_line;  // for the log

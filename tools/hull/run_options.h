@@ -32,7 +32,7 @@ struct RunCommand {
   std::vector<std::string> secrets;  // as read_secrets() takes them (run_secrets.h)
   std::string root, layout, dump_dtb, on_reboot, on_crash;
   JobWords job;
-  std::string result, events;  // as open_result() and EventStream::open() take them (run_record.h)
+  std::string result, events;  // as ResultPlace and EventStream::open() take them (run_record.h)
   std::optional<unsigned> timeout_seconds;
   unsigned grace_seconds = 10;
   bool ephemeral = false, strict = false, debug = false, debug_exit = false, no_rng = false;

@@ -103,7 +103,8 @@ Result<UniqueFd> connect_to(const std::string& path) {
     return fail(ErrorKind::kUsage, "unix:{}: the path of a socket has 1 to {} bytes", path,
                 sizeof address.sun_path - 1);
   path.copy(address.sun_path, path.size());
-  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  // A listener that has enough to do must not hold up the start either.
+  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd.valid()) return std::unexpected(Error::from_errno("socket"));
   if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
     return std::unexpected(Error::from_errno(fmt::format("connect to '{}'", path)));
@@ -114,22 +115,40 @@ Result<UniqueFd> connect_to(const std::string& path) {
 
 std::string to_json(const RunRecord& record) { return dump(fields_of(record)); }
 
-Result<UniqueFd> open_result(const std::string& where) {
-  if (where.starts_with("fd:")) return inherited(where);
-  return open_file(where, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+Result<void> ResultPlace::open_now() {
+  if (where_.starts_with("fd:")) {
+    fd_ = TRY(inherited(where_));
+    return {};
+  }
+  fd_ = TRY(open_file(where_, O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK | O_NOCTTY, 0666));
+  if (::fcntl(fd_.get(), F_SETFL, O_WRONLY) != 0)
+    return std::unexpected(Error::from_errno(fmt::format("fcntl '{}'", where_)));
+  return {};
 }
 
-Result<void> write_result(int fd, const RunRecord& record) {
+Result<ResultPlace> ResultPlace::open(const std::string& where) {
+  ResultPlace place(where);
+  const Result<void> opened = place.open_now();
+  struct stat status{};
+  const bool later = !opened && opened.error().error_number() == ENXIO &&
+                     ::stat(where.c_str(), &status) == 0 && S_ISFIFO(status.st_mode);
+  if (!opened && !later) return std::unexpected(opened.error());
+  return place;
+}
+
+Result<void> ResultPlace::write(const RunRecord& record) {
+  if (!fd_.valid()) TRY(open_now());
   const std::string line = to_json(record) + "\n";
-  return write_all(fd, std::as_bytes(std::span(line)));
+  return write_all(fd_.get(), std::as_bytes(std::span(line)));
 }
 
-void write_result_without_waiting(int fd, const RunRecord& record) {
+void ResultPlace::write_without_waiting(const RunRecord& record) {
+  if (!fd_.valid() && !open_now()) return;
   const std::string line = to_json(record) + "\n";
   struct stat status{};
-  const bool is_file = ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
-  if (is_file || has_room(fd, line.size())) [[maybe_unused]]
-    const auto written = write_all(fd, std::as_bytes(std::span(line)));
+  const bool is_file = ::fstat(fd_.get(), &status) == 0 && S_ISREG(status.st_mode);
+  if (is_file || has_room(fd_.get(), line.size())) [[maybe_unused]]
+    const auto written = write_all(fd_.get(), std::as_bytes(std::span(line)));
 }
 
 Result<std::unique_ptr<EventStream>> EventStream::open(const std::string& where) {

@@ -29,11 +29,25 @@ struct RunRecord {
 // One JSON object, without a newline.
 std::string to_json(const RunRecord& record);
 
-// "FILE", which is made empty at once, or "fd:N". kUsage, kIo.
-Result<UniqueFd> open_result(const std::string& where);
-Result<void> write_result(int fd, const RunRecord& record);
-// The same, but for a pipe or a socket that has no room at once.
-void write_result_without_waiting(int fd, const RunRecord& record);
+// Where the record goes, once. One thread.
+class ResultPlace {
+ public:
+  // "FILE", which is made empty at once, or "fd:N". A FIFO that nobody reads yet is opened when
+  // there is something to write. Waits for nobody. kUsage, kIo.
+  static Result<ResultPlace> open(const std::string& where);
+
+  // kIo: also a FIFO that nobody reads now either.
+  Result<void> write(const RunRecord& record);
+  // The same, but not into a pipe or a socket that has no room at once.
+  void write_without_waiting(const RunRecord& record);
+
+ private:
+  explicit ResultPlace(std::string where) : where_(std::move(where)) {}
+  Result<void> open_now();
+
+  std::string where_;
+  UniqueFd fd_;
+};
 
 // One line of JSON for each event. A reader that is slow loses events and is told how many: a run
 // never waits for it. One thread, and at the very end another one that calls ended().

@@ -9,7 +9,7 @@ Result<std::unique_ptr<RunReport>> RunReport::open(const RunCommand& command) {
   std::unique_ptr<RunReport> report(new RunReport);
   report->result_name_ = command.result;
   if (!command.result.empty())
-    report->result_ = TRY(open_result(command.result).with_context("--result"));
+    report->result_ = TRY(ResultPlace::open(command.result).with_context("--result"));
   if (!command.events.empty())
     report->events_ = TRY(EventStream::open(command.events).with_context("--events"));
   return report;
@@ -28,9 +28,8 @@ int RunReport::conclude(RunRecord record, std::optional<int> job_code) {
   if (record.exit_code == kExitOk) record.exit_code = job_code.value_or(kExitOk);
   if (!begin_telling()) return record.exit_code;
   if (events_) events_->ended(record);
-  if (!result_.valid()) return record.exit_code;
-  const Result<void> written =
-      write_result(result_.get(), record).with_context("--result " + result_name_);
+  if (!result_) return record.exit_code;
+  const Result<void> written = result_->write(record).with_context("--result " + result_name_);
   // The guest's end counts for more, unless all was well.
   if (!written) {
     const int code = report(written.error());
@@ -48,7 +47,7 @@ void RunReport::tell_left(const std::string& domain, const vmm::EndReason& reaso
                          .exit_code = exit_code_of(reason),
                          .end = reason};
   if (events_) events_->ended(record);
-  if (result_.valid()) write_result_without_waiting(result_.get(), record);
+  if (result_) result_->write_without_waiting(record);
 }
 
 }  // namespace hull::cli

@@ -4,9 +4,9 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 
 #include "base/result.h"
-#include "base/unique_fd.h"
 #include "tools/hull/run_options.h"
 #include "tools/hull/run_record.h"
 
@@ -32,7 +32,7 @@ class RunReport {
   bool begin_telling() { return !told_.exchange(true); }
 
   std::string result_name_;
-  UniqueFd result_;
+  std::optional<ResultPlace> result_;
   std::unique_ptr<EventStream> events_;
   const std::chrono::system_clock::time_point started_ = std::chrono::system_clock::now();
   std::atomic<unsigned> resets_{0};

@@ -125,12 +125,12 @@ TEST(RunRecord, IsOneObjectWhateverTheNames) {
   EXPECT_EQ(json["started"], "1970-01-01T00:00:00.000Z");
 }
 
-TEST(OpenResult, RefusesDescriptorsThatAreNone) {
+TEST(ResultPlace, RefusesDescriptorsThatAreNone) {
   for (const char* where : {"fd:", "fd:x", "fd:-1", "fd:1x", "fd:1000000"})
-    EXPECT_FALSE(open_result(where).has_value()) << where;
+    EXPECT_FALSE(ResultPlace::open(where).has_value()) << where;
   const Pipe pipe;
-  EXPECT_FALSE(open_result(fmt::format("fd:{}", pipe.read.get())).has_value());
-  EXPECT_TRUE(open_result(pipe.name()).has_value());
+  EXPECT_FALSE(ResultPlace::open(fmt::format("fd:{}", pipe.read.get())).has_value());
+  EXPECT_TRUE(ResultPlace::open(pipe.name()).has_value());
 }
 
 }  // namespace

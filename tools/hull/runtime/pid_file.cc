@@ -1,13 +1,10 @@
 #include "tools/hull/runtime/pid_file.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <span>
-#include <string_view>
 
 #include "config/values.h"
 
@@ -168,23 +165,6 @@ Result<void> PidFile::publish(pid_t pid) {
   const std::string text = std::to_string(pid);
   return write_all_at(file_.get(), std::as_bytes(std::span(text)), 0)
       .with_context(fmt::format("write '{}'", path_));
-}
-
-void remove_stale_pid_files(const std::string& directory, std::string_view prefix) {
-  DIR* const listing = ::opendir(directory.c_str());
-  if (listing == nullptr) return;
-  while (const dirent* const entry = ::readdir(listing)) {
-    std::string_view name = entry->d_name;
-    if (!name.starts_with(prefix) || !name.ends_with(".pid")) continue;
-    name = name.substr(prefix.size(), name.size() - prefix.size() - 4);
-    if (name.empty() || !std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; }))
-      continue;
-    const std::string path = fmt::format("{}/{}", directory, entry->d_name);
-    // With the lock in hand nobody else is just starting there; what acquire() takes, it removes.
-    if (const auto holder = PidFile::holder(path); holder && !*holder)
-      static_cast<void>(PidFile::acquire(path));
-  }
-  ::closedir(listing);
 }
 
 }  // namespace hull::cli

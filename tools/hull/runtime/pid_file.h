@@ -8,7 +8,6 @@
 
 #include <optional>
 #include <string>
-#include <string_view>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -41,8 +40,5 @@ class PidFile {
   std::string path_;
   UniqueFd file_;
 };
-
-// Removes what killed processes left behind: PREFIX, a number, ".pid", and nobody's lock.
-void remove_stale_pid_files(const std::string& directory, std::string_view prefix);
 
 }  // namespace hull::cli

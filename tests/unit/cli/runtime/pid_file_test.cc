@@ -204,20 +204,5 @@ TEST(PidFile, RemovedOnceIsGoneAndLaterOnesAreNotTouched) {
   EXPECT_EQ(::access(path.c_str(), F_OK), 0);
 }
 
-TEST(StalePidFiles, OnlyThoseThatNobodyHoldsGo) {
-  const TemporaryDirectory directory;
-  for (const char* name : {"hull-12.pid", "hull-13.pid", "hull-x.pid", "hull-.pid", "web.pid"})
-    std::ofstream(directory / name) << "1";
-  const auto held = PidFile::acquire(directory / "hull-13.pid");
-  ASSERT_TRUE(held);
-  remove_stale_pid_files(directory.path(), "hull-");
-  std::vector<std::string> left;
-  for (const auto& entry : std::filesystem::directory_iterator(directory.path()))
-    left.push_back(entry.path().filename());
-  std::ranges::sort(left);
-  EXPECT_EQ(left, (std::vector<std::string>{"hull-.pid", "hull-13.pid", "hull-x.pid", "web.pid"}));
-  remove_stale_pid_files(directory / "none", "hull-");
-}
-
 }  // namespace
 }  // namespace hull::cli
