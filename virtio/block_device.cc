@@ -135,7 +135,8 @@ Result<void> BlockDevice::activate(DeviceResources resources) {
                             .queue_index = 0,
                             .limits = limits(resources.features),
                             .unmap = options_.discard,
-                            .write_through = !resources.features.has(BlockFeature::kFlush)},
+                            .write_through = !resources.features.has(BlockFeature::kFlush),
+                            .on_error = options_.on_error},
       *std::move(queue));
   engine_.post([session = session_] { session->start(); });
   return {};

@@ -1,6 +1,7 @@
 // Virtio block device (virtio 1.2, 5.2) in front of a blockcore::Disk.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -19,6 +20,9 @@ struct BlockOptions {
   uint16_t queue_size = 256;           // a power of two, 4 to 1024
   uint32_t logical_block_size = 512;   // bytes, powers of two
   uint32_t physical_block_size = 512;  // bytes, at least the logical one
+  // Told of each request that the disk has failed, as often as the guest tries. On the engine's
+  // thread; must not wait. May be empty.
+  std::function<void(const Error&)> on_error = {};
 };
 
 class BlockSession;

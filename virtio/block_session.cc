@@ -161,8 +161,10 @@ Result<void> BlockSession::write_id(const BlockRequest& request) {
 }
 
 void BlockSession::finish(Slot& slot, const Result<void>& result) {
-  if (!result && !stopping_)
+  if (!result && !stopping_) {
     LOG_LIMITED(LogLevel::kError, context_.name, "{}: {}", context_.name, result.error().message());
+    if (context_.on_error) context_.on_error(result.error());
+  }
   answer(slot, block_status(result));
 }
 

@@ -28,6 +28,7 @@ class BlockSession : private blockcore::LoopClient {
     BlockLimits limits;
     bool unmap;          // WRITE_ZEROES may give space back
     bool write_through;  // the driver knows no FLUSH: each write is made durable (5.2.6.2)
+    const std::function<void(const Error&)>& on_error;  // BlockOptions::on_error
   };
   BlockSession(Context context, QueueResources resources)
       : context_(context), queue_(std::move(resources.queue)), kick_(*resources.kick) {}

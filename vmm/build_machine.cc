@@ -61,15 +61,19 @@ class MachineBuilder {
   Result<void> add_disks() {
     for (size_t i = 0; i < parts_.disks.size(); ++i) {
       const config::DiskConfig& disk = parts_.domain.disks[i];
-      const virtio::BlockOptions options{.name = disk.target,
-                                         .serial = disk.serial,
-                                         .read_only = disk.read_only,
-                                         .discard = disk.discard == config::DiscardMode::kUnmap,
-                                         .queue_size = static_cast<uint16_t>(disk.queue_size),
-                                         .logical_block_size = disk.logical_block_size,
-                                         .physical_block_size = disk.physical_block_size};
-      TRY(add_virtio(
-          std::make_unique<virtio::BlockDevice>(options, *parts_.disks[i], *parts_.engines[i])));
+      virtio::BlockOptions options{.name = disk.target,
+                                   .serial = disk.serial,
+                                   .read_only = disk.read_only,
+                                   .discard = disk.discard == config::DiscardMode::kUnmap,
+                                   .queue_size = static_cast<uint16_t>(disk.queue_size),
+                                   .logical_block_size = disk.logical_block_size,
+                                   .physical_block_size = disk.physical_block_size};
+      if (parts_.on_disk_error)
+        options.on_error = [report = parts_.on_disk_error, name = disk.target](const Error& error) {
+          report(name, error);
+        };
+      TRY(add_virtio(std::make_unique<virtio::BlockDevice>(std::move(options), *parts_.disks[i],
+                                                           *parts_.engines[i])));
     }
     return {};
   }

@@ -30,6 +30,8 @@ struct MachineParts {
   std::span<blockcore::IoEngine* const> engines;  // of the disks; they run when the machine does
   // One for each NIC, then one for the entropy device if there is one.
   std::span<const std::unique_ptr<virtio::WorkerThread>> workers;
+  // DomainOptions::on_disk_error
+  std::function<void(const std::string& disk, const Error&)> on_disk_error = {};
   bool debug_exit_port = false;
 };
 

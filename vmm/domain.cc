@@ -45,6 +45,7 @@ Result<void> Domain::build() {
                                 .networks = parts_->networks(),
                                 .engines = parts_->engines(),
                                 .workers = parts_->workers(),
+                                .on_disk_error = options_.on_disk_error,
                                 .debug_exit_port = options_.debug_exit_port},
                                options_.return_device_tree ? &device_tree_ : nullptr));
   return {};

@@ -134,12 +134,16 @@ Result<void> HostParts::open_networks(const config::DomainConfig& domain,
       return fail(ErrorKind::kUnsupported, "{}: user-mode networking is not built in; use a tap",
                   name);
     networks_.emplace_back();
-    if (network.kind != config::NetworkKind::kNull)
-      networks_.back() = TRY(virtio::Tap::open({.ifname = network.ifname,
-                                                .create = network.managed,
-                                                .bridge = network.bridge,
-                                                .mtu = network.mtu})
-                                 .with_context(name));
+    interfaces_.emplace_back();
+    if (network.kind != config::NetworkKind::kNull) {
+      std::unique_ptr<virtio::Tap> tap = TRY(virtio::Tap::open({.ifname = network.ifname,
+                                                                .create = network.managed,
+                                                                .bridge = network.bridge,
+                                                                .mtu = network.mtu})
+                                                 .with_context(name));
+      interfaces_.back() = tap->ifname();
+      networks_.back() = std::move(tap);
+    }
     TRY(add_worker(name, options));
   }
   if (domain.rng) TRY(add_worker("rng", options));

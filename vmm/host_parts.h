@@ -40,6 +40,10 @@ struct DomainOptions {
   DiskSecrets secrets = {};  // wiped when the disks are open, unless the caller has them too
   // Gets what the guest writes to its console, on the loop's thread. May be empty.
   std::function<void(std::span<const uint8_t>)> on_console_output = {};
+  // Told of requests of the guest's that a disk (its target's name) has failed, as often as the
+  // guest tries; on any thread that serves disks, and possibly after ~Domain if a back end had to
+  // be given up. Must not wait. May be empty.
+  std::function<void(const std::string& disk, const Error&)> on_disk_error = {};
   // Looked at between the steps of opening and building: an Error soon after it was requested.
   std::stop_token cancel = {};
 };
@@ -67,6 +71,7 @@ class HostParts {
   std::span<blockcore::IoEngine* const> engines() const { return engines_; }
   std::span<const std::unique_ptr<blockcore::Disk>> disks() const { return disks_; }
   std::span<const std::unique_ptr<virtio::NetBackend>> networks() const { return networks_; }
+  const std::vector<std::string>& interfaces() const { return interfaces_; }
   std::span<const std::unique_ptr<virtio::WorkerThread>> workers() const { return workers_; }
   devices::Console& console() { return *console_; }
 
@@ -91,6 +96,7 @@ class HostParts {
   std::vector<blockcore::IoEngine*> engines_;
   std::vector<std::unique_ptr<blockcore::Disk>> disks_;
   std::vector<std::unique_ptr<virtio::NetBackend>> networks_;
+  std::vector<std::string> interfaces_;  // of the host, behind them; empty: none
   std::vector<std::unique_ptr<virtio::WorkerThread>> workers_;
   std::unique_ptr<devices::Console> console_;
 };

@@ -194,6 +194,31 @@ class Events(HullTest):
         self.assertEqual(events[0]["pid"], process.pid)
         self.assertEqual((events[-1]["exit_code"], events[-1]["reason"]), (process.returncode, "forced"))
 
+    def events_of(self, *words):
+        inner, outer = os.pipe()
+        self.hull(*words, "--events", f"fd:{outer}", pass_fds=(outer,))
+        os.close(outer)
+        with os.fdopen(inner) as pipe:
+            return [json.loads(line) for line in pipe]
+
+    def test_errors_of_a_disk_are_events(self):
+        # The table of its clusters does not begin at a cluster: damage that is found when it is read.
+        disk = self.qcow2(creation="preallocation=metadata")
+        with disk.path.open("r+b") as file:
+            file.seek(40)
+            table = int.from_bytes(file.read(8), "big")
+            file.seek(table)
+            file.write(((1 << 63) | 0x50200).to_bytes(8, "big"))
+        events = self.events_of(*self.guest_arguments("blk.sum,count=8;blk.sum,count=8", [disk], "--name", "web"))
+        self.assertEqual([event["event"] for event in events], ["started", "io-error", "io-error", "ended"])
+        self.assertEqual((events[1]["domain"], events[1]["disk"]), ("web", "vda"))
+        self.assertIn("L1 entry", events[1]["detail"])
+
+    def test_networks_are_told(self):
+        mac = "52:54:00:12:34:56"
+        events = self.events_of(*self.guest_arguments("facts", (), "--net", f"null,mac={mac}"))
+        self.assertEqual(events[0]["networks"], [{"mac": mac}])
+
     def test_resets_are_events(self):
         inner, outer = os.pipe()
         self.hull(*self.guest_arguments("reboot,times=2", [self.raw()], "--on-reboot", "restart", "--events", f"fd:{outer}"), pass_fds=(outer,))

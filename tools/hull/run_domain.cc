@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/program_text.h"
 #include "base/unique_fd.h"
+#include "config/values.h"
 #include "tools/hull/runtime/domain_log.h"
 #include "tools/hull/runtime/libvirt_guard.h"
 #include "tools/hull/runtime/pid_file.h"
@@ -96,6 +97,14 @@ Result<vmm::EndReason> run(vmm::Domain& machine, EventLoop& loop, const std::str
   return machine.reason();
 }
 
+std::vector<RunNetwork> networks_of(const config::DomainConfig& domain,
+                                    const vmm::Domain& machine) {
+  std::vector<RunNetwork> networks;
+  for (size_t i = 0; i < domain.networks.size(); ++i)
+    networks.push_back({config::format_mac(domain.networks[i].mac), machine.interfaces()[i]});
+  return networks;
+}
+
 Result<void> lock_name(const config::Paths& paths, const std::string& name, Warden& warden,
                        std::optional<RunFiles>& files) {
   TRY(check_libvirt_idle(paths));
@@ -115,6 +124,7 @@ Result<vmm::EndReason> build_and_run(const config::DomainConfig& domain, const R
   machine_options.on_console_output = [&observer](std::span<const uint8_t> bytes) {
     observer.on_console_output(bytes);
   };
+  machine_options.on_disk_error = observer.disk_error_listener();
   machine_options.cancel = warden.start_called_off();
   machine_options.return_device_tree = !options.dump_dtb.empty();
   EventLoop loop = TRY(EventLoop::create());
@@ -126,6 +136,7 @@ Result<vmm::EndReason> build_and_run(const config::DomainConfig& domain, const R
   // Nobody could find the terminal otherwise, whatever the log level.
   if (domain.console && domain.console->kind == config::ConsoleKind::kPty)
     log_line(LogLevel::kInfo, fmt::format("console: {}", machine->console_path()));
+  observer.set_networks(networks_of(domain, *machine));
   std::optional<DomainLog> log;
   if (files != nullptr) {
     log = TRY(files->begin(options));

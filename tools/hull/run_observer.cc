@@ -24,13 +24,14 @@ void RunObserver::on_running(EventLoop& loop, const std::string& console_path) {
   if (std::exchange(started_, true)) {
     if (options_.resets != nullptr) ++*options_.resets;
     if (events_ != nullptr) events_->event("reset");
+    ready_ = false;
     if (++resets_ == kManyResets)
       say(fmt::format(
           "the guest has reset itself {} times; --no-reboot ends a run at the first reset",
           resets_));
     return;
   }
-  if (events_ != nullptr) events_->started(console_path);
+  if (events_ != nullptr) events_->started(console_path, networks_);
   std::string text = "started";
   if (!options_.boot.empty()) text += "; the BIOS starts " + options_.boot;
   if (!options_.log_file.empty()) text += "; log: " + options_.log_file;
@@ -69,11 +70,26 @@ void RunObserver::on_power_button() {
 
 void RunObserver::on_console_output(std::span<const uint8_t> bytes) {
   heard_ = heard_ || !bytes.empty();
+  // The only thing that stock guests say by themselves when they are up.
+  if (events_ != nullptr && !ready_ && login_.found_in(bytes)) {
+    ready_ = true;
+    events_->event("ready");
+  }
   if (panicked_ || !panic_.found_in(bytes)) return;
   panicked_ = true;
   if (events_ != nullptr) events_->event("panic");
   say("the guest's kernel has panicked; with panic=-1 on its command line it resets, and that ends "
       "the run");
+}
+
+std::function<void(const std::string&, const Error&)> RunObserver::disk_error_listener() const {
+  if (events_ == nullptr) return {};
+  // A guest may try again and again.
+  return [events = events_, limiter = std::make_shared<LogLimiter>()](const std::string& disk,
+                                                                      const Error& error) {
+    uint32_t suppressed = 0;
+    if (limiter->admit(disk, suppressed)) events->io_error(disk, error.message());
+  };
 }
 
 void RunObserver::stop() {

@@ -5,9 +5,11 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/event_loop.h"
 #include "tools/hull/run_record.h"
@@ -41,12 +43,16 @@ class RunObserver {
   };
   static constexpr unsigned kManyResets = 3;
 
-  // `events` may be null, and outlives the observer.
-  RunObserver(Options options, EventStream* events)
-      : options_(std::move(options)), events_(events) {}
+  // `events` may be null.
+  RunObserver(Options options, std::shared_ptr<EventStream> events)
+      : options_(std::move(options)), events_(std::move(events)) {}
 
   // Where the run's log is; without a call there is none.
   void set_log_file(std::string path) { options_.log_file = std::move(path); }
+  void set_networks(std::vector<RunNetwork> networks) { networks_ = std::move(networks); }
+  // For DomainOptions::on_disk_error: on any thread, also after the observer. Empty: nobody
+  // listens.
+  std::function<void(const std::string& disk, const Error&)> disk_error_listener() const;
   // `loop` outlives the observer, or stop() is called first.
   void on_state(EventLoop& loop, vmm::DomainState state, const std::string& console_path);
   void on_power_button();
@@ -60,14 +66,17 @@ class RunObserver {
   void on_running(EventLoop& loop, const std::string& console_path);
 
   Options options_;
-  EventStream* const events_;
+  const std::shared_ptr<EventStream> events_;
   EventLoop* loop_ = nullptr;
   uint64_t silence_timer_ = 0;
   bool started_ = false;
   bool heard_ = false;
   bool panicked_ = false;
+  bool ready_ = false;
+  std::vector<RunNetwork> networks_;
   unsigned resets_ = 0;
   WordFinder panic_{"Kernel panic - not syncing"};
+  WordFinder login_{"login: "};
 };
 
 }  // namespace hull::cli

@@ -19,8 +19,9 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr int kVersion = 1;
-constexpr size_t kMaxLine = PIPE_BUF - 64;  // with room for the number of lost ones
-constexpr size_t kMaxDetail = 256;          // each byte may become six
+constexpr std::chrono::milliseconds kTurn{50};  // for another thread's line
+constexpr size_t kMaxLine = PIPE_BUF - 64;      // with room for the number of lost ones
+constexpr size_t kMaxDetail = 256;              // each byte may become six
 
 const char* reason_word(vmm::EndKind kind) {
   switch (kind) {
@@ -151,7 +152,7 @@ void ResultPlace::write_without_waiting(const RunRecord& record) {
     const auto written = write_all(fd_.get(), std::as_bytes(std::span(line)));
 }
 
-Result<std::unique_ptr<EventStream>> EventStream::open(const std::string& where) {
+Result<std::shared_ptr<EventStream>> EventStream::open(const std::string& where) {
   constexpr std::string_view kUnix = "unix:";
   if (!where.starts_with("fd:") && !where.starts_with(kUnix))
     return fail(ErrorKind::kUsage, "{}: say fd:N or unix:PATH", where);
@@ -160,26 +161,38 @@ Result<std::unique_ptr<EventStream>> EventStream::open(const std::string& where)
   UniqueFd fd = TRY(std::move(opened));
   struct stat status{};
   const bool socket = ::fstat(fd.get(), &status) == 0 && S_ISSOCK(status.st_mode);
-  return std::unique_ptr<EventStream>(new EventStream(std::move(fd), socket));
+  return std::shared_ptr<EventStream>(new EventStream(std::move(fd), socket));
 }
 
-void EventStream::started(const std::string& console_path) {
-  Json json;
-  json["version"] = kVersion;
-  json["event"] = "started";
-  json["time"] = time_text(std::chrono::system_clock::now());
-  json["domain"] = domain_;
-  json["pid"] = ::getpid();
-  if (!console_path.empty()) json["console"] = console_path;
-  send(dump(json));
-}
-
-void EventStream::event(const char* name) {
+nlohmann::ordered_json EventStream::begin(const char* name) const {
   Json json;
   json["version"] = kVersion;
   json["event"] = name;
   json["time"] = time_text(std::chrono::system_clock::now());
   json["domain"] = domain_;
+  return json;
+}
+
+void EventStream::started(const std::string& console_path,
+                          const std::vector<RunNetwork>& networks) {
+  Json json = begin("started");
+  json["pid"] = ::getpid();
+  if (!console_path.empty()) json["console"] = console_path;
+  for (const RunNetwork& network : networks) {
+    Json one;
+    one["mac"] = network.mac;
+    if (!network.interface.empty()) one["interface"] = network.interface;
+    json["networks"].push_back(std::move(one));
+  }
+  send(dump(json));
+}
+
+void EventStream::event(const char* name) { send(dump(begin(name))); }
+
+void EventStream::io_error(const std::string& disk, const std::string& detail) {
+  Json json = begin("io-error");
+  json["disk"] = disk;
+  json["detail"] = detail.substr(0, kMaxDetail);
   send(dump(json));
 }
 
@@ -198,7 +211,7 @@ void EventStream::ended(const RunRecord& record) {
 }
 
 void EventStream::send(std::string line) {
-  const std::unique_lock alone(sending_, std::try_to_lock);
+  const std::unique_lock alone(sending_, kTurn);
   if (!alone) return;
   if (lost_ != 0) line.insert(line.size() - 1, fmt::format(",\"lost\":{}", lost_));
   line += '\n';

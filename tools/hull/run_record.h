@@ -5,8 +5,10 @@
 #include <chrono>
 #include <memory>
 #include <mutex>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -24,6 +26,12 @@ struct RunRecord {
   std::string job_detail{};                // what was wrong with what came out of the guest
   Result<vmm::EndReason> end =
       vmm::EndReason{};  // an Error: nothing ran, or an image failed in the end
+};
+
+// How a guest's network is reached.
+struct RunNetwork {
+  std::string mac;
+  std::string interface;  // the host's; empty: there is none
 };
 
 // One JSON object, without a newline.
@@ -50,27 +58,30 @@ class ResultPlace {
 };
 
 // One line of JSON for each event. A reader that is slow loses events and is told how many: a run
-// never waits for it. One thread, and at the very end another one that calls ended().
+// never waits for it. Any thread; set_domain() before there are several.
 class EventStream {
  public:
   // "fd:N" or "unix:PATH", a stream socket that somebody listens at. kUsage, kIo.
-  static Result<std::unique_ptr<EventStream>> open(const std::string& where);
+  static Result<std::shared_ptr<EventStream>> open(const std::string& where);
   // Before the first event.
   void set_domain(std::string name) { domain_ = std::move(name); }
 
-  void started(const std::string& console_path);
-  void event(const char* name);  // "power-button", "reset", "panic", "preserved"
+  void started(const std::string& console_path, const std::vector<RunNetwork>& networks);
+  void event(const char* name);  // "ready", "power-button", "reset", "panic", "preserved"
+  void io_error(const std::string& disk, const std::string& detail);
   void ended(const RunRecord& record);
 
  private:
   EventStream(UniqueFd fd, bool socket) : fd_(std::move(fd)), socket_(socket) {}
+  nlohmann::ordered_json begin(const char* name) const;  // the fields of all events
   void send(std::string line);
 
   UniqueFd fd_;
   const bool socket_;
   std::string domain_;
-  std::mutex sending_;  // only ever tried: who finds it taken leaves the other its last line
-  uint64_t lost_ = 0;   // whoever sends
+  // Held while nobody can be waiting for long; still, who does not get it goes without its line.
+  std::timed_mutex sending_;
+  uint64_t lost_ = 0;  // whoever sends
 };
 
 }  // namespace hull::cli

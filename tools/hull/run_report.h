@@ -17,7 +17,7 @@ class RunReport {
   // Before anything else, so that a mistake is found while nothing has happened.
   static Result<std::unique_ptr<RunReport>> open(const RunCommand& command);
 
-  EventStream* events() { return events_.get(); }  // null: nobody listens
+  const std::shared_ptr<EventStream>& events() const { return events_; }  // null: nobody listens
   std::atomic<unsigned>& resets() { return resets_; }
   std::chrono::system_clock::time_point started() const { return started_; }
 
@@ -33,7 +33,7 @@ class RunReport {
 
   std::string result_name_;
   std::optional<ResultPlace> result_;
-  std::unique_ptr<EventStream> events_;
+  std::shared_ptr<EventStream> events_;
   const std::chrono::system_clock::time_point started_ = std::chrono::system_clock::now();
   std::atomic<unsigned> resets_{0};
   std::atomic<bool> told_{false};

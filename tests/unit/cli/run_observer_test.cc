@@ -4,7 +4,11 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "base/log.h"
 
 namespace hull::cli {
 namespace {
@@ -110,6 +114,38 @@ TEST(EventStream, EndArrivesHoweverLongItsStoryIs) {
   const auto json = nlohmann::json::parse(line);
   EXPECT_EQ(json["event"], "ended");
   EXPECT_TRUE(json["detail"].get<std::string>().ends_with("x..."));
+}
+
+TEST(RunObserver, LoginPromptIsAnEventOfEachStart) {
+  const Pipe pipe;
+  ASSERT_GE(::fcntl(pipe.write.get(), F_SETPIPE_SZ, 65536), 65536) << "a page for each line";
+  auto stream = EventStream::open(pipe.name());
+  ASSERT_TRUE(stream.has_value());
+  auto loop = EventLoop::create();
+  RunObserver observer({.name = "web", .grace = std::chrono::seconds(1)}, *stream);
+  for (int start = 0; start < 2; ++start) {
+    observer.on_state(*loop, vmm::DomainState::kRunning, "");
+    for (const char* text : {"web log", "in: ", "login: "})
+      observer.on_console_output(bytes_of(text));
+  }
+  std::istringstream lines(pipe.take());
+  std::vector<std::string> events;
+  for (std::string line; std::getline(lines, line);)
+    events.push_back(nlohmann::json::parse(line)["event"]);
+  EXPECT_EQ(events, (std::vector<std::string>{"started", "ready", "reset", "ready"}));
+}
+
+TEST(RunObserver, ErrorsOfADiskDoNotFloodTheReader) {
+  const Pipe pipe;
+  ASSERT_GE(::fcntl(pipe.write.get(), F_SETPIPE_SZ, 65536), 65536) << "a page for each line";
+  auto stream = EventStream::open(pipe.name());
+  ASSERT_TRUE(stream.has_value());
+  const auto listener =
+      RunObserver({.name = "web", .grace = std::chrono::seconds(1)}, *stream).disk_error_listener();
+  for (int i = 0; i < 1000; ++i) listener("vda", Error(ErrorKind::kIo, "gone"));
+  const std::string text = pipe.take();
+  EXPECT_LE(std::ranges::count(text, '\n'), 2 * LogLimiter::kBurst) << "a window may end here";
+  EXPECT_NE(text.find("\"disk\":\"vda\",\"detail\":\"gone\""), std::string::npos);
 }
 
 TEST(RunRecord, IsOneObjectWhateverTheNames) {
