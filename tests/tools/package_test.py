@@ -113,8 +113,8 @@ class DebianPackage(Case):
         copies = set(re.findall(r"third-party/(\S+)\.gz", run("dpkg-deb", "-c", self.package)))
         self.assertEqual(copies, set(re.findall(r"\b(\S+-dev)\b", notice)))
 
-    def test_lintian_finds_no_error(self):
-        result = subprocess.run(["lintian", "--allow-root", "--fail-on", "error", str(self.package)], capture_output=True, text=True, check=False)
+    def test_lintian_finds_nothing(self):
+        result = subprocess.run(["lintian", "--allow-root", "--fail-on", "error,warning", str(self.package)], capture_output=True, text=True, check=False)
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
 
 
