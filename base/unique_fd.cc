@@ -1,5 +1,6 @@
 #include "base/unique_fd.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -12,17 +13,31 @@ void UniqueFd::reset(int fd) {
   fd_ = fd;
 }
 
+namespace {
+
+// What the words of the error number do not say and helps.
+std::string open_failure_hint(const std::string& path, int flags, int error_number) {
+  struct stat status{};
+  if (error_number == ENXIO && (flags & O_ACCMODE) == O_WRONLY)
+    return " (a socket, or a FIFO that nobody reads)";
+  if (error_number == EACCES && ::stat(path.c_str(), &status) == 0)
+    return fmt::format(" (mode {:04o}, owner {}, group {})", status.st_mode & 07777, status.st_uid,
+                       status.st_gid);
+  return {};
+}
+
+}  // namespace
+
 Result<UniqueFd> open_file(const std::string& path, int flags, mode_t mode) {
   int fd;
   do {
     fd = ::open(path.c_str(), flags | O_CLOEXEC, mode);
   } while (fd < 0 && errno == EINTR);
   if (fd >= 0) return UniqueFd(fd);
-  Error error = Error::from_errno(fmt::format("open '{}'", path));
-  if (error.error_number() == ENXIO && (flags & O_ACCMODE) == O_WRONLY)
-    error =
-        Error(error.kind(), error.message() + " (a socket, or a FIFO that nobody reads)", ENXIO);
-  return std::unexpected(std::move(error));
+  const Error error = Error::from_errno(fmt::format("open '{}'", path));
+  const int number = error.error_number();
+  return std::unexpected(
+      Error(error.kind(), error.message() + open_failure_hint(path, flags, number), number));
 }
 
 Result<void> read_exact_at(int fd, std::span<std::byte> data, uint64_t offset) {

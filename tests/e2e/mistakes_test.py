@@ -1,6 +1,7 @@
 """The commonest mistakes of people who are new: each message names what helps."""
 
 import os
+import shutil
 import subprocess
 import unittest
 
@@ -32,7 +33,7 @@ class Mistakes(HullTest):
         (self.directory / "dir").mkdir()
         self.check(((["--disk", "none.qcow2,format=qcow2"], ERROR, "none.qcow2", "No such file"),
                     (["--disk", "dir"], ERROR, "dir", "irectory"),
-                    (["--disk", "raw,format=qcow2"], ERROR, "raw", "not a qcow2 image"),
+                    (["--disk", "raw,format=qcow2"], ERROR, "raw", "not a qcow2 image", "format=raw"),
                     (["--disk", "d.qcow2,format=vmdk"], USAGE, "vmdk", "raw", "qcow2"),
                     (["--disk", "raw", "--disk", "raw"], REFUSED, "raw"),
                     (["--disk", ""], USAGE, "which file"),
@@ -87,7 +88,19 @@ class Mistakes(HullTest):
         cpus = os.cpu_count() + 1
         self.assertIn(f"{cpus} vCPUs are more than the", self.run_here("--vcpus", str(cpus)).err)
         path = self.text("web.xml", domain_xml())
+        self.assertIn("there is no document", self.run_here("--ignore", "/domain/foo").err)
         self.assertIn("nothing by that name is refused", self.here("run", path, "--ignore", "/domain/foo").err)
+
+    @unittest.skipUnless(os.geteuid() == 0, "wants another user's file")
+    def test_file_of_somebody_else(self):
+        disk = self.raw("raw").path
+        disk.chmod(0o640)
+        self.directory.chmod(0o755)
+        program = shutil.copy(HULL, self.directory / "hull")
+        result = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", program, "img", "info", disk], stdin=subprocess.DEVNULL,
+                                capture_output=True, text=True, timeout=LIMIT, check=False)
+        self.assertEqual(result.returncode, ERROR, result.stderr)
+        self.assertIn("Permission denied (mode 0640, owner 0, group 0)", result.stderr)
 
     def test_places_that_cannot_be_written(self):
         # In a user namespace root, too, is somebody else: with a home, and here it cannot be made.

@@ -36,7 +36,11 @@ Result<config::DomainConfig> domain_from_document(const RunCommand& command) {
 }
 
 Result<config::DomainConfig> describe_domain(const RunCommand& command) {
-  if (command.document.empty()) return domain_from_options(command);
+  if (command.document.empty()) {
+    for (const std::string& xpath : command.ignore)
+      LOG_WARN("--ignore {}: there is no document whose refusals it could be about", xpath);
+    return domain_from_options(command);
+  }
   if (command.describes_domain)
     return fail(ErrorKind::kUsage,
                 "run: {} describes the domain; options that do so, too (--disk, --memory, --boot, "

@@ -113,7 +113,8 @@ Result<HeaderLayout> read_layout(std::span<const std::byte> area) {
   if (area.size() >= 8) {
     std::memcpy(&raw, area.data(), 8);
     if (raw.magic != kMagic)
-      return fail(ErrorKind::kInvalidFormat, "not a qcow2 image: byte 0 is not \"QFI\\xfb\"");
+      return fail(ErrorKind::kInvalidFormat,
+                  "not a qcow2 image: byte 0 is not \"QFI\\xfb\"; is it raw (format=raw, -f raw)?");
     if (raw.version == 1)
       return fail(ErrorKind::kUnsupported,
                   "qcow2 header: version (byte 4) is 1: convert the image with qemu-img first");
