@@ -100,6 +100,7 @@ Result<vmm::EndReason> run(vmm::Domain& machine, EventLoop& loop, const std::str
 std::vector<RunNetwork> networks_of(const config::DomainConfig& domain,
                                     const vmm::Domain& machine) {
   std::vector<RunNetwork> networks;
+  networks.reserve(domain.networks.size());
   for (size_t i = 0; i < domain.networks.size(); ++i)
     networks.push_back({config::format_mac(domain.networks[i].mac), machine.interfaces()[i]});
   return networks;
