@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 
 #include "base/log.h"
 #include "blockcore/backing_name.h"
 #include "blockcore/crypto/key_derivation.h"
 #include "blockcore/file/ephemeral_file.h"
 #include "blockcore/file/local_file.h"
+#include "blockcore/format_table.h"
 #include "blockcore/nbd/nbd_disk.h"
 #include "blockcore/nbd/url.h"
 #include "blockcore/policy_disk.h"
@@ -64,14 +64,14 @@ Result<std::unique_ptr<LocalFile>> open_level(IoEngine& engine, const OpenOption
 }
 
 // The contents do not decide; but somebody may have left out the format by mistake.
-Task<void> warn_about_qcow2_magic(File& file) {
-  std::array<std::byte, 4> start{};
-  if (file.size_bytes() < start.size()) co_return;
-  const auto read = co_await read_exactly(file, 0, start);
-  if (read && std::memcmp(start.data(), "QFI\xfb", start.size()) == 0)
-    LOG_WARN(
-        "{}: is used as a raw disk but begins like a qcow2 image: format=qcow2 says that it is one",
-        file.path());
+Task<void> warn_about_contents(File& file) {
+  std::array<char, 128> start{};
+  const iovec buffer{start.data(), start.size()};
+  if (!co_await file.read_or_zero(0, {&buffer, 1})) co_return;
+  const FormatDriver* const driver = recognise_format({start.data(), start.size()}, {});
+  if (driver != nullptr && driver->format)
+    LOG_WARN("{}: is used as a raw disk but begins like a {} image: format={} says that it is one",
+             file.path(), driver->name, driver->name);
 }
 
 Result<DiskFormat> backing_format_of(const Qcow2Disk& image) {
@@ -81,10 +81,9 @@ Result<DiskFormat> backing_format_of(const Qcow2Disk& image) {
                 "{}: does not say which format its backing file '{}' has; hull does not guess: "
                 "name it in <backingStore>, or in the image with qemu-img rebase -u -F",
                 image.file().path(), image.header().backing_name);
-  if (*format == "raw") return DiskFormat::kRaw;
-  if (*format == "qcow2") return DiskFormat::kQcow2;
-  return fail(ErrorKind::kUnsupported, "{}: its backing file has format '{}', not raw or qcow2",
-              image.file().path(), *format);
+  if (const auto known = parse_format(*format)) return *known;
+  return fail(ErrorKind::kUnsupported, "{}: its backing file has format '{}', not {}",
+              image.file().path(), *format, openable_formats(" or "));
 }
 
 // What lies below `image`, the lowest of `depth` levels; nullopt: nothing.
@@ -148,7 +147,7 @@ Task<Result<void>> open_chain(IoEngine& engine, const OpenOptions& options, bool
     const size_t depth = chain.levels;
     if (level->format == DiskFormat::kRaw) {
       CO_TRY_VOID(check_bottom(options, level->path, depth));
-      co_await warn_about_qcow2_magic(*file);
+      co_await warn_about_contents(*file);
       chain.bottom = std::make_unique<RawDisk>(std::move(file));
       co_return {};
     }

@@ -1,13 +1,12 @@
 #include "blockcore/image/backing_chain.h"
 
 #include "blockcore/backing_name.h"
+#include "blockcore/format_table.h"
 
 namespace hull::blockcore {
 
 Result<DiskFormat> format_of_name(const std::string& path, const std::string& name) {
-  if (name == "raw") return DiskFormat::kRaw;
-  if (name == "qcow2") return DiskFormat::kQcow2;
-  return fail(ErrorKind::kInvalidConfig, "{}: Unknown file format '{}'", path, name);
+  return parse_format(name).with_context(path);
 }
 
 Result<std::optional<BackingLevel>> backing_level(const Qcow2Disk& image) {

@@ -20,7 +20,7 @@ Result<std::optional<BackingLevel>> backing_level(const Qcow2Disk& image);
 Task<Result<std::unique_ptr<Disk>>> open_backing(IoEngine& engine, const Qcow2Disk& image,
                                                  CacheMode cache, const ImageKeys& keys);
 
-// "raw", "qcow2"; kInvalidConfig for other names.
+// As parse_format(), with the path in the error.
 Result<DiskFormat> format_of_name(const std::string& path, const std::string& name);
 
 }  // namespace hull::blockcore

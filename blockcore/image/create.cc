@@ -10,15 +10,15 @@
 #include "base/unique_fd.h"
 #include "blockcore/backing_name.h"
 #include "blockcore/file/local_file.h"
+#include "blockcore/format_table.h"
 
 namespace hull::blockcore {
 namespace {
 
 Result<DiskFormat> backing_format_of(const CreateImageOptions& options) {
-  if (options.qcow2.backing_format == "raw") return DiskFormat::kRaw;
-  if (options.qcow2.backing_format == "qcow2") return DiskFormat::kQcow2;
-  return fail(ErrorKind::kInvalidConfig, "{}: backing file format '{}' is not raw or qcow2",
-              options.path, options.qcow2.backing_format);
+  if (const auto format = parse_format(options.qcow2.backing_format)) return *format;
+  return fail(ErrorKind::kInvalidConfig, "{}: backing file format '{}' is not {}", options.path,
+              options.qcow2.backing_format, openable_formats(" or "));
 }
 
 Task<Result<uint64_t>> find_size(IoEngine& engine, const CreateImageOptions& options) {

@@ -17,10 +17,11 @@ Task<Result<DiskFormat>> probe_format(File& file);
 // kProbeTrailerBytes; fewer where it is shorter.
 inline constexpr size_t kProbeStartBytes = 128;
 inline constexpr uint64_t kProbeTrailerBytes = 512;
+inline constexpr size_t kProbeTrailerMagicBytes = 4;  // of a trailer_magic at most
 Result<DiskFormat> format_of(std::string_view path, std::string_view start,
                              std::string_view trailer);
 
-// `start` is that of a qcow2 image with a backing file or an external data file.
+// `start` is that of an image that refers to other files (a backing file, a data file).
 bool names_other_files(std::string_view start);
 
 }  // namespace hull::blockcore

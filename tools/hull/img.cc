@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "blockcore/format_table.h"
 #include "tools/hull/command_line.h"
 #include "tools/hull/img_progress.h"
 #include "tools/hull/suggestion.h"
@@ -71,8 +72,8 @@ int print_img_help() {
   CommandLine::set_completer(nullptr);
   fmt::print(
       "\n'{} VERB --help' explains the options of a verb.\nSIZE may have a suffix k, M, G, T, P or "
-      "E.\n\nSupported formats: raw qcow2\n",
-      program_name);
+      "E.\n\nSupported formats: {}\n",
+      program_name, blockcore::openable_formats(" "));
   return 0;
 }
 
@@ -123,13 +124,11 @@ std::optional<int> parse_img_words(CommandLine& app, Arguments arguments) {
 }
 
 Result<blockcore::DiskFormat> parse_img_format(const std::string& path, const std::string& name) {
-  if (name == "raw") return blockcore::DiskFormat::kRaw;
-  if (name == "qcow2") return blockcore::DiskFormat::kQcow2;
-  return fail(ErrorKind::kUsage, "{}: Unknown file format '{}'", path, name);
+  return blockcore::parse_format(name).with_context(path);
 }
 
-const char* img_format_name(blockcore::DiskFormat format) {
-  return format == blockcore::DiskFormat::kRaw ? "raw" : "qcow2";
+std::string_view img_format_name(blockcore::DiskFormat format) {
+  return blockcore::driver_of(format).name;
 }
 
 Result<uint64_t> parse_img_size(const std::string& text) {

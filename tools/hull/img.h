@@ -60,7 +60,7 @@ void img_warn(const std::string& message);
 std::optional<int> parse_img_words(CommandLine& app, Arguments arguments);
 
 Result<blockcore::DiskFormat> parse_img_format(const std::string& path, const std::string& name);
-const char* img_format_name(blockcore::DiskFormat format);
+std::string_view img_format_name(blockcore::DiskFormat format);
 
 // "1.5G", " +0x100": what strtol() takes for a number, or a decimal fraction, with an optional
 // suffix b, k, M, G, T, P or E of powers of 1024; below 2^63.

@@ -3,6 +3,7 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "blockcore/format_table.h"
 #include "config/network_source.h"
 #include "tools/hull/img.h"
 #include "tools/hull/img_options.h"
@@ -59,7 +60,7 @@ Result<void> set_driver(const std::string& driver, bool of_file, Node& node) {
     if (!of_file) node.image.format = blockcore::DiskFormat::kRaw;
     return {};
   }
-  if (of_file || (driver != "raw" && driver != "qcow2"))
+  if (of_file || blockcore::find_format(driver) == nullptr)
     return fail(ErrorKind::kUnsupported, "Unknown driver '{}'", driver);
   node.image.format = TRY(parse_img_format("--image-opts", driver));
   return {};
@@ -146,7 +147,7 @@ Result<std::string> nbd_url(const NbdNode& nbd, const std::string& word) {
 Result<void> read_json_value(const std::string& key, const nlohmann::json& value, Node& node) {
   if (value.is_object()) {
     for (const auto& [name, inner] : value.items())
-      TRY(read_json_value(key.empty() ? name : key + "." + name, inner, node));
+      TRY(read_json_value(key.empty() ? name : fmt::format("{}.{}", key, name), inner, node));
     return {};
   }
   std::string text;

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "base/unique_fd.h"
+#include "blockcore/format_table.h"
 #include "blockcore/image/probe.h"
 #include "config/network_source.h"
 #include "tools/hull/run_options.h"
@@ -45,14 +46,16 @@ Result<blockcore::DiskFormat> format_of_file(const std::string& path) {
   const off_t size = ::lseek(file.get(), 0, SEEK_END);
   constexpr auto kTrailer = static_cast<off_t>(blockcore::kProbeTrailerBytes);
   const std::string trailer =
-      size < kTrailer ? "" : TRY(bytes_at(file, size - kTrailer, 4).with_context(path));
+      size < kTrailer ? ""
+                      : TRY(bytes_at(file, size - kTrailer, blockcore::kProbeTrailerMagicBytes)
+                                .with_context(path));
   const blockcore::DiskFormat format = TRY(blockcore::format_of(path, start, trailer));
-  if (format == blockcore::DiskFormat::kQcow2 && blockcore::names_other_files(start) &&
-      !path.ends_with(".qcow2"))
+  const std::string_view name = blockcore::driver_of(format).name;
+  if (blockcore::names_other_files(start) && !path.ends_with(fmt::format(".{}", name)))
     return fail(ErrorKind::kUsage,
-                "{}: begins like a qcow2 image that names other files, which a guest could have "
-                "written: say --disk {},format=qcow2, or format=raw",
-                path, path);
+                "{}: begins like a {} image that names other files, which a guest could have "
+                "written: say --disk {},format={}, or format=raw",
+                path, name, path, name);
   return format;
 }
 
