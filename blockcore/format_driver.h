@@ -18,11 +18,23 @@ struct FormatMagic {
   std::string_view bytes;
 };
 
+// What images of a format have, for who refuses what they have not before anything is opened.
+struct FormatAbilities {
+  bool metadata = false;  // the file is more than the bytes of the disk (as it is for all but raw)
+  bool backing = false;   // an image below it
+  bool snapshots = false;
+  bool bitmaps = false;
+  bool compression = false;  // of what `convert -c` writes
+  bool checks = false;
+  bool amendment = false;
+};
+
 struct FormatDriver {
   // As qemu-img, libvirt and the headers of overlays call it.
   std::string_view name;
   // Absent: hull knows such an image when it sees one, and does not open it.
   std::optional<hull::DiskFormat> format = std::nullopt;
+  FormatAbilities has = {};
   // One of them is enough; none: files of this format look like any other (raw).
   std::span<const FormatMagic> magics = {};
   // What the last 512 bytes begin with, of a format whose data comes first; empty: anything.

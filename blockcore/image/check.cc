@@ -1,5 +1,7 @@
 #include "blockcore/image/check.h"
 
+#include "blockcore/format_table.h"
+
 namespace hull::blockcore {
 
 std::unexpected<Error> no_checks() {
@@ -8,7 +10,7 @@ std::unexpected<Error> no_checks() {
 
 Task<Result<qcow2::CheckResult>> check_image_file(LocalFile& file, DiskFormat format,
                                                   qcow2::Repair repair) {
-  if (format != DiskFormat::kQcow2) co_return no_checks();
+  if (!driver_of(format).has.checks) co_return no_checks();
   auto header = (co_await qcow2::ImageHeader::read(file)).with_context(file.path());
   // That is an image that fails the check, not a format that has none.
   if (!header && header.error().kind() == ErrorKind::kUnsupported)

@@ -31,6 +31,13 @@ bool names_other_files(std::string_view start) {
 
 constinit const FormatDriver kDriver{.name = "qcow2",
                                      .format = DiskFormat::kQcow2,
+                                     .has = {.metadata = true,
+                                             .backing = true,
+                                             .snapshots = true,
+                                             .bitmaps = true,
+                                             .compression = true,
+                                             .checks = true,
+                                             .amendment = true},
                                      .magics = kMagics,
                                      .names_other_files = names_other_files};
 

@@ -1,6 +1,7 @@
 // hull img amend -o OPTIONS [-p] [-q] [-f FMT] [-t CACHE] [--force] FILE
 #include <bit>
 
+#include "blockcore/format_table.h"
 #include "blockcore/image/amend.h"
 #include "blockcore/image/resize.h"
 #include "tools/hull/command_line.h"
@@ -108,8 +109,9 @@ Result<void> amend_now(AmendCommand& command) {
     return fail(ErrorKind::kUsage,
                 "Must specify options (-o)\nTry 'hull img --help' for more information");
   const ImgName name = TRY(parse_img_name(command.file, command.format, command.common.image_opts));
-  if (name.format == blockcore::DiskFormat::kRaw)
-    return fail(ErrorKind::kUnsupported, "Format driver 'raw' does not support option amendment");
+  if (name.format && !blockcore::driver_of(*name.format).has.amendment)
+    return fail(ErrorKind::kUnsupported, "Format driver '{}' does not support option amendment",
+                img_format_name(*name.format));
   Amendment amendment;
   for (const std::string& words : command.options)
     for (const Suboption& option : TRY(parse_suboptions(words, "")))

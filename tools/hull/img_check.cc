@@ -3,6 +3,7 @@
 
 #include "base/text.h"
 #include "blockcore/backing_name.h"
+#include "blockcore/format_table.h"
 #include "blockcore/image/check.h"
 #include "blockcore/nbd/url.h"
 #include "tools/hull/command_line.h"
@@ -185,7 +186,7 @@ Result<int> check_chain(CheckCommand& command) {
       return fail(ErrorKind::kInvalidFormat, "{}: the chain of backing files is too long",
                   command.path);
     // What has nothing to check ends a chain well.
-    if (depth != 0 && level->format == DiskFormat::kRaw) break;
+    if (depth != 0 && level->format && !blockcore::driver_of(*level->format).has.checks) break;
     if (command.backing_chain && !command.json_wanted() && !command.common.quiet)
       fmt::print("{}{}:\n", depth == 0 ? "" : "\n", printable(level->path));
     Outcome outcome = TRY(check_level(command, *engine, *level));

@@ -1,5 +1,6 @@
 // hull img commit [-f FMT] [-b BASE] [-d] [-r RATE] [-p] [-q] [-t CACHE] OVERLAY
 
+#include "blockcore/format_table.h"
 #include "blockcore/image/commit.h"
 #include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
@@ -24,7 +25,7 @@ struct CommitCommand {
 Result<void> commit_now(CommitCommand& command) {
   TRY(command.common.finish());
   const ImgName name = TRY(parse_img_name(command.file, command.format, command.common.image_opts));
-  if (name.format == blockcore::DiskFormat::kRaw)
+  if (name.format && !blockcore::driver_of(*name.format).has.backing)
     return fail(ErrorKind::kInvalidConfig, "Image does not have a backing file");
   blockcore::CommitOptions options{.path = name.path, .format = name.format};
   options.base = command.base;

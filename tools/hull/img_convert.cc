@@ -1,6 +1,7 @@
 // hull img convert [-c] [-n] [-f FMT] [-O FMT] [-o OPTIONS] [-B BASE -F FMT] FILE... OUTPUT
 
 #include "base/text.h"
+#include "blockcore/format_table.h"
 #include "blockcore/image/copy_bitmaps.h"
 #include "blockcore/image/joined_disk.h"
 #include "tools/hull/command_line.h"
@@ -14,7 +15,6 @@ namespace {
 using blockcore::CacheMode;
 using blockcore::CopyOptions;
 using blockcore::CreateImageOptions;
-using blockcore::DiskFormat;
 using blockcore::IoEngine;
 using blockcore::Preallocation;
 
@@ -113,9 +113,9 @@ Result<CreateImageOptions> create_options(const ConvertCommand& command, uint64_
     TRY(check_backing_words(create));
     return create;
   }
-  if (create.format == DiskFormat::kRaw)
-    return fail(ErrorKind::kUsage, "{}: Backing file not supported for file format 'raw'",
-                create.path);
+  if (!blockcore::driver_of(create.format).has.backing)
+    return fail(ErrorKind::kUsage, "{}: Backing file not supported for file format '{}'",
+                create.path, img_format_name(create.format));
   if (create.qcow2.backing_format.empty())
     return fail(ErrorKind::kUsage, "{}: backing format must be specified with -F", create.path);
   return create;
@@ -143,7 +143,7 @@ Result<ImgTarget> prepare_target(IoEngine& engine, const ConvertCommand& command
     if (command.compress && create.qcow2.preallocation != Preallocation::kOff)
       return fail(ErrorKind::kUsage,
                   "Compression and preallocation not supported at the same time");
-    if (command.compress && create.format == DiskFormat::kRaw)
+    if (command.compress && !blockcore::driver_of(create.format).has.compression)
       return fail(ErrorKind::kUsage, "Compression not supported for this file format");
     target = TRY(make_img_target(engine, command.common, create, cache));
   }
@@ -227,6 +227,7 @@ Result<void> convert_now(ConvertCommand& command) {
     TRY(engine->run_until_done(blockcore::copy_disk(*sources[0].disk, *target.image.disk, copy)));
   } else {
     std::vector<blockcore::Disk*> disks;
+    disks.reserve(sources.size());
     for (const ImgDisk& source : sources) disks.push_back(source.disk.get());
     blockcore::JoinedDisk joined(disks);
     TRY(engine->run_until_done(blockcore::copy_disk(joined, *target.image.disk, copy)));

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "blockcore/format_table.h"
 #include "blockcore/nbd/url.h"
 
 namespace hull::cli {
@@ -32,7 +33,7 @@ Result<ImgTarget> make_img_target(IoEngine& engine, const ImgCommon& common,
   const bool has_backing = !create.qcow2.backing_name.empty();
   // The server has made the export.
   const bool is_export = nbd::is_url(create.path);
-  if (is_export && create.format != DiskFormat::kRaw)
+  if (is_export && driver_of(create.format).has.metadata)
     return fail(ErrorKind::kUnsupported, "{}: an export can only be a raw target", create.path);
   if (is_export) return open_img_target(engine, common, name, cache);
   std::optional<ImageKey> key;
@@ -41,7 +42,7 @@ Result<ImgTarget> make_img_target(IoEngine& engine, const ImgCommon& common,
   (void)TRY(engine.run_until_done(create_image(engine, std::move(create))));
   ImgTarget target = TRY(open_img_target(engine, common, name, cache, key));
   target.is_zero =
-      !has_backing && (target.image.format == DiskFormat::kQcow2 || is_regular_file(name.path));
+      !has_backing && (driver_of(target.image.format).has.metadata || is_regular_file(name.path));
   return target;
 }
 

@@ -1,6 +1,7 @@
 // hull img create [-q] [-u] [-f FMT] [-b BASE -F FMT] [-o OPTIONS] FILE [SIZE]
 
 #include "base/text.h"
+#include "blockcore/format_table.h"
 #include "blockcore/image/create.h"
 #include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
@@ -10,7 +11,6 @@ namespace hull::cli {
 namespace {
 
 using blockcore::CreateImageOptions;
-using blockcore::DiskFormat;
 
 struct CreateCommand {
   std::string path;
@@ -47,9 +47,9 @@ Result<CreateImageOptions> read_command(const CreateCommand& command) {
   }
   if (!command.backing_format.empty()) create.qcow2.backing_format = command.backing_format;
   TRY(check_backing_words(create));
-  if (!create.qcow2.backing_name.empty() && create.format == DiskFormat::kRaw)
-    return fail(ErrorKind::kUsage, "{}: Backing file not supported for file format 'raw'",
-                command.path);
+  if (!create.qcow2.backing_name.empty() && !blockcore::driver_of(create.format).has.backing)
+    return fail(ErrorKind::kUsage, "{}: Backing file not supported for file format '{}'",
+                command.path, img_format_name(create.format));
   if (!create.qcow2.backing_name.empty() && create.qcow2.backing_format.empty())
     return fail(ErrorKind::kUsage,
                 "{}: Backing file specified without backing format\nSay it with -F: hull never "

@@ -4,6 +4,7 @@
 #include <span>
 #include <utility>
 
+#include "blockcore/format_table.h"
 #include "tools/hull/img.h"
 #include "tools/hull/img_encrypt_options.h"
 #include "tools/hull/suboptions.h"
@@ -31,7 +32,7 @@ Result<void> set_preallocation(const Suboption& option, DiskFormat format,
                                Qcow2CreateOptions& image) {
   for (const auto& [name, value] : kPreallocations)
     if (option.value == name &&
-        (format == DiskFormat::kQcow2 || value != Preallocation::kMetadata)) {
+        (blockcore::driver_of(format).has.metadata || value != Preallocation::kMetadata)) {
       image.preallocation = value;
       return {};
     }
@@ -56,7 +57,7 @@ Result<void> set_refcount_bits(const Suboption& option, Qcow2CreateOptions& imag
 }
 
 Result<void> check_hint(const Suboption& option, DiskFormat format) {
-  if (format != DiskFormat::kRaw)
+  if (blockcore::driver_of(format).has.metadata)
     return fail(ErrorKind::kUsage, "Invalid parameter '{}'", option.key);
   (void)TRY(parse_img_size(option.value));
   return {};

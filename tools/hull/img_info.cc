@@ -1,6 +1,7 @@
 // hull img info [-f FMT] [--output=human|json] [--backing-chain] [--contents] FILE
 
 #include "blockcore/contents/contents.h"
+#include "blockcore/format_table.h"
 #include "blockcore/nbd/url.h"
 #include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
@@ -43,7 +44,7 @@ Result<Opened> read_one(blockcore::IoEngine& engine, const std::string& path,
   const DiskFormat format = wanted ? *wanted : TRY(look_at(engine, path));
   blockcore::LocalFileOptions how{.read_only = true};
   // Of a raw image nothing is read that a writer could change.
-  if (lock && format != DiskFormat::kRaw) how.lock.emplace();
+  if (lock && blockcore::driver_of(format).has.metadata) how.lock.emplace();
   const auto file = TRY(LocalFile::open(engine, path, how));
   ImageInfo info = TRY(engine.run_until_done(blockcore::read_image_info(*file, format)));
   return Opened{std::move(info), file->identity()};

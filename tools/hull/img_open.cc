@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "blockcore/file/local_file.h"
+#include "blockcore/format_table.h"
 #include "blockcore/image/info.h"
 #include "blockcore/nbd/url.h"
 
@@ -17,8 +18,9 @@ Result<DiskFormat> look_at_format(IoEngine& engine, const std::string& path, boo
   if (lock) how.lock.emplace();
   const auto file = TRY(LocalFile::open(engine, path, how));
   const DiskFormat format = TRY(engine.run_until_done(probe_format(*file)));
-  if (writable && format == DiskFormat::kRaw)
-    LOG_WARN("{}: no format was given and it looks like raw: say -f raw if that is so", path);
+  if (writable && !driver_of(format).has.metadata)
+    LOG_WARN("{0}: no format was given and it looks like {1}: say -f {1} if that is so", path,
+             driver_of(format).name);
   return format;
 }
 
@@ -45,10 +47,11 @@ Result<ImgDisk> open_img(IoEngine& engine, const ImgCommon& common, const ImgNam
                       .lock = lock,
                       .snapshot = how.snapshot,
                       .workers = how.workers};
-  if (how.snapshot && image.format == DiskFormat::kRaw)
+  if (how.snapshot && !driver_of(image.format).has.snapshots)
     return fail(ErrorKind::kUnsupported,
-                "Failed to load snapshot: Block format 'raw' used by device '' does not support "
-                "temporarily loading internal snapshots");
+                "Failed to load snapshot: Block format '{}' used by device '' does not support "
+                "temporarily loading internal snapshots",
+                driver_of(image.format).name);
   if (!how.backing) options.backing.emplace();
   options.keys = TRY(common.secrets.keys(name.encryption));
   if (how.key) options.keys = {*how.key};

@@ -85,12 +85,13 @@ Result<config::DiskConfig> disk_of_image(const std::string& path) {
   }
   disk.file = TRY(absolute_path(path));
   disk.format = TRY(format_of_file(path));
-  disk.cdrom = disk.read_only = path.ends_with(".iso") && disk.format == DiskFormat::kRaw;
+  disk.cdrom = disk.read_only =
+      path.ends_with(".iso") && !blockcore::driver_of(disk.format).has.metadata;
   return disk;
 }
 
 Result<void> check_boot_sector(const config::DiskConfig& disk) {
-  if (disk.format != DiskFormat::kRaw || config::is_nbd_url(disk.file)) return {};
+  if (blockcore::driver_of(disk.format).has.metadata || config::is_nbd_url(disk.file)) return {};
   const UniqueFd file = TRY(open_to_look(disk.file));
   const std::string sector = TRY(bytes_at(file, 0, kSectorBytes).with_context(disk.file));
   if (sector.ends_with("\x55\xaa")) return {};

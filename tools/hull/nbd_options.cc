@@ -1,5 +1,6 @@
 #include "tools/hull/nbd_options.h"
 
+#include "blockcore/format_table.h"
 #include "blockcore/nbd/listener.h"
 #include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
@@ -108,7 +109,7 @@ Result<void> read_image_words(const Words& words, NbdCommand& command) {
       TRY(choose("--detect-zeroes", words.detect_zeroes, kDetectZeroesWords));
   if (!words.aio.empty()) command.engine = TRY(choose("--aio", words.aio, kEngines));
   if (!command.bitmaps.empty() &&
-      (!command.image.read_only || command.image.format != blockcore::DiskFormat::kQcow2))
+      (!command.image.read_only || !blockcore::driver_of(command.image.format).has.bitmaps))
     return fail(ErrorKind::kUsage,
                 "nbd: --bitmap goes with --read-only and -f qcow2: it shows the bitmap as it is");
   if (command.image.detect_zeroes == DetectZeroes::kUnmap && !command.image.unmap)

@@ -39,6 +39,17 @@ TEST(FormatTable, DocumentsNameTheFormatsThatAreOpened) {
   }
 }
 
+// Whoever asks before it opens must not be told what the others would refuse.
+TEST(FormatTable, AbilitiesAreThoseOfWhatIsOpened) {
+  EXPECT_FALSE(find_format("raw")->has.metadata);
+  for (const FormatDriver* const driver : format_table()) {
+    const FormatAbilities& has = driver->has;
+    const bool any = has.backing || has.snapshots || has.bitmaps || has.compression || has.checks ||
+                     has.amendment;
+    EXPECT_TRUE(!any || (has.metadata && driver->format)) << driver->name;
+  }
+}
+
 TEST(FormatTable, EachMagicIsThatOfItsFormatAlone) {
   for (const FormatDriver* const driver : format_table()) {
     for (const FormatMagic& magic : driver->magics) {
