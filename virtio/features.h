@@ -27,7 +27,6 @@ class FeatureSet {
   constexpr FeatureSet with(E feature, bool wanted = true) const {
     return FeatureSet(wanted ? bits_ | bit(feature) : bits_);
   }
-  constexpr FeatureSet united(FeatureSet other) const { return FeatureSet(bits_ | other.bits_); }
   constexpr bool is_subset_of(FeatureSet other) const { return (bits_ & ~other.bits_) == 0; }
   constexpr uint64_t bits() const { return bits_; }
 

@@ -1,6 +1,7 @@
 #include "vmm/host_facts.h"
 
 #include <linux/kvm.h>
+#include <unistd.h>
 
 namespace hull::vmm {
 
@@ -35,6 +36,19 @@ bool host_has_hardware_virtualisation() {
   ecx = 0;
   asm volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
   return (ecx & (1u << 2)) != 0;  // SVM
+}
+
+uint64_t host_memory_bytes() {
+  return static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
+         static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+Result<void> check_guest_memory(uint64_t guest_bytes, uint64_t host_bytes) {
+  if (guest_bytes / kMaxMemoryTimesHost <= host_bytes) return {};
+  return fail(ErrorKind::kHost,
+              "memory: {} MiB are more than {} times what this host has ({} MiB): KVM's own tables "
+              "for them would take the host's memory",
+              guest_bytes >> 20, kMaxMemoryTimesHost, host_bytes >> 20);
 }
 
 std::string missing_capabilities(const std::function<int(int extension)>& value_of) {

@@ -18,6 +18,14 @@ bool host_has_hardware_virtualisation();
 std::string missing_capabilities(const std::function<int(int extension)>& value_of);
 inline constexpr const char* kMissingCapabilitiesRemedy = "use a newer Linux kernel";
 
+// RAM of this host, in bytes.
+uint64_t host_memory_bytes();
+// KVM keeps tables for every page that a guest could touch, some 1/400 of its memory, from the
+// start: a guest that is far larger than its host makes the host kill processes. kHost beyond
+// kMaxMemoryTimesHost.
+inline constexpr uint64_t kMaxMemoryTimesHost = 16;
+Result<void> check_guest_memory(uint64_t guest_bytes, uint64_t host_bytes);
+
 // kHost, with doctor's words, if any is missing.
 Result<void> check_capabilities(const Kvm& kvm);
 

@@ -38,6 +38,7 @@ Result<std::unique_ptr<HostParts>> HostParts::open(EventLoop& loop,
                                                    const config::DomainConfig& domain,
                                                    DomainOptions& options,
                                                    std::function<void()> on_escape) {
+  TRY(check_guest_memory(domain.memory_bytes, host_memory_bytes()));
   std::unique_ptr<HostParts> parts(new HostParts);
   parts->kvm_.emplace(TRY(Kvm::open()));
   TRY(check_capabilities(*parts->kvm_));

@@ -22,7 +22,6 @@ class ConsoleLog {
 
   // What cannot be written is counted; the first failure is reported, later writes try again.
   void write(std::span<const uint8_t> data);
-  uint64_t lost_bytes() const { return lost_bytes_; }
 
  private:
   ConsoleLog(std::string path, UniqueFd fd) : path_(std::move(path)), fd_(std::move(fd)) {}

@@ -148,6 +148,16 @@ class BootByXml(HullTest):
         self.expect_success(result)
         self.assertEqual(int(result.values("blk.info")["sectors"]) * 512, size, result)
 
+    def test_device_tree_alone_leaves_files_of_the_console_as_they_are(self):
+        console, log, tree = (self.directory / name for name in ("console", "log", "tree.dtb"))
+        for file in (console, log):
+            file.write_text("kept")
+        path = self.directory / "d.xml"
+        path.write_text(domain_xml(devices=f"<serial type='file'><source path='{console}'/><log file='{log}'/><target port='0'/></serial>"))
+        self.assertEqual(self.hull("run", path, "--dump-dtb", tree).code, OK)
+        self.assertEqual(tree.read_bytes()[:4], bytes.fromhex("d00dfeed"))
+        self.assertEqual((console.read_text(), log.read_text()), ("kept", "kept"))
+
     def test_on_reboot_destroy_ends_with_its_code(self):
         result = self.run_xml(domain_xml(cmdline="hull.end=reset", elements="<on_reboot>destroy</on_reboot>"))
         self.assertEqual(result.code, RESET, result)

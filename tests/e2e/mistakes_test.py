@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import unittest
 
-from support import BUSY, ERROR, HULL, LIMIT, OK, REFUSED, USAGE, HullTest, domain_xml
+from support import BUSY, ERROR, HOST, HULL, LIMIT, OK, REFUSED, USAGE, HullTest, domain_xml
 
 
 class Mistakes(HullTest):
@@ -84,7 +84,9 @@ class Mistakes(HullTest):
     def test_warnings_that_name_what_helps(self):
         self.qcow2("d.qcow2")
         self.assertIn("format=qcow2", self.run_here("--disk", "d.qcow2").err)
-        self.assertIn("more than this host has", self.run_here("--memory", "999G").err)
+        host = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+        self.assertIn("more than this host has", self.run_here("--memory", f"{host + 1}M").err)
+        self.expect_error(self.run_here("--memory", f"{host * 16 + 17}M"), HOST, "more than 16 times what this host has")
         cpus = os.cpu_count() + 1
         self.assertIn(f"{cpus} vCPUs are more than the", self.run_here("--vcpus", str(cpus)).err)
         path = self.text("web.xml", domain_xml())

@@ -8,6 +8,7 @@
 #include "config/boot_order.h"
 #include "config/generated.h"
 #include "config/validate.h"
+#include "tools/hull/device_words.h"
 #include "tools/hull/domain_document.h"
 #include "tools/hull/exit_code.h"
 #include "tools/hull/img.h"
@@ -98,8 +99,7 @@ void warn_of_stock_kernel(const config::DomainConfig& domain) {
 // It may work, and slowly; nobody should have to find out why.
 void warn_of_size(const config::DomainConfig& domain) {
   const auto cpus = static_cast<unsigned>(std::max(::sysconf(_SC_NPROCESSORS_ONLN), 1L));
-  const auto memory = static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
-                      static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  const uint64_t memory = vmm::host_memory_bytes();
   if (domain.memory_bytes > memory)
     LOG_WARN("{}: {} MiB of memory are more than this host has ({} MiB)", domain.name,
              domain.memory_bytes >> 20, memory >> 20);
@@ -116,6 +116,11 @@ Result<config::DomainConfig> prepare_domain(const RunCommand& command) {
   // the user names another place.
   else if (domain.console && domain.console->kind == config::ConsoleKind::kPty)
     domain.console->kind = config::ConsoleKind::kStdio;
+  // No guest will write to it, and files keep what they have.
+  if (domain.console && !command.dump_dtb.empty()) {
+    domain.console.emplace();
+    domain.console->kind = config::ConsoleKind::kNull;
+  }
   TRY(config::fill_generated(domain));
   TRY(require_valid(domain));
   return domain;

@@ -56,7 +56,4 @@ Result<void> set_lifecycle(const RunCommand& command, config::DomainConfig& doma
 // `path` as seen from the current directory; links are not resolved.
 Result<std::string> absolute_path(const std::string& path);
 
-// One value of --console.
-Result<config::ConsoleConfig> parse_console(const std::string& text);
-
 }  // namespace hull::cli
