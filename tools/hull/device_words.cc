@@ -2,6 +2,7 @@
 
 #include "base/limits.h"
 #include "config/network_source.h"
+#include "config/validate.h"
 #include "config/values.h"
 #include "tools/hull/run_options.h"
 #include "tools/hull/run_secrets.h"

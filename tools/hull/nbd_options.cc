@@ -81,7 +81,11 @@ Result<void> name_image(const Words& words, NbdCommand& command) {
   if (words.image_opts && words.format)
     return fail(ErrorKind::kUsage, "nbd: --image-opts and -f are mutually exclusive");
   const std::string format = words.image_opts ? "" : words.format.value_or("raw");
-  const ImgName name = TRY(parse_img_name(words.file, format, words.image_opts));
+  const auto parsed = parse_img_name(words.file, format, words.image_opts);
+  // What a word says wrongly, a format that is only recognised among it, is a mistake of the
+  // command line.
+  if (!parsed) return fail(ErrorKind::kUsage, "{}", parsed.error().message());
+  const ImgName& name = *parsed;
   if (!name.format)
     return fail(ErrorKind::kUsage, "nbd: --image-opts: say driver=raw or driver=qcow2");
   ImgSecrets secrets;
