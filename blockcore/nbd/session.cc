@@ -76,7 +76,10 @@ Task<Result<void>> Session::write(uint64_t offset, std::span<const iovec> buffer
   std::vector<std::byte> data(total_bytes(buffers));
   copy_from_iovecs(buffers, 0, data);
   const auto length = static_cast<uint32_t>(data.size());
-  co_return co_await keep({Command::kWrite, 0, offset, length, std::move(data)});
+  // With a name: task.h says why.
+  Change change{Command::kWrite, 0, offset, length, std::move(data)};
+  auto keeping = keep(std::move(change));
+  co_return co_await std::move(keeping);
 }
 
 Task<Result<void>> Session::command(Command command, uint16_t flags, uint64_t offset,
@@ -86,7 +89,9 @@ Task<Result<void>> Session::command(Command command, uint16_t flags, uint64_t of
       insist([=](Client& client) { return client.command(command, flags, offset, length); });
   CO_TRY_VOID(co_await std::move(changing));
   if (!keeps_changes()) co_return {};
-  co_return co_await keep({command, flags, offset, length, {}});
+  Change change{command, flags, offset, length, {}};
+  auto keeping = keep(std::move(change));
+  co_return co_await std::move(keeping);
 }
 
 Task<Result<std::vector<ExtentDescriptor>>> Session::block_status(uint64_t offset,
