@@ -6,6 +6,7 @@
 
 #include <random>
 
+#include "blockcore/async/run_all.h"
 #include "blockcore/nbd/nbd_disk.h"
 #include "tests/support/nbd_fake_server.h"
 #include "tests/support/temporary_directory.h"
@@ -264,22 +265,28 @@ TEST_P(NbdSession, RequestThatIsNeverAnsweredFails) {
   options.reconnect = milliseconds(0);
   const auto disk = open(server.url(), options);
   bool failed = false;
-  const auto both = [&]() -> Task<void> {
-    std::string data(512, '?');
-    const iovec buffer{data.data(), data.size()};
-    const auto read = [&]() -> Task<void> {
-      const auto got = co_await disk->read(0, {&buffer, 1});
-      EXPECT_FALSE(got);
-      if (!got) {
-        EXPECT_NE(got.error().message().find("has not answered"), std::string::npos)
-            << got.error().message();
-      }
-      failed = true;
-    };
-    start_detached(read());
-    while (!failed) (void)co_await disk->flush();
+  std::string data(512, '?');
+  const iovec buffer{data.data(), data.size()};
+  const auto read = [&]() -> Task<Result<void>> {
+    const auto got = co_await disk->read(0, {&buffer, 1});
+    failed = true;
+    EXPECT_FALSE(got);
+    if (!got) {
+      EXPECT_NE(got.error().message().find("has not answered"), std::string::npos)
+          << got.error().message();
+    }
+    co_return {};
   };
-  engine_->run_until_done(both());
+  // Until it fails: from then on it does so at once, and nobody else would have a turn.
+  const auto flush = [&]() -> Task<Result<void>> {
+    bool flushed = true;
+    while (!failed && flushed) flushed = (co_await disk->flush()).has_value();
+    co_return {};
+  };
+  std::vector<Task<Result<void>>> both;
+  both.push_back(read());
+  both.push_back(flush());
+  EXPECT_TRUE(engine_->run_until_done(run_all(std::move(both))));
 }
 
 TEST_P(NbdSession, MuchThatIsNotFlushedIsFlushed) {
