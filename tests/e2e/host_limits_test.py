@@ -44,6 +44,15 @@ def pids_cgroup():
     return None
 
 
+def tasks_group(test):
+    """A control group that bounds tasks, for as long as the test lasts, and what a child enters it by."""
+    group = pids_cgroup()
+    if group is None:
+        test.skipTest("no control group for tasks can be made here")
+    test.addCleanup(group.rmdir)
+    return group, lambda: (group / "cgroup.procs").write_text(str(os.getpid()))
+
+
 class Tasks(HullTest):
     def expect_no_thread(self, result, code=HOST):
         self.assertEqual(result.code, code, result)
@@ -62,14 +71,7 @@ class Tasks(HullTest):
 
     def test_every_limit_of_tasks(self):
         """From too few to enough: an error of the host, or success; never a hang and never a crash."""
-        group = pids_cgroup()
-        if group is None:
-            self.skipTest("no control group for tasks can be made here")
-        self.addCleanup(group.rmdir)
-
-        def enter():
-            (group / "cgroup.procs").write_text(str(os.getpid()))
-
+        group, enter = tasks_group(self)
         disk = self.qcow2()
         codes = []
         for limit in range(1, 16):
@@ -136,14 +138,7 @@ class Server(HullTest):
         self.assertNotIn("failed", results[-1])
 
     def test_tasks(self):
-        group = pids_cgroup()
-        if group is None:
-            self.skipTest("no control group for tasks can be made here")
-        self.addCleanup(group.rmdir)
-
-        def enter():
-            (group / "cgroup.procs").write_text(str(os.getpid()))
-
+        group, enter = tasks_group(self)
         for tasks in range(1, 6):
             (group / "pids.max").write_text(str(tasks))
             with self.subTest(tasks=tasks):
