@@ -21,19 +21,44 @@ namespace hull::blockcore {
 template <class T>
 class [[nodiscard]] Task;
 
+// Whoever counts operations that others wait for is told when one of them has ended, before those
+// who wait for it go on.
+class TaskCounter {
+ public:
+  virtual void task_has_ended() = 0;
+
+ protected:
+  ~TaskCounter() = default;
+};
+
 namespace internal {
 
 struct FinalAwaiter {
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> finished) const noexcept {
-    return finished.promise().continuation;
+    return finished.promise().end();
   }
   void await_resume() const noexcept {}
 };
 
 struct PromiseBase {
+  PromiseBase() = default;
+  PromiseBase(const PromiseBase&) = delete;
+  PromiseBase& operator=(const PromiseBase&) = delete;
+  ~PromiseBase() { end_count(); }  // of a task that never began
+
+  std::coroutine_handle<> end() {
+    const std::coroutine_handle<> next = continuation;
+    end_count();
+    return next;
+  }
+  void end_count() {
+    if (counter != nullptr) std::exchange(counter, nullptr)->task_has_ended();
+  }
+
   std::coroutine_handle<> continuation = std::noop_coroutine();
+  TaskCounter* counter = nullptr;
   std::suspend_always initial_suspend() const noexcept { return {}; }
   FinalAwaiter final_suspend() const noexcept { return {}; }
   [[noreturn]] void unhandled_exception() const noexcept { std::terminate(); }
@@ -65,6 +90,12 @@ class [[nodiscard]] Task {
   Task& operator=(const Task&) = delete;
   ~Task() {
     if (handle_) handle_.destroy();
+  }
+
+  // Before it begins, and once: the counter outlives the task's end.
+  void count_in(TaskCounter& counter) {
+    CHECK(handle_.promise().counter == nullptr);
+    handle_.promise().counter = &counter;
   }
 
   bool await_ready() const noexcept { return false; }

@@ -12,6 +12,7 @@
 #include "blockcore/qcow2/alloc/refcounts.h"
 #include "blockcore/qcow2/format/encryption.h"
 #include "blockcore/qcow2/format/image_header.h"
+#include "blockcore/qcow2/frozen_tables.h"
 #include "blockcore/qcow2/mapping/cluster_map.h"
 #include "blockcore/qcow2/mapping/granules.h"
 

@@ -182,7 +182,7 @@ Task<Result<void>> Qcow2Disk::read(uint64_t offset, std::span<const iovec> buffe
   const uint64_t length = total_bytes(buffers);
   CHECK(range_fits(offset, length, size_bytes()));
   if (!may_begin(offset, length, false)) CO_TRY_VOID(co_await wait_to_begin(offset, length, false));
-  const qcow2::Gate::Pass pass(parts_->image.gate);
+  const Gate::Pass pass(parts_->image.gate);
   co_return co_await parts_->reader.read(offset, buffers);
 }
 
@@ -190,7 +190,7 @@ Task<Result<void>> Qcow2Disk::write(uint64_t offset, std::span<const iovec> buff
   const uint64_t length = total_bytes(buffers);
   CHECK(!read_only_ && range_fits(offset, length, size_bytes()));
   if (!may_begin(offset, length, true)) CO_TRY_VOID(co_await wait_to_begin(offset, length, true));
-  const qcow2::Gate::Pass pass(parts_->image.gate);
+  const Gate::Pass pass(parts_->image.gate);
   if (needs_preparation()) CO_TRY_VOID(co_await prepare_change());
   bitmaps_->mark(offset, length);
   co_return co_await parts_->writer.write(offset, buffers);
@@ -206,7 +206,7 @@ Task<Result<qcow2::CompressedBatch>> Qcow2Disk::load_compressed(uint64_t offset,
       format != qcow2::StreamFormat{image.geometry.cluster_bits, image.header->compression})
     co_return qcow2::CompressedBatch{};
   if (!may_begin(offset, length, false)) CO_TRY_VOID(co_await wait_to_begin(offset, length, false));
-  const qcow2::Gate::Pass pass(image.gate);
+  const Gate::Pass pass(image.gate);
   std::optional<qcow2::Extent> extent = image.map.find(offset, length);
   while (!extent) {
     CO_TRY_VOID(co_await image.map.load(offset));
@@ -229,7 +229,7 @@ Task<Result<void>> Qcow2Disk::write_compressed(std::span<const qcow2::Compressed
   const uint64_t first = clusters.front().offset;
   const uint64_t length = clusters.back().offset + 1 - first;
   if (!may_begin(first, length, true)) CO_TRY_VOID(co_await wait_to_begin(first, length, true));
-  const qcow2::Gate::Pass pass(parts_->image.gate);
+  const Gate::Pass pass(parts_->image.gate);
   CO_TRY_VOID(co_await prepare_change());
   for (const qcow2::CompressedCluster& one : clusters)
     bitmaps_->mark(one.offset,
@@ -240,14 +240,14 @@ Task<Result<void>> Qcow2Disk::write_compressed(std::span<const qcow2::Compressed
 Task<Result<void>> Qcow2Disk::flush() {
   if (read_only_) co_return {};
   if (!may_begin(0, 0, false)) CO_TRY_VOID(co_await wait_to_begin(0, 0, false));
-  const qcow2::Gate::Pass pass(parts_->image.gate);
+  const Gate::Pass pass(parts_->image.gate);
   co_return co_await parts_->committer.commit();
 }
 
 Task<Result<void>> Qcow2Disk::write_zeroes(uint64_t offset, uint64_t length, bool may_unmap) {
   CHECK(!read_only_ && range_fits(offset, length, size_bytes()));
   if (!may_begin(offset, length, true)) CO_TRY_VOID(co_await wait_to_begin(offset, length, true));
-  const qcow2::Gate::Pass pass(parts_->image.gate);
+  const Gate::Pass pass(parts_->image.gate);
   CO_TRY_VOID(co_await prepare_change());
   bitmaps_->mark(offset, length);
   co_return co_await parts_->zeroer.write_zeroes(offset, length, may_unmap);
@@ -256,7 +256,7 @@ Task<Result<void>> Qcow2Disk::write_zeroes(uint64_t offset, uint64_t length, boo
 Task<Result<void>> Qcow2Disk::discard(uint64_t offset, uint64_t length) {
   CHECK(!read_only_ && range_fits(offset, length, size_bytes()));
   if (!may_begin(offset, length, true)) CO_TRY_VOID(co_await wait_to_begin(offset, length, true));
-  const qcow2::Gate::Pass pass(parts_->image.gate);
+  const Gate::Pass pass(parts_->image.gate);
   CO_TRY_VOID(co_await prepare_change());
   bitmaps_->mark(offset, length);
   co_return co_await parts_->zeroer.discard(offset, length);
@@ -265,7 +265,7 @@ Task<Result<void>> Qcow2Disk::discard(uint64_t offset, uint64_t length) {
 Task<Result<BlockStatus>> Qcow2Disk::block_status(uint64_t offset, uint64_t length) {
   CHECK(length != 0 && range_fits(offset, length, size_bytes()));
   if (!may_begin(offset, length, false)) CO_TRY_VOID(co_await wait_to_begin(offset, length, false));
-  const qcow2::Gate::Pass pass(parts_->image.gate);
+  const Gate::Pass pass(parts_->image.gate);
   co_return co_await qcow2::block_status(parts_->image, offset, length);
 }
 

@@ -21,7 +21,7 @@ Task<Result<void>> Qcow2Disk::pull_extent(uint64_t offset, uint64_t length) {
 Task<Result<void>> Qcow2Disk::pull(uint64_t offset, uint64_t length) {
   CHECK(!read_only_);
   const AsyncMutex::Guard editing = co_await parts_->editing.lock();
-  const qcow2::Gate::Closed closed = co_await parts_->image.gate.close();
+  const Gate::Closed closed = co_await parts_->image.gate.close();
   const uint64_t end = std::min(offset + length, size_bytes());
   while (offset < end) {
     CO_TRY(const BlockStatus status,
@@ -43,7 +43,7 @@ Result<void> Qcow2Disk::check_forgettable_backing() const {
 Task<Result<void>> Qcow2Disk::forget_backing() {
   CHECK(!read_only_);
   const AsyncMutex::Guard editing = co_await parts_->editing.lock();
-  const qcow2::Gate::Closed closed = co_await parts_->image.gate.close();
+  const Gate::Closed closed = co_await parts_->image.gate.close();
   qcow2::Image& image = parts_->image;
   CO_TRY_VOID(check_forgettable_backing());
   CO_TRY_VOID(co_await prepare_change());
