@@ -37,33 +37,34 @@ bool is_nbd_source(const XmlElement* source) {
   return source != nullptr && source->value("protocol") == "nbd";
 }
 
-// The URL of a source with protocol nbd; empty, with a finding, if it names no server.
+// The URL of a source with protocol nbd; with a finding if it names no server.
 std::string nbd_source(const XmlElement& source, Findings& findings) {
   const std::string_view tls = source.value("tls");
   if (tls == "yes") findings.report_computed(source, "tls", "~nbd");
   if (const XmlElement* reconnect = source.child("reconnect"))
     findings.report_computed(*reconnect, {}, "~nbd");
+  const std::string_view name = source.value("name");
   const XmlElement* host = source.child("host");
   if (host == nullptr) {
     findings.invalid(source, {}, "has no <host>");
-    return {};
+    return nbd_url_over_tcp({}, 0, name);
   }
   const std::string_view transport = host->value("transport", "tcp");
-  const std::string_view name = source.value("name");
   if (transport == "unix") return nbd_url_over_unix(host->value("socket"), name);
   if (transport != "tcp") findings.invalid(*host, "transport", "is neither tcp nor unix");
   const auto port = read_number(*host, "port", 1, UINT16_MAX, findings);
   return nbd_url_over_tcp(host->value("name"), static_cast<uint16_t>(port.value_or(0)), name);
 }
 
-// What DiskConfig::file and BackingLevel::file hold.
+// What DiskConfig::file and BackingLevel::file hold; where a finding says why there is nothing,
+// something about which validate() has nothing to say.
 std::string source_image(const XmlElement* source, std::string_view type, Findings& findings) {
   if (type == "network" && is_nbd_source(source)) return nbd_source(*source, findings);
   const std::string_view path = source_path(source, type);
   if (is_nbd_url(path)) {  // a file is a file, whatever its name looks like
     findings.invalid(*source, type == "block" ? "dev" : "file",
                      "is not an absolute path (an NBD server needs type='network')");
-    return {};
+    return fmt::format("/{}", path.substr(0, kMaxPathBytes - 1));
   }
   return std::string(path);
 }

@@ -75,6 +75,19 @@ void check_disk_image(const DiskConfig& disk, Problems& problems) {
   }
 }
 
+void check_block_sizes(const DiskConfig& disk, Problems& problems) {
+  if (!std::has_single_bit(disk.logical_block_size) || disk.logical_block_size < kMinBlockBytes ||
+      disk.logical_block_size > kMaxLogicalBlockBytes)
+    problems.add("disk {}: logical block size {} is not a power of two in {} to {}", disk.target,
+                 disk.logical_block_size, kMinBlockBytes, kMaxLogicalBlockBytes);
+  else if (!std::has_single_bit(disk.physical_block_size) ||
+           disk.physical_block_size < disk.logical_block_size ||
+           disk.physical_block_size > kMaxPhysicalBlockBytes)
+    problems.add(
+        "disk {}: physical block size {} is not a power of two between the logical one and {}",
+        disk.target, disk.physical_block_size, kMaxPhysicalBlockBytes);
+}
+
 void check_disk_device(const DiskConfig& disk, Problems& problems) {
   if (disk.serial.size() > kMaxDiskSerialBytes)
     problems.add("disk {}: serial is longer than {} bytes", disk.target, kMaxDiskSerialBytes);
@@ -84,20 +97,11 @@ void check_disk_device(const DiskConfig& disk, Problems& problems) {
       disk.queue_size > kMaxQueueSize)
     problems.add("disk {}: queue size {} is not a power of two in {} to {}", disk.target,
                  disk.queue_size, kMinQueueSize, kMaxQueueSize);
-  if (!std::has_single_bit(disk.logical_block_size) || disk.logical_block_size < kMinBlockBytes ||
-      disk.logical_block_size > kMaxLogicalBlockBytes)
-    problems.add("disk {}: logical block size {} is not a power of two in {} to {}", disk.target,
-                 disk.logical_block_size, kMinBlockBytes, kMaxLogicalBlockBytes);
   if (disk.metadata_cache_bytes < kMinMetadataCacheBytes ||
       disk.metadata_cache_bytes > kMaxMetadataCacheBytes)
     problems.add("disk {}: the metadata cache has {} bytes, not {} to {}", disk.target,
                  disk.metadata_cache_bytes, kMinMetadataCacheBytes, kMaxMetadataCacheBytes);
-  if (!std::has_single_bit(disk.physical_block_size) ||
-      disk.physical_block_size < disk.logical_block_size ||
-      disk.physical_block_size > kMaxPhysicalBlockBytes)
-    problems.add(
-        "disk {}: physical block size {} is not a power of two between the logical one and {}",
-        disk.target, disk.physical_block_size, kMaxPhysicalBlockBytes);
+  check_block_sizes(disk, problems);
 }
 
 // One image behind two disks is safe only if nobody writes or if sharing was asked for.

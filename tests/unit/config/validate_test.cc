@@ -126,7 +126,11 @@ TEST(Validate, DiskNumbersAreChecked) {
   config.disks[0].logical_block_size = 520;
   config.disks[0].physical_block_size = 256;
   config.disks[0].metadata_cache_bytes = 1024;
-  EXPECT_EQ(validate(config).size(), 5U);
+  EXPECT_EQ(validate(config).size(), 4U) << "the physical size hangs on the logical one";
+  config.disks[0].logical_block_size = 512;
+  EXPECT_EQ(validate(config).size(), 4U);
+  config.disks[0].physical_block_size = 4096;
+  EXPECT_EQ(validate(config).size(), 3U);
 }
 
 TEST(Validate, QueueSizesAreThoseOfTheDevice) {
