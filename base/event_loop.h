@@ -1,6 +1,6 @@
 // An epoll loop for the threads that wait for several things and are not on the block path: the
-// main thread (signals, console, timers) and network workers. One thread runs it; stop() and
-// nothing else may be called from others.
+// main thread (console, timers, the ends of domains) and the workers of networks and entropy. One
+// thread runs it; stop() and nothing else may be called from others.
 #pragma once
 
 #include <chrono>

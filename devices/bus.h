@@ -21,8 +21,9 @@
 namespace hull::devices {
 
 // Total functions: any offset inside the range, any width of 1 to 8 bytes, at any time, from any
-// vCPU thread. Nothing here waits for I/O. Reads of nothing return all-ones. A device protects its
-// own registers.
+// vCPU thread. Nothing here does I/O or waits for it, a reset of a virtio device excepted, which
+// may take a tenth of a second. Reads of nothing return all-ones. A device protects its own
+// registers.
 class BusDevice {
  public:
   virtual ~BusDevice() = default;

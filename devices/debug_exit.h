@@ -1,5 +1,6 @@
 // How a test guest ends the VM with a verdict: a little-endian write of 1 to 4 bytes to the port is
-// the exit code (0 is success). Added to the bus only when the user asked for it.
+// a code, of which hull's exit status has five bits (tools/hull/exit_code.h). Added to the bus only
+// when the user asked for it.
 #pragma once
 
 #include "devices/bus.h"

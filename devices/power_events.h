@@ -13,7 +13,7 @@ class PowerEvents {
   virtual void power_off() = 0;
   virtual void reset() = 0;
   virtual void guest_panicked() = 0;
-  virtual void debug_exit(uint32_t code) = 0;  // a test guest's verdict; 0 is success
+  virtual void debug_exit(uint32_t code) = 0;  // a test guest's verdict
 };
 
 }  // namespace hull::devices

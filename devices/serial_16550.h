@@ -13,7 +13,7 @@
 // Interrupts are edges: every event that makes a condition true is one, and so is every read that
 // acknowledges one condition while another still holds.
 //
-// The register side runs on any vCPU thread, the host side on the main thread; neither blocks.
+// The register side runs on any vCPU thread, the host side on the console's; neither blocks.
 #pragma once
 
 #include <memory>

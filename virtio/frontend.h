@@ -3,8 +3,8 @@
 // to 2.5, 3.1).
 //
 // A reset ends when the device has let go of the driver's buffers. The status reads as before until
-// then, as 2.4 has it; that takes as long as the back end takes for what is in flight, and no vCPU
-// waits for it.
+// then, as 2.4 has it; that takes as long as the back end takes for what is in flight, for which no
+// vCPU waits longer than kQuickReset.
 #pragma once
 
 #include <atomic>
@@ -61,7 +61,7 @@ class Frontend {
   void accept_features(uint32_t word, uint32_t bits);
 
   uint8_t status();
-  // kReset: begun; complete as soon as the status reads 0.
+  // kReset: begun, and waited for as kQuickReset says; complete as soon as the status reads 0.
   StatusAction write_status(uint8_t value);
   // Resets as the driver would, for tear-down: `stopped` is called once, on any thread, perhaps
   // before this returns, when the device is inactive. Never blocks.

@@ -51,7 +51,7 @@ struct DomainOptions {
 class HostParts {
  public:
   // Opens everything, locks the images, starts the threads. `loop` is the console's and outlives
-  // the parts; `on_escape`: the user asks for the end at the console. Main thread.
+  // the parts; `on_escape`: the user asks for the end at the console. The loop's thread.
   static Result<std::unique_ptr<HostParts>> open(EventLoop& loop,
                                                  const config::DomainConfig& domain,
                                                  DomainOptions& options,

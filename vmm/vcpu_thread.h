@@ -1,4 +1,6 @@
-// A virtual CPU's thread: run, exit, bus, and nothing else. It never does blocking I/O.
+// A virtual CPU's thread: run, exit, bus, and nothing else. It does no I/O itself and waits for
+// none, but for the short while that a driver's reset of a virtio device may take
+// (virtio::Frontend::kQuickReset).
 #pragma once
 
 #include "base/thread.h"

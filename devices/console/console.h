@@ -1,11 +1,11 @@
 // The other end of the serial line: where the guest's output goes and its input comes from.
 //
-// Everything here runs on the main thread's event loop. Output is written first to the log file, if
-// there is one, then to the back end. A back end that is slow (a pipe nobody reads, a stopped
-// terminal) fills the serial port's ring and so slows the guest down; one where nobody is attached
-// (pty, socket) or that failed (closed pipe, full disk) drops the bytes. A guest that goes on
-// writing all the same makes a slow back end lose the oldest bytes (kMaxBacklog). The log file gets
-// every byte in any case; what a full disk makes it lose is counted and reported.
+// Everything here runs on the thread of the event loop that it is given. Output is written first to
+// the log file, if there is one, then to the back end. A back end that is slow (a pipe nobody
+// reads, a stopped terminal) fills the serial port's ring and so slows the guest down; one where
+// nobody is attached (pty, socket) or that failed (closed pipe, full disk) drops the bytes. A guest
+// that goes on writing all the same makes a slow back end lose the oldest bytes (kMaxBacklog). The
+// log file gets every byte in any case; what a full disk makes it lose is counted and reported.
 //
 // The first byte after a pause is written at once; further ones are collected for kCollect.
 //

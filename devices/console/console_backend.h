@@ -1,4 +1,5 @@
-// What stands behind the console: a terminal, a file, a pty, a socket, or nothing. Main thread.
+// What stands behind the console: a terminal, a file, a pty, a socket, or nothing. On the
+// loop's thread.
 #pragma once
 
 #include <memory>

@@ -1,4 +1,5 @@
-// How the console reads and writes descriptors without ever blocking. Main thread.
+// How the console reads and writes descriptors without ever blocking. On the
+// loop's thread.
 #pragma once
 
 #include <cstdint>

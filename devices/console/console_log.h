@@ -1,6 +1,6 @@
-// The console's log file: every byte the guest wrote, whatever the back end did with it. Main
-// thread. A regular file's writes count as not blocking, as everywhere in hull but on the data
-// path.
+// The console's log file: every byte the guest wrote, whatever the back end did with it. On
+// the loop's thread. A regular file's writes count as not blocking, as everywhere in hull but on
+// the data path.
 #pragma once
 
 #include <cstdint>
