@@ -36,7 +36,7 @@ class BlockDevice final : public VirtioDevice {
   ~BlockDevice() override;
 
   std::string_view name() const override { return options_.name; }
-  DeviceType type() const override { return DeviceType::kBlock; }
+  DeviceType type() const override { return DeviceType{2}; }
   FeatureSet device_features() const override;
   std::span<const uint16_t> queue_max_sizes() const override { return {&options_.queue_size, 1}; }
   void read_config(uint64_t offset, std::span<uint8_t> data) const override;

@@ -19,8 +19,8 @@
 
 namespace hull::virtio {
 
-// Virtio 1.2, 5.
-enum class DeviceType : uint32_t { kNetwork = 1, kBlock = 2, kEntropy = 4 };
+// A number of virtio 1.2, 5, which each device knows for itself.
+enum class DeviceType : uint32_t {};
 
 // How a device reaches its driver; the transport's. Any thread, never blocks, takes no lock. Not to
 // be used once the device has stopped.

@@ -29,7 +29,7 @@ class NetDevice final : public VirtioDevice {
   ~NetDevice() override;
 
   std::string_view name() const override { return options_.name; }
-  DeviceType type() const override { return DeviceType::kNetwork; }
+  DeviceType type() const override { return DeviceType{1}; }
   FeatureSet device_features() const override;
   std::span<const uint16_t> queue_max_sizes() const override { return queue_sizes_; }
   void read_config(uint64_t offset, std::span<uint8_t> data) const override;

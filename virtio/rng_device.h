@@ -24,7 +24,7 @@ class RngDevice final : public VirtioDevice {
   ~RngDevice() override;
 
   std::string_view name() const override { return options_.name; }
-  DeviceType type() const override { return DeviceType::kEntropy; }
+  DeviceType type() const override { return DeviceType{4}; }
   FeatureSet device_features() const override { return {}; }
   std::span<const uint16_t> queue_max_sizes() const override;
   void read_config(uint64_t offset, std::span<uint8_t> data) const override;

@@ -3,9 +3,6 @@
 // Devices are in the tables that firmware writes, so firmware comes after them.
 #include "vmm/build_machine.h"
 
-#include "virtio/block_device.h"
-#include "virtio/net_device.h"
-#include "virtio/rng_device.h"
 #include "vmm/mmio_slots.h"
 
 namespace hull::vmm {
@@ -18,9 +15,7 @@ class MachineBuilder {
     TRY(create_vm());
     TRY(board().before_vcpus());
     TRY(board().add_devices());
-    TRY(add_disks());
-    TRY(add_networks());
-    TRY(add_rng());
+    TRY(add_virtio());
     machine_->memory_.advise_huge_pages();
     std::vector<uint8_t> tree = TRY(board().load_boot(machine_->memory_, parts_.boot));
     if (device_tree != nullptr) *device_tree = std::move(tree);
@@ -53,51 +48,10 @@ class MachineBuilder {
     return {};
   }
 
-  Result<void> add_virtio(std::unique_ptr<virtio::VirtioDevice> device) {
-    machine_->virtio_.push_back(TRY(machine_->slots_->attach(std::move(device))));
+  Result<void> add_virtio() {
+    for (const DeviceMaker& make : parts_.virtio)
+      machine_->virtio_.push_back(TRY(machine_->slots_->attach(make())));
     return {};
-  }
-
-  Result<void> add_disks() {
-    for (size_t i = 0; i < parts_.disks.size(); ++i) {
-      const config::DiskConfig& disk = parts_.domain.disks[i];
-      virtio::BlockOptions options{.name = disk.target,
-                                   .serial = disk.serial,
-                                   .read_only = disk.read_only,
-                                   .discard = disk.discard == config::DiscardMode::kUnmap,
-                                   .queue_size = static_cast<uint16_t>(disk.queue_size),
-                                   .logical_block_size = disk.logical_block_size,
-                                   .physical_block_size = disk.physical_block_size};
-      if (parts_.on_disk_error)
-        options.on_error = [report = parts_.on_disk_error, name = disk.target](const Error& error) {
-          report(name, error);
-        };
-      TRY(add_virtio(std::make_unique<virtio::BlockDevice>(std::move(options), *parts_.disks[i],
-                                                           *parts_.engines[i])));
-    }
-    return {};
-  }
-
-  Result<void> add_networks() {
-    for (size_t i = 0; i < parts_.networks.size(); ++i) {
-      const config::NetworkConfig& network = parts_.domain.networks[i];
-      TRY(add_virtio(
-          std::make_unique<virtio::NetDevice>(virtio::NetOptions{.name = fmt::format("net{}", i),
-                                                                 .mac = network.mac,
-                                                                 .mtu = network.mtu,
-                                                                 .link_up = network.link_up},
-                                              parts_.networks[i].get(), *parts_.workers[i])));
-    }
-    return {};
-  }
-
-  Result<void> add_rng() {
-    if (!parts_.domain.rng) return {};
-    return add_virtio(std::make_unique<virtio::RngDevice>(
-        virtio::RngOptions{.name = "rng0",
-                           .rate_bytes = parts_.domain.rng->rate_bytes,
-                           .rate_period_ms = parts_.domain.rng->rate_period_ms},
-        *parts_.workers.back()));
   }
 
   Result<void> add_vcpus() {

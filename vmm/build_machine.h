@@ -6,14 +6,11 @@
 #include <vector>
 
 #include "base/event_loop.h"
-#include "blockcore/disk.h"
-#include "blockcore/engine/io_engine.h"
 #include "config/domain.h"
 #include "firmware/boot.h"
-#include "virtio/net_backend.h"
-#include "virtio/worker_thread.h"
 #include "vmm/machine.h"
 #include "vmm/outcome.h"
+#include "vmm/virtio_kinds.h"
 
 namespace hull::vmm {
 
@@ -24,14 +21,8 @@ struct MachineParts {
   const config::DomainConfig& domain;
   const firmware::GuestSource& boot;
   Outcome& outcome;
-  EventLoop& loop;  // of the calling thread, which also destroys the machine
-  std::span<const std::unique_ptr<blockcore::Disk>> disks;        // as domain.disks
-  std::span<const std::unique_ptr<virtio::NetBackend>> networks;  // as domain.networks, may be null
-  std::span<blockcore::IoEngine* const> engines;  // of the disks; they run when the machine does
-  // One for each NIC, then one for the entropy device if there is one.
-  std::span<const std::unique_ptr<virtio::WorkerThread>> workers;
-  // DomainOptions::on_disk_error
-  std::function<void(const std::string& disk, const Error&)> on_disk_error = {};
+  EventLoop& loop;                      // of the calling thread, which also destroys the machine
+  std::span<const DeviceMaker> virtio;  // their threads run when the machine does
   bool debug_exit_port = false;
 };
 

@@ -41,11 +41,7 @@ Result<void> Domain::build() {
                                 .boot = parts_->boot(),
                                 .outcome = *outcome_,
                                 .loop = loop_,
-                                .disks = parts_->disks(),
-                                .networks = parts_->networks(),
-                                .engines = parts_->engines(),
-                                .workers = parts_->workers(),
-                                .on_disk_error = options_.on_disk_error,
+                                .virtio = parts_->virtio(),
                                 .debug_exit_port = options_.debug_exit_port},
                                options_.return_device_tree ? &device_tree_ : nullptr));
   return {};

@@ -5,7 +5,6 @@
 #include "base/log.h"
 #include "config/boot_order.h"
 #include "firmware/guest/image.h"
-#include "virtio/tap.h"
 #include "vmm/arch.h"
 #include "vmm/host_facts.h"
 #include "vmm/open_disk.h"
@@ -39,18 +38,17 @@ Result<std::unique_ptr<HostParts>> HostParts::open(EventLoop& loop,
                                                    DomainOptions& options,
                                                    std::function<void()> on_escape) {
   TRY(check_guest_memory(domain.memory_bytes, host_memory_bytes()));
-  std::unique_ptr<HostParts> parts(new HostParts);
+  std::unique_ptr<HostParts> parts(new HostParts(options));
   parts->kvm_.emplace(TRY(Kvm::open()));
   TRY(check_capabilities(*parts->kvm_));
   if (domain.vcpus > parts->kvm_->max_vcpus())
     return fail(ErrorKind::kHost, "{} vCPUs: this host's KVM has at most {}", domain.vcpus,
                 parts->kvm_->max_vcpus());
   TRY(parts->open_boot_files(domain, options.return_device_tree));
-  TRY(parts->open_disks(domain, options));
+  TRY(parts->open_virtio(domain));
   options.secrets.clear();
-  TRY(parts->open_networks(domain, options));
   TRY(check_cancelled(options.cancel));
-  TRY(parts->open_console(loop, domain, options, std::move(on_escape)));
+  TRY(parts->open_console(loop, domain, std::move(on_escape)));
   TRY(parts->start_io_threads());
   return parts;
 }
@@ -97,16 +95,21 @@ Result<void> HostParts::open_boot_files(const config::DomainConfig& domain,
   return {};
 }
 
-Result<void> HostParts::open_disks(const config::DomainConfig& domain,
-                                   const DomainOptions& options) {
+Result<void> HostParts::open_virtio(const config::DomainConfig& domain) {
   reactor_ = std::make_unique<blockcore::EngineReactor>(TRY(io_thread(0))->engine());
-  for (const config::DiskConfig& disk : domain.disks) {
-    TRY(check_cancelled(options.cancel));
-    blockcore::IoEngine& engine = TRY(io_thread(disk.iothread))->engine();
-    disks_.push_back(TRY(open_domain_disk(engine, disk, options.ephemeral, options.secrets)));
-    engines_.push_back(&engine);
-  }
+  for (const VirtioKind& kind : virtio_kinds())
+    for (size_t i = 0; i < kind.count(domain); ++i) {
+      TRY(check_cancelled(options_.cancel));
+      virtio_.push_back(TRY(kind.open(*this, domain, i)));
+    }
   return {};
+}
+
+Result<HostParts::OpenDisk> HostParts::open_disk(const config::DiskConfig& disk) {
+  blockcore::IoEngine& engine = TRY(io_thread(disk.iothread))->engine();
+  disks_.push_back(TRY(open_domain_disk(engine, disk, options_.ephemeral, options_.secrets)));
+  engines_.push_back(&engine);
+  return OpenDisk{*disks_.back(), engine};
 }
 
 Result<blockcore::IoThread*> HostParts::io_thread(unsigned number) {
@@ -121,44 +124,18 @@ Result<void> HostParts::start_io_threads() {
   return {};
 }
 
-Result<void> HostParts::add_worker(std::string_view name, const DomainOptions& options) {
-  workers_.push_back(TRY(options.one_io_thread ? virtio::WorkerThread::create_on(*reactor_)
-                                               : virtio::WorkerThread::create(name)));
-  return {};
-}
-
-Result<void> HostParts::open_networks(const config::DomainConfig& domain,
-                                      const DomainOptions& options) {
-  for (const config::NetworkConfig& network : domain.networks) {
-    const std::string name = fmt::format("net{}", networks_.size());
-    if (network.kind == config::NetworkKind::kUser)
-      return fail(ErrorKind::kUnsupported, "{}: user-mode networking is not built in; use a tap",
-                  name);
-    networks_.emplace_back();
-    interfaces_.emplace_back();
-    if (network.kind != config::NetworkKind::kNull) {
-      std::unique_ptr<virtio::Tap> tap = TRY(virtio::Tap::open({.ifname = network.ifname,
-                                                                .create = network.managed,
-                                                                .bridge = network.bridge,
-                                                                .mtu = network.mtu})
-                                                 .with_context(name));
-      interfaces_.back() = tap->ifname();
-      networks_.back() = std::move(tap);
-    }
-    TRY(add_worker(name, options));
-  }
-  if (domain.rng) TRY(add_worker("rng", options));
-  return {};
+Result<std::unique_ptr<virtio::WorkerThread>> HostParts::make_worker(std::string_view name) {
+  return options_.one_io_thread ? virtio::WorkerThread::create_on(*reactor_)
+                                : virtio::WorkerThread::create(name);
 }
 
 Result<void> HostParts::open_console(EventLoop& loop, const config::DomainConfig& domain,
-                                     const DomainOptions& options,
                                      std::function<void()> on_escape) {
   config::ConsoleConfig config;
   config.kind = config::ConsoleKind::kStdio;
   if (domain.console) config = *domain.console;
   console_ = TRY(devices::Console::create(loop, to_console_options(config), std::move(on_escape)));
-  console_->set_observer(options.on_console_output);
+  console_->set_observer(options_.on_console_output);
   return {};
 }
 

@@ -1,5 +1,5 @@
-// What a machine stands on and a reset does not touch: KVM, kernel and initrd, images, taps, their
-// threads, the console.
+// What a machine stands on and a reset does not touch: KVM, kernel and initrd, what is behind the
+// virtio devices and its threads, the console.
 #pragma once
 
 #include <chrono>
@@ -20,9 +20,9 @@
 #include "config/domain.h"
 #include "devices/console/console.h"
 #include "firmware/boot.h"
-#include "virtio/net_backend.h"
 #include "virtio/worker_thread.h"
 #include "vmm/kvm.h"
+#include "vmm/virtio_kinds.h"
 
 namespace hull::vmm {
 
@@ -50,8 +50,9 @@ struct DomainOptions {
 
 class HostParts {
  public:
-  // Opens everything, locks the images, starts the threads. `loop` is the console's and outlives
-  // the parts; `on_escape`: the user asks for the end at the console. The loop's thread.
+  // Opens everything, locks the images, starts the threads. `loop`, which is the console's, and
+  // `options` outlive the parts; `on_escape`: the user asks for the end at the console. The loop's
+  // thread.
   static Result<std::unique_ptr<HostParts>> open(EventLoop& loop,
                                                  const config::DomainConfig& domain,
                                                  DomainOptions& options,
@@ -67,37 +68,45 @@ class HostParts {
 
   Kvm& kvm() { return *kvm_; }
   const firmware::GuestSource& boot() const { return *boot_; }
-  // Of the disks.
-  std::span<blockcore::IoEngine* const> engines() const { return engines_; }
-  std::span<const std::unique_ptr<blockcore::Disk>> disks() const { return disks_; }
-  std::span<const std::unique_ptr<virtio::NetBackend>> networks() const { return networks_; }
+  // Of all virtio devices of the domain, in the order of virtio_kinds().
+  std::span<const DeviceMaker> virtio() const { return virtio_; }
   const std::vector<std::string>& interfaces() const { return interfaces_; }
-  std::span<const std::unique_ptr<virtio::WorkerThread>> workers() const { return workers_; }
   devices::Console& console() { return *console_; }
 
+  // For VirtioKind::open, while open() runs.
+  const DomainOptions& options() const { return options_; }
+  struct OpenDisk {
+    blockcore::Disk& disk;
+    blockcore::IoEngine& engine;
+  };
+  // The image, on the thread that the configuration names; it stays until close().
+  Result<OpenDisk> open_disk(const config::DiskConfig& disk);
+  // A thread for a device that is no disk, or what takes its place (DomainOptions::one_io_thread).
+  Result<std::unique_ptr<virtio::WorkerThread>> make_worker(std::string_view name);
+  // The host's interface behind the next network; empty: none.
+  void add_interface(std::string name) { interfaces_.push_back(std::move(name)); }
+
  private:
-  HostParts() = default;
+  explicit HostParts(DomainOptions& options) : options_(options) {}
   Result<void> open_boot_files(const config::DomainConfig& domain, bool return_device_tree);
   Result<blockcore::IoThread*> io_thread(unsigned number);
   Result<void> start_io_threads();
   bool close_on(blockcore::IoThread& thread, std::chrono::milliseconds patience,
                 Result<void>& first_error);
-  Result<void> open_disks(const config::DomainConfig& domain, const DomainOptions& options);
-  Result<void> open_networks(const config::DomainConfig& domain, const DomainOptions& options);
-  Result<void> add_worker(std::string_view name, const DomainOptions& options);
+  Result<void> open_virtio(const config::DomainConfig& domain);
   Result<void> open_console(EventLoop& loop, const config::DomainConfig& domain,
-                            const DomainOptions& options, std::function<void()> on_escape);
+                            std::function<void()> on_escape);
 
+  DomainOptions& options_;
   std::optional<Kvm> kvm_;
   std::optional<firmware::GuestSource> boot_;
   // By the disks' numbers (config::DiskConfig::iothread); there is always number 0.
   std::map<unsigned, std::unique_ptr<blockcore::IoThread>> io_threads_;
   std::unique_ptr<blockcore::EngineReactor> reactor_;  // of number 0
-  std::vector<blockcore::IoEngine*> engines_;
+  std::vector<blockcore::IoEngine*> engines_;          // of the disks
   std::vector<std::unique_ptr<blockcore::Disk>> disks_;
-  std::vector<std::unique_ptr<virtio::NetBackend>> networks_;
-  std::vector<std::string> interfaces_;  // of the host, behind them; empty: none
-  std::vector<std::unique_ptr<virtio::WorkerThread>> workers_;
+  std::vector<std::string> interfaces_;
+  std::vector<DeviceMaker> virtio_;
   std::unique_ptr<devices::Console> console_;
 };
 

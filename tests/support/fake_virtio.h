@@ -36,7 +36,7 @@ class FakeInterrupt : public virtio::DeviceInterrupt {
 class FakeDevice : public virtio::VirtioDevice {
  public:
   std::string_view name() const override { return "fake"; }
-  virtio::DeviceType type() const override { return virtio::DeviceType::kBlock; }
+  virtio::DeviceType type() const override { return virtio::DeviceType{2}; }
   virtio::FeatureSet device_features() const override { return virtio::FeatureSet(0x21); }
   std::span<const uint16_t> queue_max_sizes() const override { return sizes_; }
   void read_config(uint64_t offset, std::span<uint8_t> data) const override {

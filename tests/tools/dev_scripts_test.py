@@ -71,6 +71,13 @@ class CheckLayers(unittest.TestCase):
         self.assertEqual(self.violations("vmm/arch.h", include), "")
         self.assertEqual(self.violations("vmm/x86/board.cc", include + '#include "firmware/x86/boot.h"\n'), "")
 
+    def test_kind_of_virtio_device_is_named_by_one_table(self):
+        include = '#include "virtio/rng_device.h"\n'
+        for name in ("vmm/build_machine.cc", "vmm/host_parts.h", "tools/hull/run.cc", "virtio/frontend.cc"):
+            self.assertIn("for the table of kinds", self.violations(name, include))
+        for name in ("vmm/virtio_kinds.cc", "virtio/rng_device.cc", "tests/unit/virtio/a_test.cc"):
+            self.assertEqual(self.violations(name, include), "")
+
     def test_guest_programs_take_nothing_of_the_host(self):
         self.assertIn("guest program", self.violations("firmware/guest/main.cc", '#include "base/log.h"\n'))
 
