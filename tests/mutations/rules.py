@@ -54,7 +54,7 @@ RULES = [
     Rule("copy-of-table-is-empty", Q + "mapping/l2_tables.cc", "  CO_TRY_VOID(co_await file_.read_or_zero(old_offset, {&buffer, 1}));\n", "  (void)old_offset;\n", "unit_qcow2", "*Qcow2Model.*"),
     # Locks and gates.
     Rule("gate-lets-everybody-stay", "blockcore/async/gate.h", "    while (inside_ != 0) co_await left_.wait();\n", "", "unit_qcow2", "*Qcow2Model.*:*Snapshots*"),
-    Rule("frozen-tables-are-written", "blockcore/async/gate.h", "    return next != frozen_.end() && *next <= last;", "    return next == frozen_.end() && first > last;", "unit_qcow2", "*Qcow2Model.Snapshots*"),
+    Rule("frozen-tables-are-written", "blockcore/qcow2/frozen_tables.h", "    return next != frozen_.end() && *next <= last;", "    return next == frozen_.end() && first > last;", "unit_qcow2", "*Qcow2Model.Snapshots*"),
     Rule("range-lock-misses-the-last-byte", "blockcore/async/range_lock.h", "return first <= other.last && other.first <= last;", "return first < other.last && other.first < last;", "unit_pairs", "*neighbour*"),
     Rule("range-lock-of-nobody", "blockcore/async/range_lock.h", "        if (one->range_.overlaps(range_)) return &one->waiting_;\n      }", "      }", "unit_blockcore", "*ocalFile*"),
     Rule("zeroing-takes-no-lock", "blockcore/file/local_file_zero.cc", "  while (WaitList* before = hold.before()) co_await before->wait();\n", "", "unit_blockcore", "*ocalFile*"),
