@@ -27,10 +27,10 @@ NetReceiver::~NetReceiver() {
   for (Held& held : held_) queue_.discard(std::move(held.chain));
 }
 
-NetReceiver::Outcome NetReceiver::receive(int fd) {
+NetReceiver::Outcome NetReceiver::receive(NetBackend& backend) {
   if (!reason_.empty()) return Outcome::kMalformed;
   if (frame_bytes_ == 0) {
-    const Outcome outcome = read_frame(fd);
+    const Outcome outcome = read_frame(backend);
     if (outcome != Outcome::kDelivered) return outcome;
   }
   const Outcome outcome = make_room();
@@ -83,7 +83,7 @@ NetReceiver::Taken NetReceiver::take_buffer() {
   return Taken::kYes;
 }
 
-NetReceiver::Outcome NetReceiver::read_frame(int fd) {
+NetReceiver::Outcome NetReceiver::read_frame(NetBackend& backend) {
   while (held_.empty() || (mergeable_ && held_bytes_ < expected_bytes_)) {
     const Taken taken = take_buffer();
     if (taken == Taken::kMalformed) return Outcome::kMalformed;
@@ -101,13 +101,10 @@ NetReceiver::Outcome NetReceiver::read_frame(int fd) {
     room += held.bytes;
   }
   iovecs_.push_back({spare_.get(), kMaxNetFrameBytes});
-  ssize_t got;
-  do {
-    got = ::readv(fd, iovecs_.data(), static_cast<int>(iovecs_.size()));
-  } while (got < 0 && errno == EINTR);
-  if (got < 0 && errno == EAGAIN) return Outcome::kNoFrame;
-  if (got < 0 || static_cast<size_t>(got) <= kNetHeaderBytes) {
-    error_ = got < 0 ? errno : EPIPE;
+  const ssize_t got = backend.receive(iovecs_);
+  if (got == -EAGAIN) return Outcome::kNoFrame;
+  if (got < 0) {
+    error_ = static_cast<int>(-got);
     return Outcome::kBackEnd;
   }
   frame_bytes_ = static_cast<size_t>(got);

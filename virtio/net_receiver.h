@@ -1,5 +1,5 @@
 // The receive queue of a network device (virtio 1.2, 5.1.6.3 and 5.1.6.4): frames go from the back
-// end's descriptor straight into the driver's buffers.
+// end straight into the driver's buffers.
 //
 // The size of a frame is known only once it is read, so it is read into buffers that were taken
 // from the ring beforehand and are kept for the next frame if this one does not need them. What
@@ -14,13 +14,10 @@
 #include <vector>
 
 #include "virtio/chain.h"
+#include "virtio/net_backend.h"
 #include "virtio/queue.h"
 
 namespace hull::virtio {
-
-inline constexpr size_t kNetHeaderBytes = 12;
-// 5.1.6.3: the largest frame with segmentation offload, and its header.
-inline constexpr size_t kMaxNetFrameBytes = kNetHeaderBytes + 65589;
 
 class NetReceiver {
  public:
@@ -28,15 +25,15 @@ class NetReceiver {
     kDelivered,  // or dropped because it can never fit
     kNoFrame,    // the back end has nothing more
     kNoBuffers,  // the driver has to make buffers available first
-    kBackEnd,    // readv failed: errno is in `error`
+    kBackEnd,    // it failed: errno is in `error`
     kMalformed,  // the ring is broken, for good: `reason`
   };
 
   NetReceiver(Queue queue, bool mergeable);
   ~NetReceiver();  // discards the buffers it holds
 
-  // Takes one frame from `fd` to the driver.
-  Outcome receive(int fd);
+  // Takes one frame from `backend` to the driver.
+  Outcome receive(NetBackend& backend);
   // The frame that waits for room, with its header; empty: none. For another receiver on a queue at
   // this one's position(), which takes it if it is one that can have arrived.
   std::vector<uint8_t> waiting_frame() const;
@@ -54,7 +51,7 @@ class NetReceiver {
   enum class Taken : uint8_t { kYes, kEmpty, kMalformed };
 
   Taken take_buffer();
-  Outcome read_frame(int fd);
+  Outcome read_frame(NetBackend& backend);
   Outcome make_room();
   void deliver();
   void copy_spare_into(const Chain& chain, size_t frame_offset);

@@ -1,24 +1,14 @@
 #include "virtio/net_sender.h"
 
-#include <unistd.h>
-
 #include <cerrno>
 
-#include "virtio/net_receiver.h"
-
 namespace hull::virtio {
-
-namespace {
-
-constexpr size_t kEthernetHeaderBytes = 14;
-
-}  // namespace
 
 NetSender::~NetSender() {
   if (frame_) queue_.discard(*std::move(frame_));
 }
 
-NetSender::Outcome NetSender::send(int fd) {
+NetSender::Outcome NetSender::send(NetBackend* backend) {
   if (!frame_) {
     auto popped = queue_.pop();
     if (!popped) {
@@ -28,7 +18,7 @@ NetSender::Outcome NetSender::send(int fd) {
     if (!*popped) return Outcome::kNoFrame;
     frame_.emplace(**std::move(popped));
   }
-  const Outcome outcome = fd < 0 ? Outcome::kSent : write_frame(fd);
+  const Outcome outcome = backend == nullptr ? Outcome::kSent : write_frame(*backend);
   if (outcome == Outcome::kBlocked) return outcome;
   // Nothing was written into the driver's memory (2.7.8).
   queue_.complete(*std::move(frame_), 0);
@@ -36,24 +26,16 @@ NetSender::Outcome NetSender::send(int fd) {
   return outcome;
 }
 
-NetSender::Outcome NetSender::write_frame(int fd) {
-  // The header is not parsed here: the kernel copies it once and checks its copy.
+NetSender::Outcome NetSender::write_frame(NetBackend& backend) {
   ChainReader reader(*frame_);
   const size_t bytes = reader.remaining();
   if (bytes < kNetHeaderBytes + kEthernetHeaderBytes || bytes > kMaxNetFrameBytes)
     return Outcome::kSent;
   iovecs_.clear();
   reader.take_iovecs(bytes, iovecs_);
-  ssize_t put;
-  do {
-    // One buffer is the usual case, and write(2) the shorter way through the kernel.
-    put = iovecs_.size() == 1 ? ::write(fd, iovecs_[0].iov_base, bytes)
-                              : ::writev(fd, iovecs_.data(), static_cast<int>(iovecs_.size()));
-  } while (put < 0 && errno == EINTR);
-  if (put >= 0) return Outcome::kSent;
-  if (errno == EAGAIN) return Outcome::kBlocked;
-  error_ = errno;
-  return Outcome::kBackEnd;
+  error_ = backend.send(iovecs_, bytes);
+  if (error_ == 0) return Outcome::kSent;
+  return error_ == EAGAIN ? Outcome::kBlocked : Outcome::kBackEnd;
 }
 
 }  // namespace hull::virtio

@@ -17,7 +17,7 @@ constexpr std::chrono::milliseconds kRetryDelay{100};
 
 bool is_gone(int error) {
   return error == EBADFD || error == EBADF || error == ENODEV || error == EPIPE ||
-         error == ECONNRESET;
+         error == ECONNRESET || error == EPROTO;
 }
 
 }  // namespace
@@ -53,6 +53,8 @@ void NetSession::watch_all() {
       context_.loop.add(backend_->fd(), 0, [this](uint32_t events) { on_backend(events); });
   if (!added) return fail(added.error().message());
   watch_backend();
+  if (backend_ != nullptr && waits_for_frames_ && backend_->holds_frames())
+    receive_after(std::chrono::milliseconds(0));
 }
 
 void NetSession::pause() {
@@ -109,7 +111,7 @@ void NetSession::watch_backend() {
 }
 
 void NetSession::on_backend(uint32_t events) {
-  if ((events & (EPOLLERR | EPOLLHUP)) != 0) return lose_backend("the interface is gone");
+  if ((events & (EPOLLERR | EPOLLHUP)) != 0) return lose_backend(backend_->why_gone());
   if ((events & EPOLLOUT) != 0) {
     waits_for_room_ = false;
     watch_backend();
@@ -130,9 +132,11 @@ void NetSession::receive() {
 void NetSession::receive_frames() {
   Queue& queue = receiver_->queue();
   queue.disable_notifications();
-  // When the budget is used up the loop comes back: the back end is level-triggered.
-  for (unsigned budget = kMaxFramesPerWake; budget != 0; --budget) {
-    const auto outcome = receiver_->receive(backend_->fd());
+  // When the budget is used up the loop comes back: the back end is level-triggered, but for frames
+  // that it holds itself.
+  unsigned budget = kMaxFramesPerWake;
+  for (; budget != 0; --budget) {
+    const auto outcome = receiver_->receive(*backend_);
     if (outcome == NetReceiver::Outcome::kDelivered) continue;
     if (outcome == NetReceiver::Outcome::kMalformed) return fail(receiver_->reason());
     if (outcome == NetReceiver::Outcome::kBackEnd) {
@@ -143,6 +147,7 @@ void NetSession::receive_frames() {
     }
     break;
   }
+  if (budget == 0 && backend_->holds_frames()) receive_after(std::chrono::milliseconds(0));
   if (queue.should_notify()) interrupt_.used_buffers(kReceiveQueue);
 }
 
@@ -153,16 +158,23 @@ void NetSession::wait_for_buffers() {
 }
 
 void NetSession::pause_after(int error) {
-  if (is_gone(error)) return lose_backend(std::strerror(error));
+  if (is_gone(error)) return lose_backend(why_gone(error));
   // Down, most likely. The descriptor may stay readable, so ask again later and not at once.
   LOG_LIMITED(LogLevel::kWarn, context_.name, "{}: receive: {}", context_.name,
               std::strerror(error));
   waits_for_frames_ = false;
   watch_backend();
-  retry_timer_ = context_.loop.call_after(kRetryDelay, [this] {
+  receive_after(kRetryDelay);
+}
+
+void NetSession::receive_after(std::chrono::milliseconds delay) {
+  if (retry_timer_ != 0) return;
+  retry_timer_ = context_.loop.call_after(delay, [this] {
     retry_timer_ = 0;
+    if (waits_for_buffers_ || backend_ == nullptr) return;
     waits_for_frames_ = true;
     watch_backend();
+    if (backend_ != nullptr) receive_frames();
   });
 }
 
@@ -185,7 +197,7 @@ void NetSession::transmit() {
 // True when the ring is empty or the budget used up.
 bool NetSession::transmit_frames(unsigned& budget) {
   for (; budget != 0; --budget) {
-    switch (sender_->send(sending_fd())) {
+    switch (sender_->send(sending_backend())) {
       case NetSender::Outcome::kSent: break;
       case NetSender::Outcome::kNoFrame: return true;
       case NetSender::Outcome::kBlocked:
@@ -194,7 +206,7 @@ bool NetSession::transmit_frames(unsigned& budget) {
         return false;
       case NetSender::Outcome::kBackEnd:
         if (is_gone(sender_->error()))
-          lose_backend(std::strerror(sender_->error()));
+          lose_backend(why_gone(sender_->error()));
         else
           LOG_LIMITED(LogLevel::kDebug, context_.name, "{}: frame dropped: {}", context_.name,
                       std::strerror(sender_->error()));
@@ -203,6 +215,10 @@ bool NetSession::transmit_frames(unsigned& budget) {
     }
   }
   return true;
+}
+
+std::string NetSession::why_gone(int error) const {
+  return fmt::format("{}: {}", backend_->why_gone(), std::strerror(error));
 }
 
 // The network is gone, the guest stays: no carrier, and what it sends is dropped.

@@ -57,15 +57,16 @@ class NetSession {
   void receive_frames();
   void wait_for_buffers();
   void pause_after(int error);
+  void receive_after(std::chrono::milliseconds delay);
   void transmit();
   bool transmit_frames(unsigned& budget);
   void watch_backend();
+  std::string why_gone(int error) const;
   void lose_backend(std::string_view why);
   void fail(std::string_view why);
 
-  int sending_fd() const {
-    return backend_ != nullptr && context_.link.up.load(std::memory_order_relaxed) ? backend_->fd()
-                                                                                   : -1;
+  NetBackend* sending_backend() const {
+    return context_.link.up.load(std::memory_order_relaxed) ? backend_ : nullptr;
   }
 
   const Context context_;
