@@ -54,4 +54,13 @@ inline constexpr uint16_t kMinMtu = 68;  // virtio 1.2, 5.1.4.1
 inline constexpr uint16_t kMaxMtu = 65535;
 inline constexpr size_t kMaxInterfaceNameBytes = 15;  // IFNAMSIZ without its NUL
 
+// One in user mode. Longer frames may be cut on their way, which the other side does not survive
+// (virtio/user/frame_stream.h).
+inline constexpr uint16_t kMaxUserMtu = 32768;
+inline constexpr uint16_t kUserMtu = 32000;  // hull's own default
+inline constexpr unsigned kMinUserPrefix = 8;
+inline constexpr unsigned kMaxUserPrefix = 30;     // room for guest and gateway
+inline constexpr size_t kMaxPublishedPorts = 256;  // each has a socket
+inline constexpr size_t kMaxUserResolvers = 3;     // MAXNS of resolv.conf(5)
+
 }  // namespace hull

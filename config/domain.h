@@ -11,6 +11,7 @@
 
 #include "base/limits.h"
 #include "base/spec.h"
+#include "base/user_network.h"
 
 namespace hull::config {
 
@@ -19,6 +20,7 @@ using hull::ConsoleKind;
 using hull::DetectZeroes;
 using hull::DiscardMode;
 using hull::DiskFormat;
+using hull::UserNetworkSpec;
 
 enum class EncryptionMethod : uint8_t { kLuks, kAes };  // kAes: of old images, only to read
 
@@ -72,6 +74,7 @@ struct NetworkConfig {
   std::string bridge;            // kBridge: interface to which the tap is added
   std::optional<uint16_t> mtu;
   bool link_up = true;
+  UserNetworkSpec user = {};  // kUser
 };
 
 struct ConsoleConfig {

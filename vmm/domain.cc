@@ -29,6 +29,7 @@ Result<std::unique_ptr<Domain>> Domain::create(EventLoop& loop, const config::Do
     if (self->escape_handler_) self->escape_handler_();
   }));
   TRY(domain->build());
+  TRY(domain->parts_->wait_for_helpers());
   return domain;
 }
 

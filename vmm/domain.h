@@ -104,8 +104,8 @@ class Domain {
   const EndReason& reason() const { return reason_; }
   // The path of the console's pty or socket; empty for the others.
   const std::string& console_path() const { return parts_->console().path(); }
-  // The host's interface behind each network of the configuration; empty: none.
-  const std::vector<std::string>& interfaces() const { return parts_->interfaces(); }
+  // What is behind each network of the configuration.
+  const std::vector<NetworkFacts>& networks() const { return parts_->networks(); }
   // With DomainOptions::return_device_tree.
   const std::vector<uint8_t>& device_tree() const { return device_tree_; }
 

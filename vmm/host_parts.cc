@@ -105,6 +105,11 @@ Result<void> HostParts::open_virtio(const config::DomainConfig& domain) {
   return {};
 }
 
+Result<void> HostParts::wait_for_helpers() {
+  for (const Wait& wait : std::exchange(waits_, {})) TRY(wait(options_.cancel));
+  return {};
+}
+
 Result<HostParts::OpenDisk> HostParts::open_disk(const config::DiskConfig& disk) {
   blockcore::IoEngine& engine = TRY(io_thread(disk.iothread))->engine();
   disks_.push_back(TRY(open_domain_disk(engine, disk, options_.ephemeral, options_.secrets)));

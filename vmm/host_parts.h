@@ -13,6 +13,7 @@
 
 #include "base/event_loop.h"
 #include "base/limits.h"
+#include "base/user_network.h"
 #include "blockcore/disk.h"
 #include "blockcore/engine/engine_reactor.h"
 #include "blockcore/engine/io_thread.h"
@@ -48,6 +49,12 @@ struct DomainOptions {
   std::stop_token cancel = {};
 };
 
+// What is behind a network of the domain's.
+struct NetworkFacts {
+  std::string interface;                 // the host's; empty: none
+  std::vector<PublishedPort> published;  // with the numbers that were chosen
+};
+
 class HostParts {
  public:
   // Opens everything, locks the images, starts the threads. `loop`, which is the console's, and
@@ -60,6 +67,8 @@ class HostParts {
   // Without close() images are left as after a crash: consistent.
   ~HostParts();
 
+  // Waits, not for long, for helpers that were started by open() and that the guest needs.
+  Result<void> wait_for_helpers();
   // Flushes and closes the images, drops their locks. No machine uses them any more. Servers that
   // have not answered after `patience` are given up.
   Result<void> close(std::chrono::milliseconds patience);
@@ -70,7 +79,7 @@ class HostParts {
   const firmware::GuestSource& boot() const { return *boot_; }
   // Of all virtio devices of the domain, in the order of virtio_kinds().
   std::span<const DeviceMaker> virtio() const { return virtio_; }
-  const std::vector<std::string>& interfaces() const { return interfaces_; }
+  const std::vector<NetworkFacts>& networks() const { return networks_; }
   devices::Console& console() { return *console_; }
 
   // For VirtioKind::open, while open() runs.
@@ -83,8 +92,11 @@ class HostParts {
   Result<OpenDisk> open_disk(const config::DiskConfig& disk);
   // A thread for a device that is no disk, or what takes its place (DomainOptions::one_io_thread).
   Result<std::unique_ptr<virtio::WorkerThread>> make_worker(std::string_view name);
-  // The host's interface behind the next network; empty: none.
-  void add_interface(std::string name) { interfaces_.push_back(std::move(name)); }
+  // Of the next network.
+  void add_network(NetworkFacts facts) { networks_.push_back(std::move(facts)); }
+  // Called once, before a guest runs.
+  using Wait = std::function<Result<void>(const std::stop_token& cancel)>;
+  void before_start(Wait wait) { waits_.push_back(std::move(wait)); }
 
  private:
   explicit HostParts(DomainOptions& options) : options_(options) {}
@@ -105,7 +117,8 @@ class HostParts {
   std::unique_ptr<blockcore::EngineReactor> reactor_;  // of number 0
   std::vector<blockcore::IoEngine*> engines_;          // of the disks
   std::vector<std::unique_ptr<blockcore::Disk>> disks_;
-  std::vector<std::string> interfaces_;
+  std::vector<NetworkFacts> networks_;
+  std::vector<Wait> waits_;
   std::vector<DeviceMaker> virtio_;
   std::unique_ptr<devices::Console> console_;
 };

@@ -4,6 +4,7 @@
 #include "virtio/net_device.h"
 #include "virtio/rng_device.h"
 #include "virtio/tap.h"
+#include "virtio/user/user_network.h"
 #include "vmm/host_parts.h"
 
 namespace hull::vmm {
@@ -30,29 +31,50 @@ Result<DeviceMaker> open_disk(HostParts& host, const DomainConfig& domain, size_
   };
 }
 
-Result<std::shared_ptr<virtio::Tap>> open_tap(const config::NetworkConfig& network,
-                                              const std::string& name) {
-  if (network.kind == config::NetworkKind::kUser)
-    return fail(ErrorKind::kUnsupported, "{}: user-mode networking is not built in; use a tap",
-                name);
-  if (network.kind == config::NetworkKind::kNull) return nullptr;
-  return std::shared_ptr<virtio::Tap>(TRY(virtio::Tap::open({.ifname = network.ifname,
-                                                             .create = network.managed,
-                                                             .bridge = network.bridge,
-                                                             .mtu = network.mtu})
-                                              .with_context(name)));
+Result<std::shared_ptr<virtio::NetBackend>> open_tap(HostParts& host,
+                                                     const config::NetworkConfig& network,
+                                                     const std::string& name) {
+  std::shared_ptr<virtio::Tap> tap = TRY(virtio::Tap::open({.ifname = network.ifname,
+                                                            .create = network.managed,
+                                                            .bridge = network.bridge,
+                                                            .mtu = network.mtu})
+                                             .with_context(name));
+  host.add_network({.interface = tap->ifname(), .published = {}});
+  return tap;
+}
+
+// It starts while the machine is built, which takes as long.
+Result<std::shared_ptr<virtio::NetBackend>> open_user_network(HostParts& host,
+                                                              const config::NetworkConfig& network,
+                                                              const std::string& name) {
+  std::shared_ptr<virtio::UserNetwork> user = TRY(virtio::UserNetwork::open(
+      {.name = name, .mac = network.mac, .mtu = network.mtu, .spec = network.user}));
+  host.add_network({.interface = {}, .published = user->published()});
+  host.before_start([user](const std::stop_token& cancel) { return user->ready(cancel); });
+  return user;
+}
+
+Result<std::shared_ptr<virtio::NetBackend>> open_backend(HostParts& host,
+                                                         const config::NetworkConfig& network,
+                                                         const std::string& name) {
+  const bool never_runs = host.options().return_device_tree;
+  if (network.kind == config::NetworkKind::kUser && !never_runs)
+    return open_user_network(host, network, name);
+  if (network.kind == config::NetworkKind::kTap || network.kind == config::NetworkKind::kBridge)
+    return open_tap(host, network, name);
+  host.add_network({});
+  return nullptr;
 }
 
 Result<DeviceMaker> open_network(HostParts& host, const DomainConfig& domain, size_t index) {
   const config::NetworkConfig& network = domain.networks[index];
   const std::string name = fmt::format("net{}", index);
-  const std::shared_ptr<virtio::Tap> tap = TRY(open_tap(network, name));
-  host.add_interface(tap == nullptr ? "" : tap->ifname());
+  const std::shared_ptr<virtio::NetBackend> backend = TRY(open_backend(host, network, name));
   const std::shared_ptr<virtio::WorkerThread> worker = TRY(host.make_worker(name));
   const virtio::NetOptions options{
       .name = name, .mac = network.mac, .mtu = network.mtu, .link_up = network.link_up};
-  return [options, tap, worker] {
-    return std::make_unique<virtio::NetDevice>(options, tap.get(), *worker);
+  return [options, backend, worker] {
+    return std::make_unique<virtio::NetDevice>(options, backend.get(), *worker);
   };
 }
 

@@ -61,9 +61,20 @@ inline std::string shown(const config::DiskConfig& disk) {
                 cache, discard, detect_zeroes, read_only, cdrom, shareable, transient, serial,
                 queue_size, iothread, logical, physical, metadata_cache, shown(boot_order));
 }
+inline std::string shown(const PublishedPort& port) {
+  return fmt::format("{}>{}", describe(port), port.guest_port);
+}
+inline std::string shown(const UserNetworkSpec& user) {
+  const auto& [address, resolvers, host_access, internet_only, interface, published] = user;
+  std::string text = joined(address.address, address.prefix, host_access, internet_only, interface);
+  for (const uint32_t resolver : resolvers) text += format_ipv4(resolver) + " ";
+  for (const PublishedPort& port : published) text += shown(port) + " ";
+  return text;
+}
 inline std::string shown(const config::NetworkConfig& network) {
-  const auto& [kind, mac, ifname, managed, bridge, mtu, link_up] = network;
-  return joined(kind, config::format_mac(mac), ifname, managed, bridge, shown(mtu), link_up);
+  const auto& [kind, mac, ifname, managed, bridge, mtu, link_up, user] = network;
+  return joined(kind, config::format_mac(mac), ifname, managed, bridge, shown(mtu), link_up,
+                shown(user));
 }
 inline std::string shown(const config::ConsoleConfig& console) {
   const auto& [kind, path, append, log_file, log_append] = console;

@@ -101,8 +101,16 @@ std::vector<RunNetwork> networks_of(const config::DomainConfig& domain,
                                     const vmm::Domain& machine) {
   std::vector<RunNetwork> networks;
   networks.reserve(domain.networks.size());
-  for (size_t i = 0; i < domain.networks.size(); ++i)
-    networks.push_back({config::format_mac(domain.networks[i].mac), machine.interfaces()[i]});
+  for (size_t i = 0; i < domain.networks.size(); ++i) {
+    const config::NetworkConfig& network = domain.networks[i];
+    const vmm::NetworkFacts& facts = machine.networks()[i];
+    networks.push_back({.mac = config::format_mac(network.mac),
+                        .interface = facts.interface,
+                        .address = network.kind == config::NetworkKind::kUser
+                                       ? format_ipv4(network.user.address.address)
+                                       : "",
+                        .published = facts.published});
+  }
   return networks;
 }
 

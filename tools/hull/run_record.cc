@@ -182,6 +182,12 @@ void EventStream::started(const std::string& console_path,
     Json one;
     one["mac"] = network.mac;
     if (!network.interface.empty()) one["interface"] = network.interface;
+    if (!network.address.empty()) one["address"] = network.address;
+    for (const PublishedPort& port : network.published)
+      one["published"].push_back({{"protocol", port.udp ? "udp" : "tcp"},
+                                  {"host_address", format_ipv4(port.address)},
+                                  {"host_port", port.host_port},
+                                  {"guest_port", port.guest_port}});
     json["networks"].push_back(std::move(one));
   }
   send(dump(json));

@@ -12,6 +12,7 @@
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "base/user_network.h"
 #include "vmm/outcome.h"
 
 namespace hull::cli {
@@ -31,7 +32,9 @@ struct RunRecord {
 // How a guest's network is reached.
 struct RunNetwork {
   std::string mac;
-  std::string interface;  // the host's; empty: there is none
+  std::string interface;                   // the host's; empty: there is none
+  std::string address{};                   // the guest's, where hull gives it one
+  std::vector<PublishedPort> published{};  // with the host's ports that were chosen
 };
 
 // One JSON object, without a newline.
