@@ -20,6 +20,7 @@ std::string_view value_of(const XmlElement& parent, std::string_view child,
 NetworkKind network_kind(std::string_view type) {
   if (type == "ethernet") return NetworkKind::kTap;
   if (type == "bridge") return NetworkKind::kBridge;
+  if (type == "user" || type.empty()) return NetworkKind::kUser;  // libvirt's default
   return NetworkKind::kNull;
 }
 
@@ -43,11 +44,12 @@ NetworkConfig read_interface(const XmlElement& interface, Findings& findings) {
   NetworkConfig network;
   network.kind = network_kind(interface.value("type"));
   read_mac(interface, network, findings);
-  read_target(interface, network);
+  if (network.kind != NetworkKind::kUser) read_target(interface, network);
   network.bridge = value_of(interface, "source", "bridge");
   if (const XmlElement* mtu = interface.child("mtu"))
     if (const auto size = read_number(*mtu, "size", kMinMtu, kMaxMtu, findings))
       network.mtu = static_cast<uint16_t>(*size);
+  read_user_network(interface, network, findings);
   network.link_up = value_of(interface, "link", "state") != "down";
   const XmlElement* model = interface.child("model");
   if (model == nullptr || model->attribute("type") == nullptr)

@@ -46,6 +46,8 @@ std::optional<EncryptionConfig> read_encryption(const XmlElement* of_disk, const
                                                 Findings& findings);
 // DomainConfig::networks has one for each <interface>.
 void read_interfaces(const XmlElement& devices, DomainConfig& config, Findings& findings);
+// What only user-mode networks have, of `interface`, whose other parts `network` holds.
+void read_user_network(const XmlElement& interface, NetworkConfig& network, Findings& findings);
 void read_console(const ConsoleChoice& choice, DomainConfig& config, Findings& findings);
 void read_small_devices(const XmlElement& devices, DomainConfig& config, Findings& findings);
 

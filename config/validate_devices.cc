@@ -136,7 +136,59 @@ bool is_interface_name(std::string_view name) {
              name, [](char c) { return is_printable(c) && c != ' ' && c != '/' && c != ':'; });
 }
 
+// Where no guest can be: the firmware's, loopback, link-local, multicast.
+bool is_guest_address(const Ipv4Network& network) {
+  constexpr Ipv4Network kNever[] = {{ipv4(0, 0, 0, 0), 8},
+                                    {ipv4(127, 0, 0, 0), 8},
+                                    {ipv4(169, 254, 0, 0), 16},
+                                    {ipv4(224, 0, 0, 0), 3}};
+  return std::ranges::none_of(
+             kNever, [&](const Ipv4Network& one) { return one.contains(network.address); }) &&
+         network.address != network.first() && network.address != network.broadcast();
+}
+
+void check_published(size_t index, std::span<const PublishedPort> ports, Problems& problems) {
+  if (ports.size() > kMaxPublishedPorts)
+    problems.add("interface {}: {} published ports, at most {}", index, ports.size(),
+                 kMaxPublishedPorts);
+  for (size_t i = 0; i < std::min(ports.size(), kMaxPublishedPorts); ++i) {
+    const auto same = [&](const PublishedPort& other) {
+      return other.host_port != 0 && other.udp == ports[i].udp &&
+             other.address == ports[i].address && other.host_port == ports[i].host_port;
+    };
+    if (ports[i].guest_port == 0) problems.add("interface {}: port 0 of the guest is none", index);
+    if (std::ranges::any_of(ports.first(i), same))
+      problems.add("interface {}: port {} is published twice", index, describe(ports[i]));
+  }
+}
+
+void check_user_network(size_t index, const NetworkConfig& network, Problems& problems) {
+  const UserNetworkSpec& user = network.user;
+  if (user.address.prefix < kMinUserPrefix || user.address.prefix > kMaxUserPrefix)
+    problems.add("interface {}: a prefix of {} is not {} to {}", index, user.address.prefix,
+                 kMinUserPrefix, kMaxUserPrefix);
+  else if (!is_guest_address(user.address))
+    problems.add("interface {}: {}/{} is no address of a guest", index,
+                 format_ipv4(user.address.address), user.address.prefix);
+  if (network.mtu && *network.mtu > kMaxUserMtu)
+    problems.add("interface {}: MTU {} is more than {}, a user-mode network's most", index,
+                 *network.mtu, kMaxUserMtu);
+  if (user.resolvers.size() > kMaxUserResolvers)
+    problems.add("interface {}: {} DNS servers, at most {}", index, user.resolvers.size(),
+                 kMaxUserResolvers);
+  for (const uint32_t resolver : user.resolvers)
+    if (Ipv4Network{.address = kIpv4Loopback, .prefix = 8}.contains(resolver) || resolver == 0)
+      problems.add(
+          "interface {}: DNS server {} is nowhere for a guest; the host's own is told to "
+          "it without dns=",
+          index, format_ipv4(resolver));
+  if (!user.interface.empty() && !is_interface_name(user.interface))
+    problems.add("interface {}: '{}' is not an interface name", index, user.interface);
+  check_published(index, user.published, problems);
+}
+
 void check_network(size_t index, const NetworkConfig& network, Problems& problems) {
+  if (network.kind == NetworkKind::kUser) check_user_network(index, network, problems);
   if ((network.mac[0] & 1) != 0)
     problems.add("interface {}: MAC address {} is multicast", index, format_mac(network.mac));
   if (!network.ifname.empty() && !is_interface_name(network.ifname))

@@ -33,9 +33,10 @@ TEST(Defaults, NumaPlacementIsStrict) {
 }
 
 TEST(Defaults, InterfaceIsOfTypeUser) {
-  EXPECT_NE(lines(read_its_devices("<interface><model type='virtio'/></interface>").refusals)
-                .find("user-mode networking"),
-            std::string::npos);
+  const DomainReading reading = read_its_devices("<interface><model type='virtio'/></interface>");
+  EXPECT_EQ(lines(reading.refusals), "");
+  ASSERT_EQ(reading.config.networks.size(), 1U);
+  EXPECT_EQ(reading.config.networks[0].kind, NetworkKind::kUser);
 }
 
 TEST(Defaults, SocketConnects) {

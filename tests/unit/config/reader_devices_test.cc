@@ -72,7 +72,7 @@ TEST(ReadInterfaces, BadAddressesAndNumbersAreRefused) {
 }
 
 TEST(ReadInterfaces, KindsThatHullDoesNotHaveAreRefused) {
-  for (const char* type : {"user", "network", "direct", "hostdev", "vdpa", "mcast", "x"})
+  for (const char* type : {"network", "direct", "hostdev", "vdpa", "mcast", "x"})
     EXPECT_FALSE(read_devices("<interface type='" + std::string(type) +
                               "'><model type='virtio'/></interface>")
                      .accepted())
