@@ -54,7 +54,7 @@ class Mistakes(HullTest):
         self.check(((["--memory", "1X"], USAGE, "--memory"), (["--timeout", "1s"], USAGE, "--timeout", "number"), (["--vcpus", "two"], USAGE, "--vcpus", "number"),
                     (["--memroy", "1G"], USAGE, "--memory"), (["-m", "512"], USAGE, "--memory SIZE"), (["-hda", "x"], USAGE, "--hda FILE"),
                     (["-smp", "2"], USAGE, "--vcpus N"), (["--ram", "512"], USAGE, "--memory SIZE"), (["-v", "a:b"], USAGE, "--in DIR"),
-                    (["--net", "user"], USAGE, "tap"), (["--net", "tap,mac=zz"], USAGE, "mac"), (["--net", "tap,mac=01:00:00:00:00:01"], USAGE, "multicast"),
+                    (["--net", "slirp"], USAGE, "user"), (["--net", "tap,mac=zz"], USAGE, "mac"), (["--net", "tap,mac=01:00:00:00:00:01"], USAGE, "multicast"),
                     (["--net", "tap,ifname=" + "x" * 16], REFUSED, "15"), (["--name", "a/b"], REFUSED, "cannot contain '/'"),
                     (["--layout", "foo"], USAGE, "hull", "libvirt"), (["--memory", "1M"], REFUSED, "MiB")), self.run_here)
         for verb, told in (("start", "hull run"), ("list", ".pid"), ("console", "--console"), ("shutdown", "SIGTERM"), ("rnu", "'run'")):
@@ -64,7 +64,7 @@ class Mistakes(HullTest):
     def test_documents(self):
         for content, *told in (("", "is empty"), ("<domain>", "web.xml:1:9", "ends before </domain>"), ("<domain><na", "ends before </domain>"), (domain_xml().replace("hull:guest", "vmlinuz"), "'vmlinuz'", "absolute path"),
                                (domain_xml(devices="<disc type='file'/>"), "<disk> meant", "--ignore=disc"),
-                               (domain_xml(devices="<interface type='user'/>"), "--ignore=interface")):
+                               (domain_xml(devices="<interface type='network'/>"), "--ignore=interface")):
             with self.subTest(content=content[:60]):
                 result = self.here("run", self.text("web.xml", content))
                 self.assertEqual(result.code, REFUSED, result)

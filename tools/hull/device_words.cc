@@ -7,6 +7,7 @@
 #include "tools/hull/run_options.h"
 #include "tools/hull/run_secrets.h"
 #include "tools/hull/suboptions.h"
+#include "tools/hull/user_network_words.h"
 
 namespace hull::cli {
 
@@ -17,6 +18,20 @@ Result<unsigned> parse_boot_order(const std::string& text) {
   if (!order || *order < 1 || *order > UINT32_MAX)
     return fail(ErrorKind::kUsage, "boot= is a place in the boot order, from 1");
   return static_cast<unsigned>(*order);
+}
+
+Result<config::NetworkKind> parse_network_kind(const std::string& text) {
+  if (text == "tap") return config::NetworkKind::kTap;
+  if (text == "null") return config::NetworkKind::kNull;
+  if (text == "user" || text == "passt") return config::NetworkKind::kUser;
+  return fail(ErrorKind::kUsage, "'{}' is no kind of network (none, user, tap, null)", text);
+}
+
+Result<uint16_t> parse_mtu(const std::string& text) {
+  const auto mtu = config::parse_number(text);
+  if (!mtu || *mtu < kMinMtu || *mtu > kMaxMtu)
+    return fail(ErrorKind::kUsage, "mtu is {} to {}", kMinMtu, kMaxMtu);
+  return static_cast<uint16_t>(*mtu);
 }
 
 }  // namespace
@@ -59,31 +74,39 @@ Result<config::DiskConfig> parse_disk(const std::string& text, size_t index, boo
 
 Result<std::optional<config::NetworkConfig>> parse_network(const std::string& text) {
   config::NetworkConfig network;
-  for (const Suboption& option : TRY(parse_suboptions(text, "kind"))) {
-    if (option.key == "kind" && option.value == "none")
-      return std::optional<config::NetworkConfig>();
-    if (option.key == "kind" && option.value == "tap")
-      network.kind = config::NetworkKind::kTap;
-    else if (option.key == "kind" && option.value == "null")
-      network.kind = config::NetworkKind::kNull;
-    else if (option.key == "ifname")
+  UserNetworkWords user;
+  std::string_view user_word;  // the last one
+  const std::vector<Suboption> options = TRY(parse_suboptions(text, "kind"));
+  for (const Suboption& option : options) {
+    if (option.key == "kind") {
+      if (option.value == "none") return std::optional<config::NetworkConfig>();
+      network.kind = TRY(parse_network_kind(option.value));
+    } else if (option.key == "ifname") {
       network.ifname = option.value;
-    else if (option.key == "mac")
+    } else if (option.key == "mac") {
       network.mac = TRY(config::parse_mac(option.value));
-    else if (option.key == "bridge") {
+    } else if (option.key == "bridge") {
+      if (network.kind == config::NetworkKind::kUser)
+        return fail(ErrorKind::kUsage, "bridge= is of --net tap");
       network.kind = config::NetworkKind::kBridge;
       network.bridge = option.value;
     } else if (option.key == "mtu") {
-      const auto mtu = config::parse_number(option.value);
-      if (!mtu || *mtu < kMinMtu || *mtu > kMaxMtu)
-        return fail(ErrorKind::kUsage, "mtu is {} to {}", kMinMtu, kMaxMtu);
-      network.mtu = static_cast<uint16_t>(*mtu);
-    } else
+      network.mtu = TRY(parse_mtu(option.value));
+    } else if (TRY(user.take(option))) {
+      user_word = option.key;
+    } else {
       return fail(ErrorKind::kUsage,
-                  "'{}{}{}' is not known (none, tap, null; ifname=, mac=, mtu=, bridge=)",
-                  option.key == "kind" ? "" : option.key, option.key == "kind" ? "" : "=",
-                  option.value);
+                  "'{}={}' is not known (ifname=, mac=, mtu=, bridge=; with user publish=, "
+                  "address=, dns=, host=, interface=, restrict=)",
+                  option.key, option.value);
+    }
   }
+  const bool is_user = network.kind == config::NetworkKind::kUser;
+  if (!is_user && !user_word.empty())
+    return fail(ErrorKind::kUsage, "{}= is of --net user", user_word);
+  if (is_user && !network.ifname.empty())
+    return fail(ErrorKind::kUsage, "ifname= is of --net tap; packets leave by interface=IF");
+  network.user = TRY(user.finish());
   return std::optional(network);
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/unique_fd.h"
 #include "blockcore/engine/io_engine.h"
+#include "virtio/user/user_network.h"
 #include "vmm/host_facts.h"
 #include "vmm/kvm.h"
 
@@ -55,8 +56,21 @@ HostCheck check_tun() {
     return {"tun", CheckStatus::kOk, "taps for virtio-net that were made for you",
             "making one takes root: ip tuntap add dev tap0 mode tap user NAME"};
   const bool denied = tun.error().error_number() == EACCES || tun.error().error_number() == EPERM;
-  return {"tun", CheckStatus::kNote, tun.error().message() + ": no network for guests",
+  return {"tun", CheckStatus::kNote, tun.error().message() + ": no taps for guests",
           denied ? "make /dev/net/tun readable and writable for you" : "modprobe tun"};
+}
+
+// One that is started, and ended at once.
+HostCheck check_user_network() {
+  const auto works = []() -> Result<void> {
+    const auto network = TRY(virtio::UserNetwork::open(
+        {.name = "passt", .mac = {0x52, 0x54, 0, 0, 0, 1}, .mtu = {}, .spec = {}}));
+    return network->ready({});
+  }();
+  if (works)
+    return {"user-net", CheckStatus::kOk, "--net user: passt carries a guest's packets", ""};
+  return {"user-net", CheckStatus::kNote, works.error().message(),
+          "or a tap that was made for you: --net tap,ifname=tap0"};
 }
 
 HostCheck check_memory() {
@@ -93,6 +107,7 @@ std::vector<HostCheck> check_host() {
   checks.push_back(check_hardware());
   checks.push_back(check_io_uring());
   checks.push_back(check_tun());
+  checks.push_back(check_user_network());
   checks.push_back(check_memory());
   checks.push_back(check_program("qemu-img", "a second opinion on images"));
   checks.push_back(check_program("ip", "to set up bridges and addresses for taps"));

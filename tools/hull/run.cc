@@ -83,6 +83,9 @@ RunObserver::Options observer_options(const RunCommand& command,
           .boot = first_to_boot(domain),
           .speaks = !command.quiet && ::isatty(STDERR_FILENO) == 1,
           .has_keyboard = stdio && ::isatty(STDIN_FILENO) == 1,
+          .lacks_network = command.document.empty() && command.networks.empty() &&
+                           command.published.empty() &&
+                           domain.boot.kind != config::BootKind::kBuiltinGuest,
           .grace = std::chrono::seconds(command.grace_seconds)};
 }
 

@@ -20,6 +20,12 @@ void RunObserver::say(const std::string& text) const {
   if (options_.speaks) log_line(LogLevel::kInfo, options_.name + ": " + text);
 }
 
+void RunObserver::say_published() const {
+  for (const RunNetwork& network : networks_)
+    for (const PublishedPort& port : network.published)
+      say(fmt::format("{} leads to the guest's port {}", describe(port), port.guest_port));
+}
+
 void RunObserver::on_running(EventLoop& loop, const std::string& console_path) {
   if (std::exchange(started_, true)) {
     if (options_.resets != nullptr) ++*options_.resets;
@@ -34,9 +40,11 @@ void RunObserver::on_running(EventLoop& loop, const std::string& console_path) {
   if (events_ != nullptr) events_->started(console_path, networks_);
   std::string text = "started";
   if (!options_.boot.empty()) text += "; the BIOS starts " + options_.boot;
+  if (options_.lacks_network) text += "; no network (--net user has one, --net none says so)";
   if (!options_.log_file.empty()) text += "; log: " + options_.log_file;
   if (options_.has_keyboard) text += "; Ctrl-] presses the power button, once more switches off";
   say(text);
+  say_published();
   if (!options_.speaks) return;
   loop_ = &loop;
   silence_timer_ = loop.call_after(options_.silence, [this] {

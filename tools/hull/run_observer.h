@@ -36,6 +36,7 @@ class RunObserver {
     std::string boot{};          // what the BIOS starts; empty: there is none
     bool speaks = false;         // a person is at the terminal who did not say --quiet
     bool has_keyboard = false;   // Ctrl-] works
+    bool lacks_network = false;  // nobody has said that there is to be none
     std::chrono::seconds grace;  // between the power button and switching off
     // How long a guest may say nothing before somebody is told where its words may have gone.
     std::chrono::milliseconds silence{10'000};
@@ -63,6 +64,7 @@ class RunObserver {
 
  private:
   void say(const std::string& text) const;
+  void say_published() const;
   void on_running(EventLoop& loop, const std::string& console_path);
 
   Options options_;

@@ -10,6 +10,7 @@
 #include "tools/hull/command_line.h"
 #include "tools/hull/device_words.h"
 #include "tools/hull/named_image.h"
+#include "tools/hull/user_network_words.h"
 
 namespace hull::cli {
 
@@ -44,8 +45,17 @@ void describe_options(CommandLine& app, RunCommand& command) {
       command.boot, "what the BIOS tries, in this order (default: all disks)");
   app.add_option("--bios FILE", command.bios,
                  "what starts a guest without --kernel (default: the host's SeaBIOS)");
-  app.add_option("--net none|tap|null[,ifname=IF][,bridge=BR][,mac=MAC][,mtu=N]", command.networks,
-                 "a network interface; may be repeated (default: none)");
+  app.add_option(
+      "--net "
+      "none|user|tap|null[,mac=MAC][,mtu=N][,ifname=IF][,bridge=BR][,publish=[ADDR:][PORT]:PORT[/"
+      "udp]]"
+      "[,address=ADDR[/PREFIX]][,dns=ADDR][,host=on|off][,restrict=internet][,interface=IF]",
+      command.networks,
+      "a network interface; user: with nobody's permission, by passt; may be repeated (default: "
+      "none)");
+  app.add_option("-p,--publish [ADDR:][PORT]:PORT[/udp]", command.published,
+                 "a port of the host's (of 127.0.0.1 without ADDR) leads to one of the guest's; "
+                 "gives the guest --net user if no other has been asked for; may be repeated");
   app.add_option("--memory SIZE", command.memory, "MiB without a suffix (default 512M)");
   app.add_option("--vcpus N", command.vcpus, "virtual processors (default 1)");
   app.add_option("--iothreads N", command.iothreads,
@@ -148,6 +158,23 @@ Result<void> add_disks(const RunCommand& command, std::vector<config::DiskConfig
   return {};
 }
 
+// To the first network that can have ports.
+Result<void> add_published(const RunCommand& command,
+                           std::vector<config::NetworkConfig>& networks) {
+  if (command.published.empty()) return {};
+  auto user = std::ranges::find(networks, config::NetworkKind::kUser, &config::NetworkConfig::kind);
+  if (user == networks.end()) {
+    if (!command.networks.empty())
+      return fail(ErrorKind::kUsage, "run: --publish needs --net user");
+    networks.emplace_back().kind = config::NetworkKind::kUser;
+    user = std::prev(networks.end());
+  }
+  for (const std::string& text : command.published)
+    for (const PublishedPort& port : TRY(parse_publish(text).with_context("--publish " + text)))
+      user->user.published.push_back(port);
+  return {};
+}
+
 Result<config::DomainConfig> read_options(const RunCommand& command) {
   config::DomainConfig domain;
   domain.name =
@@ -180,6 +207,7 @@ Result<config::DomainConfig> read_options(const RunCommand& command) {
   for (const std::string& text : command.networks)
     if (auto network = TRY(parse_network(text).with_context("--net " + text)))
       domain.networks.push_back(*network);
+  TRY(add_published(command, domain.networks));
   if (!command.no_rng) domain.rng = config::RngConfig{};
   return domain;
 }
@@ -218,7 +246,7 @@ Result<RunCommand> parse_run_command(Arguments arguments) {
   TRY(find_document(command));
   for (const char* option :
        {"--disk", "--hda", "--hdb", "--hdc", "--hdd", "--cdrom", "--boot", "--bios", "--net",
-        "--memory", "--vcpus", "--iothreads", "--name", "--no-rng"})
+        "--publish", "--memory", "--vcpus", "--iothreads", "--name", "--no-rng"})
     command.describes_domain = command.describes_domain || app.count(option) != 0;
   return command;
 }

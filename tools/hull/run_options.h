@@ -22,7 +22,7 @@ struct RunCommand {
   std::string document;             // FILE.xml or "-"; empty: the domain is described by options
   std::vector<std::string> images;  // FILE...: what of them is no document (named_image.h)
   std::array<std::optional<std::string>, 4> drives;  // --hda to --hdd
-  std::vector<std::string> disks, cdroms, networks;
+  std::vector<std::string> disks, cdroms, networks, published;
   std::string boot, bios;  // --boot as take_boot_words() takes it
   std::string name, memory = "512M", console;
   std::optional<std::string> kernel, initrd, append;  // with a document: instead of what it says

@@ -4,7 +4,8 @@ namespace hull::cli {
 
 namespace {
 
-bool is_encrypt_key(std::string_view key) {
+bool is_dotted_key(std::string_view key) {
+  if (key.starts_with("portForward")) return true;
   constexpr std::string_view kBelow = "backing.";
   while (key.starts_with(kBelow)) key.remove_prefix(kBelow.size());
   return key.starts_with("encrypt.");
@@ -32,11 +33,10 @@ Result<std::vector<Suboption>> parse_suboptions(std::string_view text, std::stri
   for (const std::string& word : split_at_commas(text)) {
     const size_t equals = word.find('=');
     // A path may hold '=': only a first word that looks like KEY=VALUE with a plain key is an
-    // option; of keys with a dot only those of encryption are known here.
+    // option; of keys with a dot only those of encryption and virt-install are known here.
     const std::string_view key = std::string_view(word).substr(0, equals);
-    const bool has_key =
-        equals != std::string::npos &&
-        (key.find_first_of("/. ") == std::string_view::npos || is_encrypt_key(key));
+    const bool has_key = equals != std::string::npos &&
+                         (key.find_first_of("/. ") == std::string_view::npos || is_dotted_key(key));
     if (has_key)
       options.push_back({word.substr(0, equals), word.substr(equals + 1)});
     else if (options.empty() && !word.empty())

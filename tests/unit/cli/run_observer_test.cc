@@ -85,6 +85,29 @@ TEST(RunObserver, TellsWhereThingsAreAndOfAPanic) {
   EXPECT_NE(said.find("panic=-1"), std::string::npos) << said;
 }
 
+TEST(RunObserver, SaysWhichPortsLeadWhere) {
+  const auto said = [](bool lacks_network) {
+    ::testing::internal::CaptureStderr();
+    auto loop = EventLoop::create();
+    RunObserver observer(
+        {.name = "web", .speaks = true, .lacks_network = lacks_network, .grace = {}}, nullptr);
+    if (!lacks_network)
+      observer.set_networks(
+          {{.mac = "",
+            .interface = "",
+            .published = {{.host_port = 8080, .guest_port = 80},
+                          {.udp = true, .address = 0, .host_port = 53, .guest_port = 5353}}}});
+    observer.on_state(*loop, vmm::DomainState::kRunning, "");
+    observer.on_state(*loop, vmm::DomainState::kEnded, "");
+    return ::testing::internal::GetCapturedStderr();
+  };
+  EXPECT_EQ(said(false),
+            "info: web: started\ninfo: web: 127.0.0.1:8080/tcp leads to the guest's port 80\n"
+            "info: web: 0.0.0.0:53/udp leads to the guest's port 5353\n");
+  EXPECT_EQ(said(true),
+            "info: web: started; no network (--net user has one, --net none says so)\n");
+}
+
 TEST(EventStream, TellsHowManyASlowReaderHasLost) {
   const Pipe pipe;
   auto stream = EventStream::open(pipe.name());
