@@ -30,9 +30,9 @@ struct Threads {
   bool shared;
 };
 
-class WireBackend : public NetBackend {
+class SharedWire : public NetBackend {
  public:
-  explicit WireBackend(UniqueFd fd) : fd_(std::move(fd)) {}
+  explicit SharedWire(UniqueFd fd) : fd_(std::move(fd)) {}
   int fd() const override { return fd_.get(); }
   NetOffloads supported_offloads() const override { return {}; }
   Result<void> set_offloads(NetOffloads) override { return {}; }
@@ -96,7 +96,7 @@ class SharedThreadTest : public ::testing::TestWithParam<Threads> {
   std::optional<blockcore::EngineReactor> host_;
   std::unique_ptr<WorkerThread> net_worker_;
   std::unique_ptr<WorkerThread> rng_worker_;
-  std::optional<WireBackend> backend_;
+  std::optional<SharedWire> backend_;
   UniqueFd far_;
 };
 

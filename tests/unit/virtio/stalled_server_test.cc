@@ -19,8 +19,8 @@ using testing::NbdClient;
 using testing::NbdFakeServer;
 
 constexpr uint64_t kHeaders = 0x8000;
-constexpr uint64_t kData = 0x10000;
-constexpr uint32_t kDataBytes = 48 << 10;
+constexpr uint64_t kBody = 0x10000;
+constexpr uint32_t kBodyBytes = 48 << 10;
 
 class StalledServer : public ::testing::TestWithParam<blockcore::IoEngineKind> {};
 
@@ -28,7 +28,7 @@ void add_request(testing::FakeDriver& driver, const GuestMemory& memory, uint32_
   const uint64_t header = kHeaders + 32 * type;
   memory.slice(GuestAddress{header}, 16)->write(0, Le32(type));
   driver.add({{GuestAddress{header}, 16, Access::kRead},
-              {GuestAddress{kData}, kDataBytes, type == 0 ? Access::kWrite : Access::kRead},
+              {GuestAddress{kBody}, kBodyBytes, type == 0 ? Access::kWrite : Access::kRead},
               {GuestAddress{header + 16}, 1, Access::kWrite}});
 }
 

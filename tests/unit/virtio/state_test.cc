@@ -30,8 +30,8 @@ using testing::pause_and_wait;
 
 constexpr uint64_t kVersion1 = uint64_t{1} << 32;
 constexpr uint64_t kEventIdx = uint64_t{1} << 29;
-constexpr uint16_t kSize = 16;     // of the devices' queues
-constexpr uint16_t kRingSize = 8;  // what the driver makes of them
+constexpr uint16_t kStateQueueSize = 16;  // of the devices' queues
+constexpr uint16_t kRingSize = 8;         // what the driver makes of them
 
 class StateTest : public ::testing::Test {
  protected:
@@ -82,7 +82,8 @@ class BlockStateTest : public StateTest {
     io_->stop();
   }
   std::unique_ptr<VirtioDevice> make() {
-    return std::make_unique<BlockDevice>(BlockOptions{.queue_size = kSize}, disk_, io_->engine());
+    return std::make_unique<BlockDevice>(BlockOptions{.queue_size = kStateQueueSize}, disk_,
+                                         io_->engine());
   }
   void on_engine(const std::function<void()>& task) {
     std::binary_semaphore done(0);
@@ -183,9 +184,9 @@ TEST_F(StateTest, EntropyGoesOn) {
   transport_.reset();
 }
 
-class Wire : public NetBackend {
+class StateWire : public NetBackend {
  public:
-  explicit Wire(UniqueFd fd) : fd_(std::move(fd)) {}
+  explicit StateWire(UniqueFd fd) : fd_(std::move(fd)) {}
   int fd() const override { return fd_.get(); }
   NetOffloads supported_offloads() const override { return {.checksum = true}; }
   Result<void> set_offloads(NetOffloads offloads) override {
@@ -199,15 +200,16 @@ class Wire : public NetBackend {
 };
 
 TEST_F(StateTest, NetworkGoesOnWithTheBuffersThatWereTakenBeforehand) {
-  constexpr uint64_t kMergeable = 1 << 15;
-  constexpr uint64_t kGuestChecksum = 1 << 1;
+  constexpr uint64_t kMergeableBuffers = 1 << 15;
+  constexpr uint64_t kChecksumOfGuest = 1 << 1;
   int ends[2];
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
-  Wire backend{UniqueFd(ends[0])};
+  StateWire backend{UniqueFd(ends[0])};
   const UniqueFd far(ends[1]);
   const auto worker = WorkerThread::create("net").value();
   const auto make = [&] {
-    return std::make_unique<NetDevice>(NetOptions{.queue_size = kSize}, &backend, *worker);
+    return std::make_unique<NetDevice>(NetOptions{.queue_size = kStateQueueSize}, &backend,
+                                       *worker);
   };
   const auto arrive = [&](size_t bytes) {
     const std::vector<uint8_t> frame(bytes, 7);
@@ -220,7 +222,7 @@ TEST_F(StateTest, NetworkGoesOnWithTheBuffersThatWereTakenBeforehand) {
     EXPECT_EQ(::read(far.get(), frame, sizeof frame), 100);
   };
   build(make());
-  start(kMergeable | kGuestChecksum);
+  start(kMergeableBuffers | kChecksumOfGuest);
   for (uint64_t i = 0; i < 8; ++i)
     add(0, {{GuestAddress{0x10000 + 0x1000 * i}, 1500, Access::kWrite}});
   arrive(100);
@@ -250,19 +252,20 @@ TEST_F(StateTest, NetworkGoesOnWithTheBuffersThatWereTakenBeforehand) {
 // A frame that is larger than the buffers there are waits for more: for part of it there is room,
 // the rest is in the device.
 TEST_F(StateTest, FrameThatWaitsForRoomArrivesWhole) {
-  constexpr uint64_t kMergeable = 1 << 15;
+  constexpr uint64_t kMergeableBuffers = 1 << 15;
   int ends[2];
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
-  Wire backend{UniqueFd(ends[0])};
+  StateWire backend{UniqueFd(ends[0])};
   const UniqueFd far(ends[1]);
   const auto worker = WorkerThread::create("net").value();
   const auto make = [&] {
-    return std::make_unique<NetDevice>(NetOptions{.queue_size = kSize}, &backend, *worker);
+    return std::make_unique<NetDevice>(NetOptions{.queue_size = kStateQueueSize}, &backend,
+                                       *worker);
   };
   std::vector<uint8_t> frame(2500);
   for (size_t i = 0; i < frame.size(); ++i) frame[i] = static_cast<uint8_t>(i / 100 + 1);
   build(make());
-  start(kMergeable);
+  start(kMergeableBuffers);
   add(0, {{GuestAddress{0x10000}, 1000, Access::kWrite}});
   ASSERT_EQ(::write(far.get(), frame.data(), frame.size()), std::ssize(frame));
   uint8_t probe;
@@ -295,10 +298,10 @@ TEST_F(StateTest, FrameThatWaitsForRoomArrivesWhole) {
 TEST_F(StateTest, PausedNetworkGoesOnByItself) {
   int ends[2];
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
-  Wire backend{UniqueFd(ends[0])};
+  StateWire backend{UniqueFd(ends[0])};
   const UniqueFd far(ends[1]);
   const auto worker = WorkerThread::create("net").value();
-  build(std::make_unique<NetDevice>(NetOptions{.queue_size = kSize}, &backend, *worker));
+  build(std::make_unique<NetDevice>(NetOptions{.queue_size = kStateQueueSize}, &backend, *worker));
   start();
   pause_and_wait(transport_->frontend());
   rings_[0].add({{GuestAddress{0x10000}, 1500, Access::kWrite}});

@@ -25,7 +25,7 @@ using testing::make_packet;
 using testing::PacketSpec;
 
 constexpr uint32_t kHost = ipv4(192, 0, 2, 2);
-constexpr uint32_t kGateway = ipv4(10, 0, 2, 2);
+constexpr uint32_t kUserGateway = ipv4(10, 0, 2, 2);
 
 sockaddr_in socket_address(uint32_t address, uint16_t port) {
   sockaddr_in result{};
@@ -132,7 +132,7 @@ TEST_F(UserNetworkTest, NobodyReachesTheHostsLoopback) {
   const Listener tcp(kIpv4Loopback, 8000);
   const Listener udp(kIpv4Loopback, 8000, SOCK_DGRAM);
   const Listener everywhere(0, 8001);
-  for (const uint32_t target : {kIpv4Loopback, ipv4(127, 1, 2, 3), uint32_t{0}, kGateway})
+  for (const uint32_t target : {kIpv4Loopback, ipv4(127, 1, 2, 3), uint32_t{0}, kUserGateway})
     for (const auto port : std::initializer_list<uint16_t>{8000, 8001})
       for (const uint8_t protocol : {testing::kTcp, testing::kUdp})
         send(make_packet({.target = target,
@@ -152,7 +152,7 @@ TEST_F(UserNetworkTest, HostAccessOpensItAtTheGatewaysAddress) {
   send(make_packet({.target = ipv4(0, 0, 0, 0), .source_port = 41001, .target_port = 8000}));
   expect_world_reached();
   EXPECT_FALSE(tcp.reached(0));
-  send(make_packet({.target = kGateway, .source_port = 41002, .target_port = 8000}));
+  send(make_packet({.target = kUserGateway, .source_port = 41002, .target_port = 8000}));
   EXPECT_TRUE(tcp.reached(10'000));
 }
 
