@@ -22,6 +22,7 @@
 
 #include "base/event_fd.h"
 #include "base/unique_fd.h"
+#include "tests/support/held_reads.h"
 #include "tests/support/socket_pair.h"
 #include "tests/support/temporary_directory.h"
 
@@ -400,19 +401,15 @@ class CancelTest : public IoEngineTest {
     engine_->stop();
     thread_.join();
   }
-  // `pieces` times the same bytes, into a room that no other read has.
-  struct Reading {
-    size_t bytes = 1;
-    size_t pieces = 1;
-  };
-  Task<void> read(int fd, Reading what, Results& results) {
-    std::vector<uint8_t> room(what.bytes);
-    const std::vector<iovec> buffers(what.pieces, iovec{room.data(), room.size()});
+  Task<void> read(int fd, Results& results) {
+    uint8_t byte = 0;
+    const iovec buffer{&byte, 1};
+    const std::span<const iovec> buffers(&buffer, 1);
     ++results[co_await engine_->readv(fd, buffers, 0)];
   }
-  void start_reads(int fd, Reading what, unsigned count, Results& results) {
-    engine_->post([this, fd, what, count, &results] {
-      for (unsigned i = 0; i < count; ++i) start_detached(read(fd, what, results));
+  void start_reads(int fd, unsigned count, Results& results) {
+    engine_->post([this, fd, count, &results] {
+      for (unsigned i = 0; i < count; ++i) start_detached(read(fd, results));
     });
   }
   void cancel(int fd) {
@@ -437,30 +434,30 @@ class CancelTest : public IoEngineTest {
   UniqueFd pipe_, writing_;
 };
 
-// The threads are busy for a while, so the reads of the file wait for one.
+// The threads are busy, so the reads of the file wait for one.
 TEST_P(CancelTest, WhatWaitsForItsTurnEndsAndNothingElseDoes) {
   const bool uring = engine_->name() == "io_uring";
   constexpr unsigned kManyReads = 600;  // more than the ring has in flight
   constexpr unsigned kLongReads = 24;   // more than there are threads
-  constexpr Reading kLong{.bytes = 1 << 20, .pieces = 1024};
-  const UniqueFd zeros = open_file("/dev/zero", O_RDONLY).value();
   ASSERT_TRUE(write_all(file_.get(), std::as_bytes(std::span("hull"))));
   const unsigned busy_reads = uring ? kManyReads : kLongReads;
   for (const int delay : {0, 5}) {
+    hull::testing::HeldReads held;
     Results busy, waiting;
     if (uring)
-      start_reads(pipe_.get(), {}, busy_reads, busy);
+      start_reads(pipe_.get(), busy_reads, busy);
     else
-      start_reads(zeros.get(), kLong, busy_reads, busy);
-    start_reads(file_.get(), {}, 3, waiting);
+      start_reads(held.fd(), busy_reads, busy);
+    start_reads(file_.get(), 3, waiting);
     std::this_thread::sleep_for(std::chrono::milliseconds(delay));
     cancel(file_.get());
     EXPECT_EQ(wait_for(3, waiting), (Results{{-ECANCELED, 3}}));
+    EXPECT_TRUE(now(busy).empty());
     if (uring) {
-      EXPECT_TRUE(now(busy).empty());
       ASSERT_TRUE(write_all(writing_.get(), std::vector<std::byte>(busy_reads)));
     }
-    start_reads(file_.get(), {}, 2, waiting);
+    held.release();
+    start_reads(file_.get(), 2, waiting);
     EXPECT_EQ(wait_for(5, waiting), (Results{{-ECANCELED, 3}, {1, 2}}));
     EXPECT_EQ(wait_for(busy_reads, busy).size(), 1U) << "they end as they would have";
   }
@@ -471,12 +468,12 @@ class RingCancelTest : public CancelTest {};
 
 TEST_P(RingCancelTest, RingLetsGoOfWhatItWaitsWith) {
   Results results;
-  start_reads(pipe_.get(), {}, 3, results);
+  start_reads(pipe_.get(), 3, results);
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
   cancel(pipe_.get());
   EXPECT_EQ(wait_for(3, results), (Results{{-ECANCELED, 3}}));
   // Two: a single one would be a plain system call, which pipes refuse.
-  start_reads(pipe_.get(), {}, 2, results);
+  start_reads(pipe_.get(), 2, results);
   ASSERT_TRUE(write_all(writing_.get(), std::vector<std::byte>(2)));
   EXPECT_EQ(wait_for(5, results), (Results{{-ECANCELED, 3}, {1, 2}}));
 }
