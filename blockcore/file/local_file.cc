@@ -90,6 +90,15 @@ Result<void> LocalFile::learn_identity() {
   if (!block_device_ && !S_ISREG(facts.st_mode))
     return fail(ErrorKind::kInvalidConfig, "{}: is {}, not a regular file or block device", path_,
                 kind_of_file(facts.st_mode));
+  // open(2) for writing succeeds all the same, and each write would fail.
+  int is_read_only = 0;
+  if (block_device_ && !read_only_ && ::ioctl(fd_.get(), BLKROGET, &is_read_only) == 0 &&
+      is_read_only != 0)
+    return std::unexpected(Error(
+        ErrorKind::kIo,
+        fmt::format("{}: the device is not writable; readonly=on (run), -r (nbd) take it as it is",
+                    path_),
+        EACCES));
   if (block_device_)
     identity_ = {.device = facts.st_rdev, .inode = 0};
   else

@@ -57,6 +57,19 @@ TEST_P(BlockDevice, FactsAreThoseOfTheDevice) {
   EXPECT_TRUE(file_->extend_to(4096));
 }
 
+TEST_P(BlockDevice, ReadOnlyDeviceIsNotOpenedForWriting) {
+  file_.reset();
+  ASSERT_EQ(std::system(("blockdev --setro " + device_).c_str()), 0);
+  const auto opened = LocalFile::open(*engine_, device_, {.cache = GetParam()});
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().error_number(), EACCES);
+  EXPECT_NE(opened.error().message().find("not writable"), std::string::npos);
+  file_ = LocalFile::open(*engine_, device_, {.cache = GetParam(), .read_only = true}).value();
+  expect_contents();
+  // The device keeps it for whoever has it next.
+  EXPECT_EQ(std::system(("blockdev --setrw " + device_).c_str()), 0);
+}
+
 TEST_P(BlockDevice, MisalignedZeroesWritesAndDiscardsArrive) {
   for (const bool may_unmap : {false, true}) {
     const uint64_t offset = may_unmap ? 100 : 300001;
