@@ -4,6 +4,7 @@
 
 #include "firmware/guest/block.h"
 #include "firmware/guest/hostile.h"
+#include "firmware/guest/memory.h"
 
 namespace hull::guest {
 namespace {
@@ -133,6 +134,26 @@ Result discard_strange_flags(Victim& victim, uint32_t accepted, const Args&) {
   return change_range(victim, accepted, kBlkDiscardRequest, {0, 8, 0xfffffffe}, sizeof(BlockRange));
 }
 
+// Almost 4 GiB, all into the same 16 MiB of memory that nobody uses.
+Result read_huge(Victim& victim, uint32_t accepted, const Args&) {
+  constexpr uint32_t kPieces = 254;
+  constexpr uint64_t kPieceBytes = 16 << 20;
+  if (victim.start() != nullptr) return kRefused;
+  const std::span<Segment> request = victim.good_request();
+  auto* const table = static_cast<Descriptor*>(allocate((kPieces + 2) * sizeof(Descriptor)));
+  const auto put = [&](uint16_t at, uint64_t address, uint32_t length, uint16_t flags) {
+    table[at] = {address, length, flags, static_cast<uint16_t>(at + 1)};
+  };
+  put(0, reinterpret_cast<uint64_t>(request[0].address), request[0].length, kDescriptorNext);
+  for (uint16_t i = 1; i <= kPieces; i++)
+    put(i, kPieceBytes, kPieceBytes, kDescriptorNext | kDescriptorWrite);
+  put(kPieces + 1, reinterpret_cast<uint64_t>(request[2].address), 1, kDescriptorWrite);
+  victim.queue().descriptors()[0] = {reinterpret_cast<uint64_t>(table),
+                                     (kPieces + 2) * sizeof(Descriptor), kDescriptorIndirect, 0};
+  victim.offer(0);
+  return victim.watch(accepted);
+}
+
 constexpr Attack kAttacks[] = {
     {"blk-no-status", kBad, true, no_status},
     {"blk-status-not-writable", kBad, true, status_not_writable},
@@ -147,6 +168,7 @@ constexpr Attack kAttacks[] = {
     {"blk-type-unknown", kError, true, type_is<0x7777>},
     {"blk-type-scsi", kError, true, type_is<2>},
     {"blk-read-far", kError, true, read_at<(uint64_t{1} << 60)>},
+    {"blk-read-huge", kError, true, read_huge},
     {"blk-read-wraps", kError, true, read_at<~uint64_t{0}>},
     {"blk-discard-past-end", kError, true, discard_past_end},
     {"blk-discard-half-range", kBad, true, discard_half_range},

@@ -32,6 +32,10 @@ class HostileGuest(HullTest):
         self.attack("hostile,device=blk", [disk])
         self.assertEqual(sha256(disk.path), before)
 
+    def test_request_of_gibibytes_is_not_begun(self):
+        """On a disk that has as much: it would keep a device for as long as the guest likes."""
+        self.attack("hostile,device=blk,attack=blk-read-huge", [self.raw(size=8 << 30)])
+
     def test_entropy_device(self):
         self.attack("hostile,device=rng", ())
 

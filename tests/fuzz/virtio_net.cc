@@ -23,6 +23,17 @@ void add(testing::FakeDriver& driver, FuzzedDataProvider& input, testing::Access
   driver.add({{GuestAddress{0x8000}, first, access}, {GuestAddress{0x20000}, second, access}});
 }
 
+class Wire final : public virtio::NetBackend {
+ public:
+  explicit Wire(int fd) : fd_(fd) {}
+  int fd() const override { return fd_; }
+  virtio::NetOffloads supported_offloads() const override { return {}; }
+  Result<void> set_offloads(virtio::NetOffloads /*offloads*/) override { return {}; }
+
+ private:
+  const int fd_;
+};
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -33,6 +44,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   CHECK(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, wire) == 0);
   const UniqueFd near(wire[0]);
   const UniqueFd far(wire[1]);
+  Wire backend(near.get());
   testing::FakeDriver receive(memory, GuestAddress{0x1000}, kSize);
   testing::FakeDriver transmit(memory, GuestAddress{0x2000}, kSize);
   virtio::NetReceiver receiver(virtio::Queue::create(receive.config(), memory).value(),
@@ -45,8 +57,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       case 0: add(receive, input, testing::Access::kWrite); break;
       case 1: add(transmit, input, testing::Access::kRead); break;
       case 2: (void)!::write(far.get(), frame.data(), input.ConsumeIntegral<uint16_t>()); break;
-      case 3: (void)receiver.receive(near.get()); break;
-      case 4: (void)sender.send(input.ConsumeBool() ? near.get() : -1); break;
+      case 3: (void)receiver.receive(backend); break;
+      case 4: (void)sender.send(input.ConsumeBool() ? &backend : nullptr); break;
       case 5: (void)!::read(far.get(), frame.data(), frame.size()); break;
       default: memory.slice(GuestAddress{place}, 2)->write(0, input.ConsumeIntegral<uint16_t>());
     }

@@ -12,6 +12,7 @@
 #include "blockcore/format_table.h"
 #include "tools/hull/command_line.h"
 #include "tools/hull/img_progress.h"
+#include "tools/hull/no_memory.h"
 #include "tools/hull/suggestion.h"
 
 namespace hull::cli {
@@ -170,6 +171,7 @@ Result<uint64_t> parse_img_size(const std::string& text) {
 std::span<const Verb> img_verbs() { return kImgVerbs; }
 
 int img_verb(Arguments arguments) {
+  end_when_out_of_memory(kImgFailed);
   block_progress_signal();
   if (arguments.empty()) {
     print_img_help();

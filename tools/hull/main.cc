@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "tools/hull/exit_code.h"
 #include "tools/hull/img.h"
+#include "tools/hull/no_memory.h"
 #include "tools/hull/suggestion.h"
 #include "tools/hull/verbs.h"
 
@@ -60,6 +61,8 @@ int main_program(Arguments words) {
     fmt::print("hull {}\n", version_text());
     return kExitOk;
   }
+  // A server refuses a client, or answers ENOMEM, and serves the others.
+  if (word != "nbd") end_when_out_of_memory(kExitHost);
   for (const Verb& verb : verbs())
     if (word == verb.name) return verb.run(words.subspan(1));
   return no_verb(word);

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "devices/console/terminal_guard.h"
 #include "tools/hull/exit_code.h"
+#include "tools/hull/no_memory.h"
 
 namespace hull::cli {
 
@@ -32,7 +33,17 @@ sigset_t signals_to_watch() {
   return set;
 }
 
+std::atomic<Warden*> g_on_duty{nullptr};
+
 }  // namespace
+
+// On any thread; allocates nothing.
+void Warden::hear_lack_of_memory() {
+  Warden* const warden = g_on_duty.load();
+  if (warden == nullptr) ::_exit(kExitHost);
+  warden->lacks_memory_ = true;
+  warden->wake_.signal();
+}
 
 Result<std::unique_ptr<Warden>> Warden::start(const Limits& limits) {
   Signals signals{.watched = signals_to_watch(), .mask_before = {}};
@@ -49,10 +60,13 @@ Result<std::unique_ptr<Warden>> Warden::start(const Limits& limits) {
   }
   Warden* const self = warden.get();
   warden->thread_ = TRY(start_thread(ThreadKind::kControl, "warden", [self] { self->watch(); }));
+  g_on_duty = self;
+  end_when_out_of_memory(kExitHost, hear_lack_of_memory);
   return warden;
 }
 
 Warden::~Warden() {
+  g_on_duty = nullptr;
   {
     const MutexLock lock(mutex_);
     dismissed_ = true;
@@ -122,6 +136,7 @@ void Warden::watch() {
                                       {.fd = wake_.fd(), .events = POLLIN, .revents = 0}}};
     ::poll(entries.data(), entries.size(), milliseconds_to_deadline());
     wake_.consume();
+    if (lacks_memory_) leave();
     {
       const MutexLock lock(mutex_);
       if (dismissed_) return;
@@ -218,7 +233,8 @@ void Warden::leave() {
   std::string name;
   {
     const MutexLock lock(mutex_);
-    reason = *order_;
+    reason = order_.value_or(
+        vmm::EndReason{.kind = vmm::EndKind::kHostError, .detail = "out of memory"});
     name = name_;
   }
   log_line(LogLevel::kError,

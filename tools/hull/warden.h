@@ -5,11 +5,12 @@
 // runs, a signal presses the power button; the grace time, a second signal or the time-out switch
 // it off. Whatever was ordered has kPatience to come about; then the warden restores the terminal,
 // removes the PID file and leaves with the exit code of the order. Images that were not closed by
-// then are as after a crash: consistent.
+// then are as after a crash: consistent. Lack of memory, on any thread, is an order of that kind.
 #pragma once
 
 #include <signal.h>
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -101,6 +102,7 @@ class Warden {
   void give_order(vmm::EndReason reason) REQUIRES(mutex_);
   void pass_on_orders();
   int milliseconds_to_deadline() const;
+  static void hear_lack_of_memory();
   [[noreturn]] void leave();
 
   const Limits limits_;
@@ -109,6 +111,7 @@ class Warden {
   const EventFd wake_;     // of the warden's thread
   const EventFd ordered_;  // of the event loop
   std::stop_source start_;
+  std::atomic<bool> lacks_memory_{false};
 
   mutable Mutex mutex_;
   Phase phase_ GUARDED_BY(mutex_) = Phase::kStarting;

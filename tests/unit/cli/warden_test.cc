@@ -4,7 +4,9 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <new>
 #include <thread>
+#include <vector>
 
 #include "tools/hull/exit_code.h"
 
@@ -60,6 +62,24 @@ TEST(WardenDeathTest, LastDutyIsDoneBeforeLeaving) {
     ::kill(::getpid(), SIGTERM);
     std::this_thread::sleep_for(60s);
   });
+  char byte = 0;
+  EXPECT_EQ(::read(ends[0], &byte, 1), 1);
+  EXPECT_EQ(byte, 'd');
+}
+
+// As operator new does when there is nothing to be had, on a thread that nobody looks after.
+TEST(WardenDeathTest, LackOfMemoryEndsItWithALineAndAfterTheLastDuty) {
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  EXPECT_EXIT(
+      {
+        const auto warden = std::move(*Warden::start({}));
+        warden->set_last_duty([&] { static_cast<void>(!::write(ends[1], "d", 1)); });
+        std::vector<std::thread> threads;
+        for (int i = 0; i < 3; ++i) threads.emplace_back([] { std::get_new_handler()(); });
+        std::this_thread::sleep_for(60s);
+      },
+      ::testing::ExitedWithCode(kExitHost), "error: out of memory: look at 'ulimit -v'");
   char byte = 0;
   EXPECT_EQ(::read(ends[0], &byte, 1), 1);
   EXPECT_EQ(byte, 'd');
