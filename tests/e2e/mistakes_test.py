@@ -57,7 +57,15 @@ class Mistakes(HullTest):
                     (["--net", "slirp"], USAGE, "user"), (["--net", "tap,mac=zz"], USAGE, "mac"), (["--net", "tap,mac=01:00:00:00:00:01"], USAGE, "multicast"),
                     (["--net", "tap,ifname=" + "x" * 16], REFUSED, "15"), (["--name", "a/b"], REFUSED, "cannot contain '/'"),
                     (["--layout", "foo"], USAGE, "hull", "libvirt"), (["--memory", "1M"], REFUSED, "MiB")), self.run_here)
-        for verb, told in (("start", "hull run"), ("list", ".pid"), ("console", "--console"), ("shutdown", "SIGTERM"), ("rnu", "'run'")):
+        for words, told in ((("--disk", "d,if=virtio"), "all disks are virtio"), (("--disk", "d,media=cdrom"), "--cdrom FILE"), (("--disk", "d,size=10"), "hull img create"),
+                            (("--disk", "d,colour=red"), "there are file="), (("--disk", "d,formt=raw"), "'format'"), (("--net", "user,model=virtio"), "all interfaces are virtio"),
+                            (("--net", "tap,macaddr=x"), "mac=MAC"), (("--net", "user,publsh=80"), "'publish'"), (("--net", "user,colour=red"), "there are ifname=")):
+            with self.subTest(words=words):
+                self.expect_error(self.run_here(*words), USAGE, told)
+        for words, told in ((("-c", "qemu:///system", "list"), "connects to nobody"), (("--debug", "run"), "behind the verb"), (("-V",), "hull --version")):
+            with self.subTest(words=words):
+                self.expect_error(self.here(*words), USAGE, told)
+        for verb, told in (("net-list", "docs/network.md"), ("start", "hull run"), ("list", ".pid"), ("console", "--console"), ("shutdown", "SIGTERM"), ("rnu", "'run'")):
             with self.subTest(verb=verb):
                 self.expect_error(self.here(verb), USAGE, told)
 

@@ -1,5 +1,7 @@
 #include "tools/hull/device_words.h"
 
+#include <span>
+
 #include "base/limits.h"
 #include "config/network_source.h"
 #include "config/validate.h"
@@ -7,6 +9,7 @@
 #include "tools/hull/run_options.h"
 #include "tools/hull/run_secrets.h"
 #include "tools/hull/suboptions.h"
+#include "tools/hull/suggestion.h"
 #include "tools/hull/user_network_words.h"
 
 namespace hull::cli {
@@ -32,6 +35,23 @@ Result<uint16_t> parse_mtu(const std::string& text) {
   if (!mtu || *mtu < kMinMtu || *mtu > kMaxMtu)
     return fail(ErrorKind::kUsage, "mtu is {} to {}", kMinMtu, kMaxMtu);
   return static_cast<uint16_t>(*mtu);
+}
+
+constexpr const char* kDiskKeys[] = {"file",          "format", "readonly", "transient",
+                                     "serial",        "cache",  "discard",  "target",
+                                     "l2-cache-size", "boot",   "path",     "encrypt.key-secret"};
+constexpr const char* kNetKeys[] = {"ifname",  "mac", "mtu",  "bridge",    "publish",
+                                    "address", "dns", "host", "interface", "restrict"};
+
+std::unexpected<Error> no_such_key(const std::string& key, std::span<const char* const> known,
+                                   std::span<const ForeignWord> foreign) {
+  const std::vector<std::string> names(known.begin(), known.end());
+  std::string hint = suggestion(key, names, foreign);
+  if (hint.empty()) {
+    hint = "; there are";
+    for (const std::string& name : names) hint += fmt::format(" {}=", name);
+  }
+  return fail(ErrorKind::kUsage, "there is no '{}='{}", key, hint);
 }
 
 }  // namespace
@@ -65,7 +85,7 @@ Result<config::DiskConfig> parse_disk(const std::string& text, size_t index, boo
     else if (option.key == "boot")
       disk.boot_order = TRY(parse_boot_order(option.value));
     else if (!TRY(take_encrypt_option(option, encryption)))
-      return fail(ErrorKind::kUsage, "there is no '{}='", option.key);
+      return no_such_key(option.key, kDiskKeys, foreign_disk_keys());
   }
   TRY(set_encryption(encryption, disk));
   if (disk.file.empty()) return fail(ErrorKind::kUsage, "which file?");
@@ -95,10 +115,7 @@ Result<std::optional<config::NetworkConfig>> parse_network(const std::string& te
     } else if (TRY(user.take(option))) {
       user_word = option.key;
     } else {
-      return fail(ErrorKind::kUsage,
-                  "'{}={}' is not known (ifname=, mac=, mtu=, bridge=; with user publish=, "
-                  "address=, dns=, host=, interface=, restrict=)",
-                  option.key, option.value);
+      return no_such_key(option.key, kNetKeys, foreign_net_keys());
     }
   }
   const bool is_user = network.kind == config::NetworkKind::kUser;

@@ -29,6 +29,13 @@ constexpr ForeignWord kForeignVerbs[] = {
     {"snapshot-delete", "'hull img snapshot -d NAME FILE'"},
     {"capabilities", "'hull doctor'"},
     {"nodeinfo", "'hull doctor'"},
+    {"net-list", "not there: networks are --net user, taps and bridges (docs/network.md)"},
+    {"net-start", "not there: networks are --net user, taps and bridges (docs/network.md)"},
+    {"net-define", "not there: networks are --net user, taps and bridges (docs/network.md)"},
+    {"net-destroy", "not there: networks are --net user, taps and bridges (docs/network.md)"},
+    {"net-dhcp-leases", "'ip neighbour' for a tap; a guest in user mode is always 10.0.2.15"},
+    {"domifaddr", "'ip neighbour' for a tap; a guest in user mode is always 10.0.2.15"},
+    {"port", "the start of 'hull run', which says what each port leads to"},
     {"virt-host-validate", "'hull doctor'"},
     // Docker and Podman
     {"ps", "'ls /run/hull/qemu/*.pid': one for each domain of root's that runs"},
@@ -151,7 +158,7 @@ constexpr ForeignWord kRunOptions[] = {
     {"--linux", "--kernel FILE"},
     {"--network-tap", "--net tap"},
     {"-n", "--net tap"},
-    {"--network-user-mode", "--net tap on a tap that was made for you (docs/network.md)"},
+    {"--network-user-mode", "--net user"},
     {"--extra-drive", "another --disk FILE"},
     {"--kvm", "not needed: hull always uses KVM"},
     {"-q", "--quiet"},
@@ -166,9 +173,77 @@ constexpr ForeignWord kRunOptions[] = {
     {"--id", "--name NAME"},
 };
 
+constexpr ForeignWord kDiskKeys[] = {
+    {"if", "not needed: all disks are virtio"},
+    {"bus", "not needed: all disks are virtio"},
+    {"interface", "not needed: all disks are virtio"},
+    {"driver", "format=raw|qcow2"},
+    {"type", "format=raw|qcow2"},
+    {"fmt", "format=raw|qcow2"},
+    {"media", "--cdrom FILE instead of --disk"},
+    {"device", "--cdrom FILE instead of --disk, if it is one"},
+    {"size", "'hull img create -f qcow2 FILE SIZE', and then --disk FILE"},
+    {"ro", "readonly=on"},
+    {"read-only", "readonly=on"},
+    {"snapshot", "transient=on"},
+    {"backing_store", "'hull img create -f qcow2 -b BASE -F FORMAT FILE', and then --disk FILE"},
+    {"backing_file", "'hull img create -f qcow2 -b BASE -F FORMAT FILE', and then --disk FILE"},
+    {"pool", "the path of the image: hull has no pools"},
+    {"vol", "the path of the image: hull has no pools"},
+    {"id", "target=vdX"},
+    {"index", "the order of the --disk options"},
+    {"bootindex", "boot=N"},
+    {"boot_order", "boot=N"},
+    {"boot.order", "boot=N"},
+    {"aio", "not needed: io_uring, or threads where the host refuses it"},
+    {"io", "not needed: io_uring, or threads where the host refuses it"},
+    {"detect-zeroes", "a domain document's <driver detect_zeroes=…>"},
+    {"shareable", "a domain document's <shareable/>"},
+    {"iothread", "--iothreads N, which the disks share in turn"},
+    {"src", "the path first: --disk FILE"},
+    {"source", "the path first: --disk FILE"},
+};
+
+constexpr ForeignWord kNetKeys[] = {
+    {"model", "not needed: all interfaces are virtio"},
+    {"driver", "not needed: all interfaces are virtio"},
+    {"network", "--net user, or --net tap,bridge=BR with the network's bridge"},
+    {"source", "bridge=BR"},
+    {"br", "bridge=BR"},
+    {"type", "the kind first: --net user, --net tap"},
+    {"id", "not needed: interfaces are named by their order"},
+    {"netdev", "not needed: --net brings the device"},
+    {"macaddr", "mac=MAC"},
+    {"dev", "ifname=IF"},
+    {"target.dev", "ifname=IF"},
+    {"tap", "ifname=IF"},
+    {"script", "'ip' beforehand, or bridge=BR (docs/network.md)"},
+    {"downscript", "nothing: what hull makes goes with it"},
+    {"vhost", "not there: hull moves the packets itself"},
+    {"net", "address=ADDR/PREFIX"},
+    {"dhcpstart", "address=ADDR"},
+    {"ip", "address=ADDR with --net user"},
+    {"port", "publish=[ADDR:][PORT]:PORT"},
+    {"mtu.size", "mtu=N"},
+};
+
+constexpr ForeignWord kFirstWords[] = {
+    {"-c", "nothing: hull connects to nobody, each machine is a process of its own"},
+    {"--connect", "nothing: hull connects to nobody, each machine is a process of its own"},
+    {"-r", "nothing: hull connects to nobody, each machine is a process of its own"},
+    {"--readonly", "nothing: hull connects to nobody, each machine is a process of its own"},
+    {"-V", "'hull --version'"},
+    {"-v", "'hull --version'"},
+    {"-H", "'hull --help'"},
+    {"-?", "'hull --help'"},
+};
+
 }  // namespace
 
 std::span<const ForeignWord> foreign_verbs() { return kForeignVerbs; }
 std::span<const ForeignWord> foreign_run_options() { return kRunOptions; }
+std::span<const ForeignWord> foreign_disk_keys() { return kDiskKeys; }
+std::span<const ForeignWord> foreign_net_keys() { return kNetKeys; }
+std::span<const ForeignWord> foreign_first_words() { return kFirstWords; }
 
 }  // namespace hull::cli

@@ -12,5 +12,10 @@ struct ForeignWord {
 
 std::span<const ForeignWord> foreign_verbs();
 std::span<const ForeignWord> foreign_run_options();
+// Keys in the values of --disk and --net, without their '='.
+std::span<const ForeignWord> foreign_disk_keys();
+std::span<const ForeignWord> foreign_net_keys();
+// Options that stand before a verb elsewhere.
+std::span<const ForeignWord> foreign_first_words();
 
 }  // namespace hull::cli

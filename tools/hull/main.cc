@@ -35,7 +35,16 @@ int print_help() {
   return kExitOk;
 }
 
+// An option where a verb belongs.
+int no_first_option(std::string_view word) {
+  std::string hint = suggestion(word, {}, foreign_first_words());
+  if (hint.empty()) hint = "; options stand behind the verb, as in 'hull run --debug'";
+  return report(
+      Error(ErrorKind::kUsage, fmt::format("there is no '{}' before a verb{}", word, hint)));
+}
+
 int no_verb(std::string_view word) {
+  if (word.starts_with('-')) return no_first_option(word);
   std::vector<std::string> names;
   for (const Verb& verb : verbs()) names.emplace_back(verb.name);
   std::string hint = suggestion(word, names, foreign_verbs());
