@@ -15,7 +15,7 @@ import time
 import unittest
 from pathlib import Path
 
-from support import CRASHED, FORCED, HULL, LIMIT, OK, TIMEOUT, Disk, HullTest, qemu_img
+from support import CRASHED, FORCED, HULL, LIMIT, OK, TIMEOUT, Disk, HullTest
 
 ENDS = "hull-guest: end"
 
@@ -160,8 +160,9 @@ class StartUp(EndingTest):
     def test_key_derivation(self):
         key, image = self.directory / "key", self.directory / "luks.qcow2"
         key.write_bytes(b"secret")
-        qemu_img("create", "-q", "-f", "qcow2", "--object", f"secret,id=s,file={key}", "-o",
-                 "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=6000", image, "4M")
+        made = self.hull("img", "create", "-q", "-f", "qcow2", "--object", f"secret,id=s,file={key}", "-o",
+                         "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=6000", image, "4M")
+        self.assertEqual(made.code, OK, made)
         disk = Disk(image, "qcow2", **{"encrypt.key-secret": "s"})
         process = self.start_guest("facts", "--secret", f"s=file:{key}", "--timeout", "1", disks=[disk])
         self.expect_end(process, TIMEOUT)
