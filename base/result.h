@@ -87,6 +87,13 @@ std::unexpected<Error> fail(ErrorKind kind, fmt::format_string<Args...> format, 
   return std::unexpected(Error(kind, fmt::format(format, std::forward<Args>(args)...)));
 }
 
+// A message of several lines, a remedy in the second for instance.
+template <class... Lines>
+std::unexpected<Error> fail_lines(ErrorKind kind, Lines&&... lines) {
+  const std::string all[] = {std::string(std::forward<Lines>(lines))...};
+  return std::unexpected(Error::list(kind, all));
+}
+
 }  // namespace hull
 
 // Unwraps a Result or returns its error from the enclosing function; TRY is an expression, one per

@@ -37,8 +37,8 @@ Task<Result<void>> check_bitmaps(Qcow2Disk& source, const SkippedBitmap& skipped
   for (const Bitmap& bitmap : directory.bitmaps)
     if (bitmap.in_use && !skipped)
       co_return fail(ErrorKind::kCorrupt,
-                     "Cannot copy inconsistent bitmap '{}'\nTry --skip-broken-bitmaps, or use "
-                     "'qemu-img bitmap --remove' to delete it",
+                     "Cannot copy inconsistent bitmap '{}'; try --skip-broken-bitmaps, or use "
+                     "'hull img bitmap --remove' to delete it",
                      bitmap.name);
   co_return {};
 }

@@ -78,11 +78,6 @@ int print_img_help() {
   return 0;
 }
 
-Error with_hint(std::vector<std::string> lines) {
-  lines.emplace_back("Try 'hull img --help' for more information");
-  return Error::list(ErrorKind::kUsage, lines);
-}
-
 int img_no_verb(std::string_view word) {
   std::vector<std::string> names;
   for (const Verb& verb : kImgVerbs) names.emplace_back(verb.name);
@@ -99,6 +94,11 @@ std::string under_its_name(std::string message) {
 }
 
 }  // namespace
+
+Error with_hint(std::vector<std::string> lines) {
+  lines.emplace_back("Try 'hull img --help' for more information");
+  return Error::list(ErrorKind::kUsage, lines);
+}
 
 int img_fail(const Error& error) {
   std::fflush(stdout);
@@ -135,9 +135,10 @@ std::string_view img_format_name(blockcore::DiskFormat format) {
 Result<uint64_t> parse_img_size(const std::string& text) {
   constexpr std::string_view kSuffixes = "bkmgtpe";
   const auto bad = [] {
-    return fail(ErrorKind::kUsage,
-                "Invalid image size specified. You may use k, M, G, T, P or E suffixes for\n"
-                "kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes.");
+    const std::string lines[] = {
+        "Invalid image size specified. You may use k, M, G, T, P or E suffixes for",
+        "kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes."};
+    return std::unexpected(Error::list(ErrorKind::kUsage, lines));
   };
   // As strtol() has it: white space and a plus sign may stand in front.
   const size_t first = text.find_first_not_of(" \t\n\v\f\r");
@@ -170,6 +171,21 @@ Result<uint64_t> parse_img_size(const std::string& text) {
 
 std::span<const Verb> img_verbs() { return kImgVerbs; }
 
+namespace {
+
+// -T, --trace [enable=]PATTERN[,events=FILE][,file=FILE]: there is nothing to trace.
+Arguments behind_trace_options(Arguments arguments) {
+  while (!arguments.empty()) {
+    const std::string_view word = arguments[0];
+    const bool alone = word == "-T" || word == "--trace";
+    if (!alone && !word.starts_with("-T") && !word.starts_with("--trace=")) break;
+    arguments = arguments.subspan(std::min<size_t>(alone ? 2 : 1, arguments.size()));
+  }
+  return arguments;
+}
+
+}  // namespace
+
 int img_verb(Arguments arguments) {
   end_when_out_of_memory(kImgFailed);
   block_progress_signal();
@@ -177,6 +193,8 @@ int img_verb(Arguments arguments) {
     print_img_help();
     return kImgFailed;
   }
+  arguments = behind_trace_options(arguments);
+  if (arguments.empty()) return img_fail(with_hint({"Not enough arguments"}));
   const std::string_view word = arguments[0];
   if (word == "--version" || word == "-V") {
     // Scripts look for a number behind qemu-img: that of the version whose words these are.

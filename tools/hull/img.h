@@ -53,6 +53,9 @@ int img_program(std::string_view name, Arguments arguments);
 // "hull img: …" on stderr; returns kImgFailed.
 int img_fail(const Error& error);
 
+// A mistake of the command line, and the command that helps, a line each.
+Error with_hint(std::vector<std::string> lines);
+
 // "hull img: warning: …" on stderr.
 void img_warn(const std::string& message);
 

@@ -7,6 +7,7 @@
 #include "tools/hull/command_line.h"
 #include "tools/hull/img.h"
 #include "tools/hull/img_create_options.h"
+#include "tools/hull/img_open.h"
 #include "tools/hull/img_options.h"
 #include "tools/hull/img_progress.h"
 #include "tools/hull/suboptions.h"
@@ -59,13 +60,13 @@ int print_amend_options() {
 Result<void> refuse(const Suboption& option) {
   const std::string& key = option.key;
   if (key == "backing_file" || key == "backing_fmt")
-    return fail(ErrorKind::kUsage,
-                "Cannot amend the backing file\nYou can use 'hull img rebase' instead.");
+    return fail_lines(ErrorKind::kUsage, "Cannot amend the backing file",
+                      "You can use 'hull img rebase' instead.");
   for (const char* of_creation :
        {"cluster_size", "preallocation", "extended_l2", "compression_type", "encryption"})
     if (key == of_creation)
-      return fail(ErrorKind::kUsage,
-                  "Invalid parameter '{}'\nThis option is only supported for image creation", key);
+      return fail_lines(ErrorKind::kUsage, fmt::format("Invalid parameter '{}'", key),
+                        "This option is only supported for image creation");
   return fail(ErrorKind::kUsage, "Invalid parameter '{}'", key);
 }
 
@@ -102,16 +103,18 @@ Result<void> resize_now(blockcore::IoEngine& engine, const Amendment& amendment)
   return {};
 }
 
+Result<void> check_amendable(blockcore::DiskFormat format) {
+  if (blockcore::driver_of(format).has.amendment) return {};
+  return fail(ErrorKind::kUnsupported, "Format driver '{}' does not support option amendment",
+              img_format_name(format));
+}
+
 Result<void> amend_now(AmendCommand& command) {
   TRY(command.common.finish());
   if (command.file.empty()) return fail(ErrorKind::kUsage, "Expecting one image file name");
-  if (command.options.empty())
-    return fail(ErrorKind::kUsage,
-                "Must specify options (-o)\nTry 'hull img --help' for more information");
+  if (command.options.empty()) return std::unexpected(with_hint({"Must specify options (-o)"}));
   const ImgName name = TRY(parse_img_name(command.file, command.format, command.common.image_opts));
-  if (name.format && !blockcore::driver_of(*name.format).has.amendment)
-    return fail(ErrorKind::kUnsupported, "Format driver '{}' does not support option amendment",
-                img_format_name(*name.format));
+  if (name.format) TRY(check_amendable(*name.format));
   Amendment amendment;
   for (const std::string& words : command.options)
     for (const Suboption& option : TRY(parse_suboptions(words, "")))
@@ -131,6 +134,18 @@ Result<void> amend_now(AmendCommand& command) {
   return {};
 }
 
+Result<void> find_format(AmendCommand& command) {
+  if (!command.format.empty())
+    return check_amendable(TRY(parse_img_format(command.file, command.format)));
+  TRY(command.common.finish());
+  if (command.file.empty()) return fail(ErrorKind::kUsage, "Expecting one image file name");
+  const ImgName name = TRY(parse_img_name(command.file, command.format, command.common.image_opts));
+  const auto engine = TRY(blockcore::IoEngine::create(blockcore::IoEngineKind::kThreads));
+  ImgDisk opened = TRY(open_img(*engine, command.common, name, {.backing = false}));
+  TRY(engine->run_until_done(opened.disk->close()));
+  return check_amendable(opened.format);
+}
+
 }  // namespace
 
 int img_amend(Arguments arguments) {
@@ -148,7 +163,11 @@ int img_amend(Arguments arguments) {
   command.progress.add_options(app);
   command.common.add_options(app);
   if (const auto done = parse_img_words(app, arguments)) return *done;
-  if (wants_option_list(command.options)) return print_amend_options();
+  if (wants_option_list(command.options)) {
+    // Which ones there are depends on the format, and that on the file if nobody says it.
+    if (const auto known = find_format(command); !known) return img_fail(known.error());
+    return print_amend_options();
+  }
   const auto done = amend_now(command);
   return done ? 0 : img_fail(done.error());
 }

@@ -48,10 +48,9 @@ struct Editor {
 
 Result<void> check_consistent(const Bitmap& bitmap) {
   if (!bitmap.in_use) return {};
-  return fail(ErrorKind::kCorrupt,
-              "Bitmap '{0}' is inconsistent and cannot be used\nTry block-dirty-bitmap-remove to "
-              "delete this bitmap from disk",
-              bitmap.name);
+  return fail_lines(ErrorKind::kCorrupt,
+                    fmt::format("Bitmap '{}' is inconsistent and cannot be used", bitmap.name),
+                    "'hull img bitmap --remove' deletes it");
 }
 
 Task<Result<std::vector<StoredBitmap>>> read_bitmaps(Qcow2Disk& disk) {

@@ -214,8 +214,9 @@ int img_check(Arguments arguments) {
       "Exit status: 0 no errors (or all repaired), 1 the check failed, 2 errors, 3 leaks only, 63 "
       "the format has nothing to check.");
   app.add_option("FILE", command.path, "the image").required();
-  app.add_option("-f raw|qcow2", command.format, "its format: raw or qcow2; looks if absent");
-  app.add_option("-r", command.repair, "repair: leaks, or all (errors too)")
+  app.add_option("-f,--format raw|qcow2", command.format,
+                 "its format: raw or qcow2; looks if absent");
+  app.add_option("-r,--repair", command.repair, "repair: leaks, or all (errors too)")
       .one_of({"leaks", "all"});
   app.add_option("--output", command.output, "human (default) or json").one_of({"human", "json"});
   app.add_option("-T none|writeback|writethrough|directsync|unsafe", command.cache,

@@ -51,10 +51,7 @@ Result<void> check_command(const ConvertCommand& command) {
   const bool has_backing = command.backing.has_value();
   if (has_backing && command.backing->empty())
     return fail(ErrorKind::kUsage, "Expected backing file name, got empty string");
-  if (command.files.size() < 2)
-    return fail(ErrorKind::kUsage,
-                "Must specify image file name\nTry 'hull img --help' for more "
-                "information");
+  if (command.files.size() < 2) return std::unexpected(with_hint({"Must specify image file name"}));
   if (command.no_create && !command.options.empty())
     return fail(ErrorKind::kUsage, "-o has no effect when skipping image creation");
   if (command.target_is_zero && !command.no_create)

@@ -51,10 +51,10 @@ Result<CreateImageOptions> read_command(const CreateCommand& command) {
     return fail(ErrorKind::kUsage, "{}: Backing file not supported for file format '{}'",
                 command.path, img_format_name(create.format));
   if (!create.qcow2.backing_name.empty() && create.qcow2.backing_format.empty())
-    return fail(ErrorKind::kUsage,
-                "{}: Backing file specified without backing format\nSay it with -F: hull never "
-                "guesses a format",
-                command.path);
+    return fail_lines(
+        ErrorKind::kUsage,
+        fmt::format("{}: Backing file specified without backing format", command.path),
+        "Say it with -F: hull never guesses a format");
   return create;
 }
 

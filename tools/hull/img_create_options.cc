@@ -56,9 +56,7 @@ Result<void> set_refcount_bits(const Suboption& option, Qcow2CreateOptions& imag
   return {};
 }
 
-Result<void> check_hint(const Suboption& option, DiskFormat format) {
-  if (blockcore::driver_of(format).has.metadata)
-    return fail(ErrorKind::kUsage, "Invalid parameter '{}'", option.key);
+Result<void> check_hint(const Suboption& option) {
   (void)TRY(parse_img_size(option.value));
   return {};
 }
@@ -106,6 +104,7 @@ constexpr OptionText kQcow2Options[] = {
     {"encrypt.key-secret=<str>", "id of the secret (--object)"},
     {"encryption=<bool (on/off)>", "off; the old scheme is not made"},
     {"extended_l2=<bool (on/off)>", "32 subclusters in each cluster"},
+    {"extent_size_hint=<size>", "accepted; hull gives the host no such hint"},
     {"lazy_refcounts=<bool (on/off)>", "a mark for other programs"},
     {"nocow=<bool (on/off)>", "no copy on write by the file system (btrfs)"},
     {"preallocation=<str>", "off, metadata, falloc or full"},
@@ -121,7 +120,7 @@ Result<void> set_option(const Suboption& option, CreateImageOptions& create) {
     return {};
   }
   // A hint to some file systems, of which hull makes no use.
-  if (key == "extent_size_hint") return check_hint(option, create.format);
+  if (key == "extent_size_hint") return check_hint(option);
   if (key == "nocow") {
     create.nocow = TRY(parse_switch(option));
     return {};

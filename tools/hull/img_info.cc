@@ -116,7 +116,8 @@ int img_info(Arguments arguments) {
   CommandLine app("Says what an image is. Opens nothing that it refers to unless asked.",
                   "hull img info");
   app.add_option("FILE", command.path, "the image").required();
-  app.add_option("-f raw|qcow2", command.format, "its format: raw or qcow2; looks if absent");
+  app.add_option("-f,--format raw|qcow2", command.format,
+                 "its format: raw or qcow2; looks if absent");
   app.add_option("--output", command.output, "human (default) or json").one_of({"human", "json"});
   app.add_flag("--backing-chain", command.backing_chain, "and its backing files");
   app.add_flag("--contents", command.contents,

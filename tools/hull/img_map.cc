@@ -116,7 +116,8 @@ int img_map(Arguments arguments) {
   MapCommand command;
   CommandLine app("Says which parts of an image hold data, and where.", "hull img map");
   app.add_option("FILE", command.file, "the image").required();
-  app.add_option("-f raw|qcow2", command.format, "its format: raw or qcow2; looks if absent");
+  app.add_option("-f,--format raw|qcow2", command.format,
+                 "its format: raw or qcow2; looks if absent");
   app.add_option("--output", command.output, "human (default) or json").one_of({"human", "json"});
   app.add_option("-s,--start-offset OFFSET", command.start, "where to begin");
   app.add_option("-l,--max-length LENGTH", command.length, "how far to go");

@@ -25,9 +25,7 @@ struct RebaseCommand {
 Result<void> rebase_now(RebaseCommand& command) {
   TRY(command.common.finish());
   if (!command.backing && !command.unsafe)
-    return fail(ErrorKind::kUsage,
-                "Must specify backing file (-b) or use unsafe mode (-u)\nTry 'hull img --help' for "
-                "more information");
+    return std::unexpected(with_hint({"Must specify backing file (-b) or use unsafe mode (-u)"}));
   const ImgName name = TRY(parse_img_name(command.file, command.format, command.common.image_opts));
   blockcore::RebaseOptions options{.path = name.path, .format = name.format};
   options.backing_name = command.backing.value_or("");

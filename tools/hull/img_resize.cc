@@ -35,10 +35,10 @@ Result<uint64_t> choose_size(const ResizeCommand& command, uint64_t amount, uint
   if (size <= current && command.preallocation != "off")
     return fail(ErrorKind::kUsage, "Preallocation can only be used for growing images");
   if (size < current && !command.shrink)
-    return fail(ErrorKind::kUsage,
-                "Use the --shrink option to perform a shrink operation.\nwarning: Shrinking an "
-                "image will delete all data beyond the shrunken image's end. Before "
-                "performing such an operation, make sure there is no important data there.");
+    return fail_lines(
+        ErrorKind::kUsage, "Use the --shrink option to perform a shrink operation.",
+        "warning: Shrinking an image will delete all data beyond the shrunken image's end. "
+        "Before performing such an operation, make sure there is no important data there.");
   return size;
 }
 
@@ -79,10 +79,7 @@ int img_resize(Arguments arguments) {
     arguments = arguments.first(arguments.size() - 1);
   }
   if (const auto done = parse_img_words(app, arguments)) return *done;
-  if (command.size.empty())
-    return img_fail(Error(ErrorKind::kUsage,
-                          "Expecting image file name and size\nTry 'hull img --help' for more "
-                          "information"));
+  if (command.size.empty()) return img_fail(with_hint({"Expecting image file name and size"}));
   if (const auto resized = resize_now(command); !resized) return img_fail(resized.error());
   if (!command.common.quiet) fmt::print("Image resized.\n");
   return 0;

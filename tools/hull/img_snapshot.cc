@@ -131,9 +131,7 @@ int img_snapshot(Arguments arguments) {
   for (const auto& [option, action] : actions) {
     if (option.count() == 0) continue;
     if (command.action != Action::kNone)
-      return img_fail(Error(ErrorKind::kUsage,
-                            "Cannot mix '-l', '-a', '-c', '-d'\n"
-                            "Try 'hull img --help' for more information"));
+      return img_fail(with_hint({"Cannot mix '-l', '-a', '-c', '-d'"}));
     command.action = action;
   }
   const auto done = snapshot_now(command);

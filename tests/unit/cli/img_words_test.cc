@@ -167,7 +167,7 @@ TEST_F(ImgWords, OptionsOfQemuImgAreKnown) {
   for (const char* const bad :
        {"-f qcow2 -o backing_file=", "-f qcow2 -o backing_fmt=qcow2", "-f qcow2 -o size=5M",
         "-f qcow2 -o foo", "-f qcow2 -o foo=1", "-f qcow2 -o lazy_refcounts,,on",
-        "-f qcow2 -o encryption=on", "-f qcow2 -o extent_size_hint=1M", "-f vmdk"})
+        "-f qcow2 -o encryption=on", "-f vmdk"})
     EXPECT_EQ(hull_img(std::string("create -q ") + bad + " @bad 1M").exit_code, 1) << bad;
   EXPECT_FALSE(exists("bad"));
   std::vector<std::string> words{"create", "-f", "qcow2", "-b", "", "-F", "qcow2", at("bad"), "1M"};
