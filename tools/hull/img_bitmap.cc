@@ -87,6 +87,9 @@ Result<void> add(Editor& editor, const BitmapCommand& command) {
     return fail(ErrorKind::kUsage, "Name length exceeds maximum (1023 characters)");
   if (header.version < 3)
     return fail(ErrorKind::kUnsupported, "Cannot store dirty bitmaps in qcow2 v2 files");
+  // Its table would be empty, which neither QEMU nor hull reads (qcow2 specification, Bitmaps).
+  if (header.size_bytes == 0)
+    return fail(ErrorKind::kUnsupported, "A disk of 0 bytes has no dirty bitmaps");
   BitmapBits bits(qcow2::bitmap_bytes(header.size_bytes, bitmap.granularity_bits));
   editor.bitmaps.push_back({std::move(bitmap), std::move(bits)});
   return {};

@@ -83,7 +83,8 @@ Task<Result<void>> repair_refcounts(Check& check) {
 Task<Result<void>> clear_marks(File& file, ImageHeader& header) {
   CO_TRY_VOID(co_await file.flush());
   const uint64_t marks = kIncompatibleDirty | kIncompatibleCorrupt;
-  if ((header->incompatible & marks) == 0) co_return {};
+  if ((header->incompatible & marks) == 0 && (header->autoclear & ~kKnownAutoclear) == 0)
+    co_return {};
   co_return co_await header.set_features(file, header->incompatible & ~marks, header->autoclear);
 }
 

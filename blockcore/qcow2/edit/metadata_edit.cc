@@ -119,7 +119,6 @@ Task<Result<void>> MetadataEdit::mark_dirty() {
 Task<Result<void>> MetadataEdit::publish(Header changed, bool still_dirty) {
   // If this fails, the file may refer to them all the same.
   added_.clear();
-  changed.autoclear &= kAutoclearBitmaps | kAutoclearRawData;
   if (marked_ && !still_dirty) changed.incompatible &= ~kIncompatibleDirty;
   co_return co_await parts_.image.header.update(*parts_.image.file, std::move(changed));
 }

@@ -23,6 +23,8 @@ inline constexpr uint64_t kIncompatibleKnown = (1 << 5) - 1;
 inline constexpr uint64_t kCompatibleLazyRefcounts = 1 << 0;
 inline constexpr uint64_t kAutoclearBitmaps = 1 << 0;
 inline constexpr uint64_t kAutoclearRawData = 1 << 1;
+// Who changes an image clears the others (autoclear_features).
+inline constexpr uint64_t kKnownAutoclear = kAutoclearBitmaps | kAutoclearRawData;
 
 // Header extensions.
 inline constexpr uint32_t kExtensionEnd = 0;

@@ -131,6 +131,8 @@ Task<Result<void>> ImageHeader::update(File& file, Header changed) {
   const Header before = header_;
   const AsyncMutex::Guard guard = co_await updating_->lock();
   changed = merge(header_, before, std::move(changed));
+  // What vouches for something that hull does not know vouches for the image before this change.
+  changed.autoclear &= kKnownAutoclear;
   if (differ_in_fields_alone(header_, changed)) co_return co_await write_fields(file, changed);
   co_return co_await write_area(file, changed);
 }
@@ -153,9 +155,8 @@ Task<Result<void>> ImageHeader::set_features(File& file, uint64_t incompatible,
 Task<Result<void>> ImageHeader::set_mapping(File& file, uint64_t size_bytes, uint64_t l1_offset,
                                             uint32_t l1_entries) {
   Header changed = header_;
-  // Bitmaps would cover another disk; what else vouches for the old one is not known.
-  changed.autoclear &=
-      kAutoclearRawData | (size_bytes == header_.size_bytes ? kAutoclearBitmaps : 0);
+  if (size_bytes != header_.size_bytes)
+    changed.autoclear &= ~kAutoclearBitmaps;  // they would cover another disk
   changed.size_bytes = size_bytes;
   changed.l1_offset = l1_offset;
   changed.l1_entries = l1_entries;

@@ -41,8 +41,7 @@ class ImageHeader {
   // update() of what belongs together.
   Task<Result<void>> set_refcount_table(File& file, uint64_t offset, uint32_t clusters);
   Task<Result<void>> set_features(File& file, uint64_t incompatible, uint64_t autoclear);
-  // With another size the image's bitmaps are no longer valid; autoclear bits that hull does not
-  // know are cleared.
+  // With another size the image's bitmaps are no longer valid.
   Task<Result<void>> set_mapping(File& file, uint64_t size_bytes, uint64_t l1_offset,
                                  uint32_t l1_entries);
   Task<Result<void>> set_snapshots(File& file, uint64_t offset, uint32_t count);

@@ -40,6 +40,29 @@ TEST_F(ImgAmend, FeaturesBecomeThoseThatQemuMakes) {
     expect_same_amendment(options);
 }
 
+// qcow2 specification, autoclear_features: who does not know a feature clears its bit when it
+// writes to the image, and leaves it when it only reads.
+TEST_F(ImgAmend, UnknownAutoclearBitsGoWithEachChangeOfTheImage) {
+  const std::string path = directory_ / "ours";
+  constexpr size_t kAutoclear = 88;
+  const auto bit_after = [&](const char* words) {
+    testing::Bytes image = testing::load_file(path);
+    image[kAutoclear] |= 0x80;
+    testing::save_file(path, image);
+    EXPECT_EQ(hull_img(words).exit_code, 0) << words;
+    return testing::load_file(path)[kAutoclear] & 0x80;
+  };
+  for (const char* words : {"info @ours", "check @ours", "compare @ours @theirs", "map @ours"})
+    EXPECT_EQ(bit_after(words), 0x80) << words;
+  testing::save_file(directory_ / "base", testing::Bytes(1 << 20));
+  for (const char* words :
+       {"amend -o lazy_refcounts=on @ours", "amend -o refcount_bits=32 @ours",
+        "check -r leaks @ours", "check -r all @ours", "resize @ours 11M", "snapshot -c one @ours",
+        "snapshot -d one @ours", "bitmap --add @ours one", "bitmap --remove @ours one",
+        "compact @ours", "rebase -u -b @base -F raw @ours"})
+    EXPECT_EQ(bit_after(words), 0) << words;
+}
+
 TEST_F(ImgAmend, SnapshotsStay) {
   ASSERT_EQ(hull_img("snapshot -c one @ours").exit_code, 0);
   ASSERT_EQ(qemu_img("snapshot -c one @theirs").exit_code, 0);

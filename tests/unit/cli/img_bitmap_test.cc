@@ -34,6 +34,12 @@ TEST_F(ImgBitmap, OursAreReadByQemu) {
   expect_same_info("disk");
 }
 
+TEST_F(ImgBitmap, DiskOfNothingHasNone) {
+  ASSERT_EQ(qemu_img("create -q -f qcow2 @nothing 0").exit_code, 0);
+  EXPECT_EQ(hull_img("bitmap --add @nothing one").exit_code, 1);
+  expect_same("info @nothing");
+}
+
 TEST_F(ImgBitmap, TheirsAreChanged) {
   EXPECT_EQ(qemu_img("bitmap --add @disk one").exit_code, 0);
   EXPECT_EQ(qemu_img("bitmap --add -g 32k @disk two").exit_code, 0);
