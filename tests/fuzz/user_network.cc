@@ -21,6 +21,7 @@ namespace {
 constexpr uint32_t kGuest = ipv4(10, 0, 2, 15);
 constexpr uint32_t kGateway = ipv4(10, 0, 2, 2);
 constexpr uint32_t kResolver = ipv4(169, 254, 169, 254);
+constexpr uint16_t kPublished = 80;
 
 uint32_t number(const Bytes& bytes, size_t at, size_t count) {
   uint32_t value = 0;
@@ -40,10 +41,11 @@ Bytes make_frame(FuzzedDataProvider& input) {
          .target = input.ConsumeBool() ? input.PickValueInArray(targets)
                                        : input.ConsumeIntegral<uint32_t>(),
          .protocol = input.PickValueInArray<uint8_t>({1, 6, 17, 0}),
-         .source_port = input.ConsumeIntegral<uint16_t>(),
+         .source_port = input.ConsumeBool() ? kPublished : input.ConsumeIntegral<uint16_t>(),
          .target_port = input.PickValueInArray<uint16_t>({22, 53, 67, 80}),
          .words = input.ConsumeIntegralInRange<uint8_t>(5, 15),
-         .fragment = input.ConsumeIntegral<uint16_t>()});
+         .fragment = input.ConsumeIntegralInRange<uint16_t>(0, 3),
+         .tcp_flags = input.ConsumeIntegral<uint8_t>()});
   } else {
     frame = hull::testing::bytes_of(hull::virtio::ask_for(
         hull::testing::kGuestMac, input.ConsumeBool() ? kGuest : 0, kGateway));
@@ -77,7 +79,10 @@ void check_allowed(const Bytes& frame, bool host_access) {
   const uint32_t net = target >> 24;
   const bool dhcp = port == 67 && frame[23] == 17;
   if (target == 0xffffffff) CHECK(dhcp);
-  if (target == kGateway) CHECK(host_access || port == 53 || dhcp);
+  // An answer of the published port is no first segment.
+  const bool answers = has_ports && frame[23] == 6 && number(frame, ports, 2) == kPublished &&
+                       frame.size() > ports + 13 && (frame[ports + 13] & 0x12) != 0x02;
+  if (target == kGateway) CHECK(host_access || port == 53 || dhcp || answers);
   CHECK(net != 127 && net != 0 && (net < 224 || target == 0xffffffff));
   if (target >> 16 == 0xa9fe) CHECK(target == kResolver && port == 53);
 }
@@ -88,7 +93,8 @@ void try_filter(FuzzedDataProvider& input) {
                             .address = {kGuest, 24},
                             .gateway = kGateway,
                             .resolvers = {kResolver},
-                            .host_access = host_access});
+                            .host_access = host_access,
+                            .published = {{.host_port = 1, .guest_port = kPublished}}});
   while (input.remaining_bytes() != 0) {
     const Bytes frame = make_frame(input);
     // As much as the device shows it, in memory that ends there.

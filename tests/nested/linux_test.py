@@ -103,8 +103,8 @@ class Boot(LinuxTest):
         self.check_images()
 
 
-class Network(LinuxTest):
-    """Ping, HTTP and TCP in both directions over a tap."""
+class TwoWays(LinuxTest):
+    """Ping, HTTP and TCP in both directions."""
 
     def setUp(self):
         super().setUp()
@@ -118,24 +118,26 @@ class Network(LinuxTest):
         self.addCleanup(server.server_close)
         self.addCleanup(server.shutdown)
 
-    def configure_tap(self):
-        ip("addr", "add", f"{HOST_ADDRESS}/24", "dev", TAP)
-        ip("link", "set", TAP, "up")
-
-    def talk_to_guest(self):
+    def talk_to_guest(self, address, http_port=80, echo_port=7777):
         """The host's side of the guest's step_net, once its services are up."""
-        with urllib.request.urlopen(f"http://{GUEST_ADDRESS}/numbers", timeout=60) as answer:
+        with urllib.request.urlopen(f"http://{address}:{http_port}/numbers", timeout=60) as answer:
             self.assertEqual(answer.read(), NUMBERS)
-        ping = subprocess.run(["ping", "-c", "3", "-W", "5", GUEST_ADDRESS], capture_output=True, text=True, check=False)
-        self.assertEqual(ping.returncode, 0, ping.stdout)
         sent, echoed = self.blob[: MIB // 4], b""
-        with socket.create_connection((GUEST_ADDRESS, 7777), timeout=60) as connection:
+        with socket.create_connection((address, echo_port), timeout=60) as connection:
             writer = threading.Thread(target=connection.sendall, args=(sent,))
             writer.start()
             while len(echoed) < len(sent) and (piece := connection.recv(65536)):
                 echoed += piece
             writer.join()
         self.assertEqual(echoed, sent)
+
+
+class Network(TwoWays):
+    """Over a tap."""
+
+    def configure_tap(self):
+        ip("addr", "add", f"{HOST_ADDRESS}/24", "dev", TAP)
+        ip("link", "set", TAP, "up")
 
     def run_network(self, managed, vcpus):
         interface = (f"<interface type='ethernet'><mac address='52:54:00:77:00:02'/><target dev='{TAP}'{managed}/>"
@@ -149,7 +151,9 @@ class Network(LinuxTest):
             self.configure_tap()
         seen = self.wait_for_line(process, "guest: echo service is up")
         self.assertIn("guest: write ok", seen)
-        self.talk_to_guest()
+        ping = subprocess.run(["ping", "-c", "3", "-W", "5", GUEST_ADDRESS], capture_output=True, text=True, check=False)
+        self.assertEqual(ping.returncode, 0, ping.stdout)
+        self.talk_to_guest(GUEST_ADDRESS)
         rest = self.wait_for_line(process, "guest: agenda done")
         self.assertIn("agenda done, 0 failed", rest)
         self.assertEqual(process.wait(LIMIT), OK)
@@ -164,6 +168,54 @@ class Network(LinuxTest):
     def test_tap_that_hull_makes_is_gone_afterwards(self):
         self.run_network("", 2)
         self.assertFalse(pathlib.Path("/sys/class/net", TAP).exists())
+
+
+class NameServer:
+    """Answers each question of one name with one address (RFC 1035), over UDP."""
+
+    def __init__(self, address):
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind((address, 53))
+        self.address = socket.inet_aton(address)
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                question, sender = self.socket.recvfrom(512)
+            except OSError:
+                return
+            name_end = question.index(b"\0", 12) + 5
+            answer = b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04" + self.address
+            self.socket.sendto(question[:2] + b"\x81\x80\0\x01\0\x01\0\0\0\0" + question[12:name_end] + answer, sender)
+
+
+class UserMode(TwoWays):
+    """Through passt: DHCP, DNS, ping, HTTP and TCP out of the guest, and into it by published ports."""
+
+    HOST, UPLINK = "192.0.2.2", "hullup0"
+
+    def test_stock_guest_by_dhcp_and_published_ports(self):
+        ip("tuntap", "add", "dev", self.UPLINK, "mode", "tap")
+        self.addCleanup(ip, "link", "delete", self.UPLINK)
+        ip("addr", "add", f"{self.HOST}/24", "dev", self.UPLINK)
+        ip("link", "set", self.UPLINK, "up")
+        ip("link", "set", "lo", "up")
+        ip("route", "replace", "default", "via", "192.0.2.1")
+        pathlib.Path("/proc/sys/net/ipv4/ping_group_range").write_text("0 2147483647")  # passt pings as nobody
+        self.addCleanup(NameServer(self.HOST).socket.close)
+        words = f"console=ttyS0 root=/dev/vda rw quiet panic=-1 hull.do=write,dhcp,net hull.peer={self.HOST}"
+        process = self.start("run", "--kernel", GUEST / "vmlinuz", "--initrd", GUEST / "initramfs.cpio", "--append", words, "--disk", self.disk.argument(),
+                             "--memory", "256M", "--net", f"user,dns={self.HOST}", "-p", "18080:80", "-p", "17777:7777")
+        seen = self.wait_for_line(process, "guest: echo service is up")
+        self.assertIn("10.0.2.15/24", seen)
+        self.assertIn(self.HOST, seen[seen.index("peer.test"):])
+        self.assertIn("guest: dhcp ok", seen)
+        self.talk_to_guest("127.0.0.1", 18080, 17777)
+        rest = self.wait_for_line(process, "guest: agenda done")
+        self.assertIn("agenda done, 0 failed", rest)
+        self.assertEqual(process.wait(LIMIT), OK)
+        self.check_images()
 
 
 if __name__ == "__main__":

@@ -31,6 +31,8 @@ struct PacketSpec {
   uint16_t type = virtio::kIpv4Type;
   uint8_t words = 5;      // of the header
   uint16_t fragment = 0;  // flags and offset
+  uint8_t tcp_flags = 2;  // SYN
+  uint32_t acknowledged = 0;
 };
 
 inline void put(Bytes& bytes, uint64_t value, size_t count) {
@@ -51,10 +53,10 @@ inline Bytes make_packet(const PacketSpec& spec) {
   put(body, spec.source_port, 2);
   put(body, spec.target_port, 2);
   if (spec.protocol == kTcp) {
-    put(body, 1000, 4);        // sequence
-    put(body, 0, 4);           // acknowledged
-    put(body, 0x5002ffff, 4);  // 5 words, SYN, window
-    put(body, 0, 4);           // checksum, urgent
+    put(body, 1000, 4);  // sequence
+    put(body, spec.acknowledged, 4);
+    put(body, 0x5000ffffU | uint32_t{spec.tcp_flags} << 16, 4);  // 5 words, flags, window
+    put(body, 0, 4);                                             // checksum, urgent
   } else {
     put(body, 12, 2);  // length
     put(body, 0, 2);   // no checksum

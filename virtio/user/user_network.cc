@@ -68,7 +68,8 @@ FrameRules rules_for(const UserNetworkOptions& options) {
           .gateway = user_gateway(spec.address),
           .resolvers = spec.resolvers.empty() ? host_resolvers() : spec.resolvers,
           .host_access = spec.host_access,
-          .internet_only = spec.internet_only};
+          .internet_only = spec.internet_only,
+          .published = spec.published};
 }
 
 }  // namespace
@@ -129,11 +130,12 @@ std::unexpected<Error> UserNetwork::start_failure() {
   [[maybe_unused]] const int count = ::poll(&ended, 1, 1000);
   const std::string words = passt_.last_words();
   if (words.find("user namespace") != std::string::npos)
-    return fail(ErrorKind::kHost,
-                "{}: passt needs user namespaces, which this host or container forbids ({}). In "
-                "Docker: --security-opt seccomp=unconfined; or --net tap with --cap-add NET_ADMIN "
-                "--device /dev/net/tun",
-                options_.name, printable(words));
+    return fail(
+        ErrorKind::kHost,
+        "{}: passt needs user namespaces, which this host, container or chroot forbids ({}). In "
+        "Docker: --security-opt seccomp=unconfined; or --net tap with --cap-add NET_ADMIN "
+        "--device /dev/net/tun",
+        options_.name, printable(words));
   const bool no_route = words.find("No external routable interface") != std::string::npos ||
                         words.find("External interface not usable") != std::string::npos;
   if (no_route && options_.spec.interface.empty())
@@ -171,6 +173,7 @@ int UserNetwork::send(std::span<const iovec> pieces, size_t bytes) {
 ssize_t UserNetwork::receive(std::span<const iovec> pieces) {
   const std::span<const uint8_t> frame = stream_.receive();
   if (frame.empty()) return stream_.error() == 0 ? -EAGAIN : -stream_.error();
+  filter_.hear(frame);
   // No offload is ever used: an empty header.
   constexpr std::array<uint8_t, kNetHeaderBytes> kHeader{};
   std::span<const uint8_t> parts[] = {kHeader, frame};

@@ -56,7 +56,7 @@ class UserNetwork final : public NetBackend {
 
   UserNetworkOptions options_;
   const uint32_t gateway_;
-  const FrameFilter filter_;
+  FrameFilter filter_;
   FrameStream stream_;  // before passt_: it ends by itself when this closes
   Passt passt_;
   std::vector<iovec> pieces_;

@@ -92,6 +92,71 @@ TEST(FrameFilter, HostAccessOpensTheGatewayAlone) {
   EXPECT_NE(refuse({.target = kIpv4Loopback, .target_port = 22}, given), "");
 }
 
+constexpr uint8_t kSyn = 2;
+constexpr uint8_t kAck = 16;
+
+TEST(FrameFilter, PublishedPortAnswersAndBeginsNothing) {
+  FrameRules given = rules();
+  given.published = {{.host_port = 8080, .guest_port = 80}};
+  given.internet_only = true;
+  for (const uint32_t target : {kGateway, ipv4(192, 168, 1, 9)}) {
+    for (const auto flags : std::initializer_list<uint8_t>{kAck, kSyn | kAck, 4, 1 | kAck, 0})
+      EXPECT_EQ(
+          refuse({.target = target, .source_port = 80, .target_port = 999, .tcp_flags = flags},
+                 given),
+          "");
+    for (const auto flags : std::initializer_list<uint8_t>{kSyn, kSyn | 1, kSyn | 8})
+      EXPECT_NE(
+          refuse({.target = target, .source_port = 80, .target_port = 999, .tcp_flags = flags},
+                 given),
+          "");
+    EXPECT_NE(
+        refuse({.target = target, .source_port = 81, .target_port = 999, .tcp_flags = kAck}, given),
+        "");
+    EXPECT_NE(
+        refuse({.target = target, .protocol = kUdp, .source_port = 80, .target_port = 999}, given),
+        "");
+  }
+  EXPECT_NE(refuse({.target = kIpv4Loopback, .source_port = 80, .tcp_flags = kAck}, given), "");
+}
+
+TEST(FrameFilter, FlagsThatAreCutOffAreThoseOfAFirstSegment) {
+  FrameRules given = rules();
+  given.published = {{.host_port = 8080, .guest_port = 80}};
+  auto frame = make_packet({.target = kGateway, .source_port = 80, .words = 15, .tcp_flags = kAck});
+  EXPECT_EQ(refuse(given, frame), "");
+  frame.resize(14 + 60 + 13);
+  EXPECT_EQ(refuse(given, frame), "to the host");
+}
+
+TEST(FrameFilter, PublishedUdpPortAnswersThoseWhoCame) {
+  FrameRules given = rules();
+  given.published = {{.udp = true, .host_port = 5353, .guest_port = 53}};
+  FrameFilter filter(given);
+  const auto answer = [&](uint32_t target, uint16_t port) {
+    return filter.refuse(
+        make_packet({.target = target, .protocol = kUdp, .source_port = 53, .target_port = port}));
+  };
+  const auto come = [&](uint32_t source, uint16_t port, uint16_t to) {
+    filter.hear(make_packet({.source = source,
+                             .target = kGuest,
+                             .protocol = kUdp,
+                             .source_port = port,
+                             .target_port = to}));
+  };
+  EXPECT_EQ(answer(kGateway, 1000), "to the host");
+  come(kGateway, 1000, 54);  // not published
+  EXPECT_EQ(answer(kGateway, 1000), "to the host");
+  come(kGateway, 1000, 53);
+  EXPECT_EQ(answer(kGateway, 1000), "");
+  EXPECT_EQ(answer(kGateway, 1001), "to the host");
+  // The last 256 are known.
+  for (uint16_t i = 0; i < 256; ++i) come(kGateway, static_cast<uint16_t>(2000 + i), 53);
+  EXPECT_EQ(answer(kGateway, 1000), "to the host");
+  for (uint16_t i = 0; i < 256; ++i)
+    EXPECT_EQ(answer(kGateway, static_cast<uint16_t>(2000 + i)), "");
+}
+
 TEST(FrameFilter, ResolversAreReachedWhereverTheyAre) {
   FrameRules given = rules();
   given.resolvers = {ipv4(169, 254, 169, 254), ipv4(192, 168, 1, 1)};

@@ -107,6 +107,24 @@ class UserNetworkTest : public ::testing::Test {
         return true;
     }
   }
+  // The next TCP packet for this port of the guest's.
+  bool arrives_at(uint16_t guest_port) {
+    for (;;) {
+      Bytes frame(kMaxNetFrameBytes);
+      const iovec piece{frame.data(), frame.size()};
+      const ssize_t got = network_->receive({&piece, 1});
+      if (got == -EAGAIN) {
+        pollfd one{.fd = network_->fd(), .events = POLLIN, .revents = 0};
+        if (::poll(&one, 1, 10'000) != 1) return false;
+        continue;
+      }
+      if (got < 0) return false;
+      last_.assign(frame.begin() + kNetHeaderBytes, frame.begin() + got);
+      if (last_.size() >= 14 + 20 + 20 && last_[14 + 9] == kTcp &&
+          (last_[36] << 8 | last_[37]) == guest_port)
+        return true;
+    }
+  }
   // Whatever was sent before has been looked at by passt when this is answered.
   void expect_world_reached() {
     const Listener server(kHost, 7000);
@@ -190,6 +208,39 @@ TEST_F(UserNetworkTest, PublishedPortLeadsToTheGuestAtOnce) {
     EXPECT_EQ(last_[36] << 8 | last_[37], port.guest_port);
     last_.clear();
   }
+}
+
+// The guest's end of a handshake, and data back: by a client on the host's loopback.
+TEST_F(UserNetworkTest, PublishedPortIsAnswered) {
+  open({.published = {{.host_port = 9200, .guest_port = 80}}});
+  const UniqueFd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const sockaddr_in place = socket_address(kIpv4Loopback, 9200);
+  ::connect(client.get(), reinterpret_cast<const sockaddr*>(&place), sizeof place);
+  ASSERT_TRUE(arrives_at(80));
+  const uint16_t port = static_cast<uint16_t>(last_[34] << 8 | last_[35]);
+  const uint32_t sequence = static_cast<uint32_t>(last_[38]) << 24 |
+                            static_cast<uint32_t>(last_[39]) << 16 |
+                            static_cast<uint32_t>(last_[40]) << 8 | last_[41];
+  send(make_packet({.target = kUserGateway,
+                    .source_port = 80,
+                    .target_port = port,
+                    .tcp_flags = 0x12,
+                    .acknowledged = sequence + 1}));
+  ASSERT_EQ(::send(client.get(), "hull", 4, 0), 4);
+  do {
+    ASSERT_TRUE(arrives_at(80));
+  } while (last_.size() < 4 || std::memcmp(&last_[last_.size() - 4], "hull", 4) != 0);
+}
+
+// What looks like an answer reaches nobody on the host's loopback who has not asked.
+TEST_F(UserNetworkTest, AnswersToNobodyBeginNoConnection) {
+  open({.published = {{.host_port = 9300, .guest_port = 80}}});
+  const Listener tcp(kIpv4Loopback, 8000);
+  for (const auto flags : std::initializer_list<uint8_t>{0x12, 0x10, 0x18, 0x11, 0x04, 0x00, 0x02})
+    send(make_packet(
+        {.target = kUserGateway, .source_port = 80, .target_port = 8000, .tcp_flags = flags}));
+  expect_world_reached();
+  EXPECT_FALSE(tcp.reached(0));
 }
 
 TEST_F(UserNetworkTest, PortThatIsTakenIsAnError) {
