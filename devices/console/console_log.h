@@ -1,6 +1,6 @@
-// The console's log file: every byte the guest wrote, whatever the back end did with it. On
-// the loop's thread. A regular file's writes count as not blocking, as everywhere in hull but on
-// the data path.
+// The console's log file: every byte the guest wrote, whatever the back end did with it, and the
+// last ones of it if a guest does not stop (base/log_rotation.h). On the loop's thread. A regular
+// file's writes count as not blocking, as everywhere in hull but on the data path.
 #pragma once
 
 #include <cstdint>
@@ -25,9 +25,13 @@ class ConsoleLog {
 
  private:
   ConsoleLog(std::string path, UniqueFd fd) : path_(std::move(path)), fd_(std::move(fd)) {}
+  Result<void> learn_size();
+  void begin_anew();
 
   const std::string path_;
-  const UniqueFd fd_;
+  UniqueFd fd_;
+  bool is_file_ = false;
+  uint64_t size_bytes_ = 0;  // of a file
   uint64_t lost_bytes_ = 0;
 };
 

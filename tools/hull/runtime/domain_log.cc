@@ -4,9 +4,6 @@
 #include <sys/utsname.h>
 #include <time.h>
 
-#include <algorithm>
-#include <cstdio>
-
 #include "base/check.h"
 #include "base/text.h"
 
@@ -58,17 +55,6 @@ Result<size_t> size_of(int fd, const std::string& path) {
   return static_cast<size_t>(status.st_size);
 }
 
-// PATH.1 to PATH.2, PATH.0 to PATH.1, PATH to PATH.0; absent ones are skipped.
-Result<void> rotate(const std::string& path) {
-  for (unsigned age = DomainLog::kKept; age-- > 0;) {
-    const std::string older = fmt::format("{}.{}", path, age);
-    const std::string younger = age == 0 ? path : fmt::format("{}.{}", path, age - 1);
-    if (std::rename(younger.c_str(), older.c_str()) != 0 && errno != ENOENT)
-      return std::unexpected(Error::from_errno(fmt::format("rotate '{}'", younger)));
-  }
-  return {};
-}
-
 }  // namespace
 
 std::string_view to_string(ShutdownReason reason) {
@@ -111,7 +97,7 @@ Result<void> DomainLog::event(std::string_view text) {
 
 Result<void> DomainLog::append(std::string_view text) {
   if (size_ > 0 && size_ + text.size() > max_bytes_) {
-    TRY(rotate(path_));
+    TRY(rotate_log(path_));
     file_ = TRY(open_log(path_));
     size_ = 0;
   }

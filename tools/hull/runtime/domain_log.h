@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/log_rotation.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 
@@ -23,11 +24,8 @@ std::string_view to_string(ShutdownReason reason);
 // Owner: one thread.
 class DomainLog {
  public:
-  static constexpr size_t kMaxBytes = 2 * 1024 * 1024;
-  static constexpr unsigned kKept = 3;  // PATH.0 (youngest) to PATH.2
-
   // Opens for appending, mode 0600, not following a link. A full log is rotated first.
-  static Result<DomainLog> open(const std::string& path, size_t max_bytes = kMaxBytes);
+  static Result<DomainLog> open(const std::string& path, size_t max_bytes = kMaxLogFileBytes);
 
   // `command_line` is printed one word a line, quoted as a shell would need it.
   Result<void> starting_up(std::string_view version, std::span<const std::string> command_line);
