@@ -143,7 +143,9 @@ Result<Outcome> check_level(const CheckCommand& command, blockcore::IoEngine& en
                             const Level& level) {
   const bool repair = command.repair_wanted() != Repair::kNone;
   blockcore::LocalFileOptions how{.read_only = !repair};
-  if (level.lock && (!command.common.force_share || repair))
+  // Where there is nothing to check, others may do what they like.
+  const bool checks = !level.format || blockcore::driver_of(*level.format).has.metadata;
+  if (level.lock && checks && (!command.common.force_share || repair))
     how.lock = {.write = repair, .resize = repair};
   const auto file = TRY(LocalFile::open(engine, level.path, how));
   const DiskFormat format =

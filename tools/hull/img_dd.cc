@@ -72,7 +72,8 @@ Result<void> dd_now(DdCommand& command) {
       TRY(parse_img_name(operands.input, command.format, command.common.image_opts));
   const auto engine = TRY(make_copy_engine(CacheMode::kWriteback, CacheMode::kWriteback));
   const auto workers = TRY(make_copy_workers(*engine));
-  const ImgDisk source = TRY(open_img(*engine, command.common, name, {.workers = workers.get()}));
+  const ImgDisk source =
+      TRY(open_img(*engine, command.common, name, {.shares_raw = true, .workers = workers.get()}));
   const uint64_t size = source.disk->size_bytes();
   blockcore::CopyOptions copy;
   copy.source_offset = std::min(size, blocks(operands.skip, operands.block_bytes));

@@ -104,7 +104,7 @@ Result<void> map_now(MapCommand& command) {
   if (!command.length.empty()) length = TRY(parse_img_size(command.length));
   const ImgName name = TRY(parse_img_name(command.file, command.format, command.common.image_opts));
   const auto engine = TRY(IoEngine::create(blockcore::IoEngineKind::kThreads));
-  const ImgDisk image = TRY(open_img(*engine, command.common, name, {}));
+  const ImgDisk image = TRY(open_img(*engine, command.common, name, {.shares_raw = true}));
   const uint64_t size = image.disk->size_bytes();
   const uint64_t end = start < size && length < size - start ? start + length : size;
   return engine->run_until_done(print_map(*image.disk, start, end, command.output == "json"));

@@ -40,7 +40,7 @@ Result<ImageMeasure> measure_now(MeasureCommand& command) {
     return blockcore::measure_image(create, TRY(parse_img_size(command.size)));
   const ImgName name = TRY(parse_img_name(command.file, command.format, command.common.image_opts));
   const auto engine = TRY(IoEngine::create(blockcore::IoEngineKind::kThreads));
-  ImgOpen how;
+  ImgOpen how{.shares_raw = true};
   if (command.snapshot) how.snapshot = TRY(parse_img_snapshot(*command.snapshot));
   const ImgDisk image = TRY(open_img(*engine, command.common, name, how));
   return engine->run_until_done(blockcore::measure_copy(create, *image.disk, image.qcow2));

@@ -36,9 +36,12 @@ Result<ImgDisk> open_img(IoEngine& engine, const ImgCommon& common, const ImgNam
   const bool writable = how.writable && !name.read_only.value_or(false);
   ImgDisk image;
   image.path = name.path;
-  const bool lock = name.lock && (writable || !(common.force_share || name.force_share));
-  image.format =
-      name.format ? *name.format : TRY(look_at_format(engine, name.path, writable, lock));
+  bool lock = name.lock && (writable || !(common.force_share || name.force_share));
+  const bool shares_raw = how.shares_raw && !writable;
+  image.format = name.format
+                     ? *name.format
+                     : TRY(look_at_format(engine, name.path, writable, lock && !shares_raw));
+  lock = lock && !(shares_raw && !driver_of(image.format).has.metadata);
   OpenOptions options{.path = name.path,
                       .format = image.format,
                       .cache = name.cache.value_or(how.cache),

@@ -21,6 +21,9 @@ struct ImgOpen {
   blockcore::CacheMode cache = blockcore::CacheMode::kWriteback;  // unless the name says another
   bool writable = false;
   bool backing = true;  // false: the image alone; what it does not have reads as zeros
+  // To read from: also a raw image that somebody writes, which has nothing to be inconsistent but
+  // the guest's own data. What qemu-img does but for convert, compare and bench.
+  bool shares_raw = false;
   std::optional<blockcore::SnapshotChoice> snapshot = std::nullopt;  // qcow2, to read from
   std::optional<blockcore::ImageKey> key = std::nullopt;  // of the image, in place of the name's
   blockcore::WorkerPool* workers = nullptr;               // OpenOptions::workers

@@ -1,4 +1,5 @@
 // hull img map beside qemu-img map.
+#include "blockcore/file/local_file.h"
 #include "tests/support/img_fixture.h"
 
 namespace hull::cli {
@@ -35,6 +36,30 @@ TEST_F(ImgMap, RawIsMappedLikeQemu) {
   expect_same_map("@raw");
   expect_same_map("-f raw @base");
   expect_same_map("--image-opts driver=qcow2,file.filename=@base");
+}
+
+// A running guest has it, which keeps it from others who would write or copy.
+TEST_F(ImgMap, RawImageInUseIsLookedAtLikeQemu) {
+  const std::string path = directory_ / "raw";
+  testing::save_file(path, testing::Bytes(1 << 20, 1));
+  const auto engine = blockcore::IoEngine::create().value();
+  blockcore::LocalFileOptions how;
+  how.lock = {.write = true};
+  const auto held = blockcore::LocalFile::open(*engine, path, how).value();
+  for (const char* line :
+       {"info @raw", "info -f raw @raw", "map -f raw @raw", "map @raw", "check -f raw @raw",
+        "measure -f raw -O qcow2 @raw", "dd -f raw if=@raw of=@copy", "resize -f raw @raw 2M",
+        "convert -f raw -O raw @raw @other"}) {
+    std::filesystem::remove(directory_ / "copy");
+    const int ours = hull_img(line).exit_code;
+    std::filesystem::remove(directory_ / "copy");
+    EXPECT_EQ(ours, qemu_img(line).exit_code) << line;
+  }
+  // qcow2 has tables, which would be read while they change.
+  how.lock->resize = true;
+  const auto base = blockcore::LocalFile::open(*engine, directory_ / "base", how).value();
+  for (const char* line : {"map @base", "measure -O qcow2 @base"})
+    EXPECT_EQ(hull_img(line).exit_code, 1) << line;
 }
 
 TEST_F(ImgMap, PreallocatedIsMappedLikeQemu) {
