@@ -74,6 +74,7 @@ CLOUD = "tests/e2e/cloud_image_test.py, with a stand-in for the image"
 ELSEWHERE = {
     "hull run disk.qcow2": "tests/e2e/bios_test.py, with a boot sector on the disk",
     "hull run disk.qcow2 --net user": "tests/e2e/user_network_test.py, with hull's guest",
+    "hull run disk.qcow2 -p 2222:22": "tests/nested/linux_test.py, with a stock kernel",
     "hull run disk.qcow2 -p 8080:80 -p 2222:22": "tests/e2e/user_network_test.py, with hull's guest",
     "tools/demo": "tools/dev/bare-debian",
     "hull-img convert -O raw nbd://backup.example:10809/disk disk.raw": "wants a server; tests/e2e/nbd_test.py has one",
