@@ -24,7 +24,8 @@ std::vector<ChunkPart> split_zeros(std::span<const std::byte> data, uint64_t pos
   return parts;
 }
 
-void PackedChunk::clear(uint64_t data_bytes) {
+void PackedChunk::clear(uint64_t data_bytes, bool keep_zeros) {
+  keep_zeros_ = keep_zeros;
   if (buffer_bytes_ < data_bytes) {
     buffer_ = std::make_unique_for_overwrite<std::byte[]>(data_bytes);
     buffer_bytes_ = data_bytes;
@@ -40,7 +41,7 @@ void PackedChunk::pack(qcow2::Compressor& compressor, std::span<const std::byte>
   for (uint64_t offset = 0; offset < data.size(); offset += cluster_bytes) {
     std::span<const std::byte> cluster =
         data.subspan(offset, std::min<uint64_t>(cluster_bytes, data.size() - offset));
-    if (is_zero(cluster)) {
+    if (!keep_zeros_ && is_zero(cluster)) {
       zeros_.push_back(position + offset);
       continue;
     }
@@ -70,7 +71,7 @@ bool PackedChunk::take(qcow2::Decompressor& decompressor, const qcow2::Compresse
     const std::span<const std::byte> stream = batch.stream(one);
     const auto length = decompressor.decompress(stream, cluster_);
     if (!length || *length > cluster_bytes) return false;
-    if (is_zero(cluster_))
+    if (!keep_zeros_ && is_zero(cluster_))
       zeros_.push_back(position);
     else
       streams_.push_back({position, stream.first(*length)});

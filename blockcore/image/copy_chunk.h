@@ -29,13 +29,14 @@ std::vector<ChunkPart> split_zeros(std::span<const std::byte> data, uint64_t pos
 class PackedChunk {
  public:
   // Empties it, with room for the streams of so many bytes of data, in whole clusters.
-  void clear(uint64_t data_bytes);
-  // Compresses the clusters of `data`, the last of which may be short; clusters of zeros are left
-  // out. `position` is a cluster's first byte.
+  // `keep_zeros`: clusters of zeros are data like others, else they are left out.
+  void clear(uint64_t data_bytes, bool keep_zeros);
+  // Compresses the clusters of `data`, the last of which may be short. `position` is a cluster's
+  // first byte.
   void pack(qcow2::Compressor& compressor, std::span<const std::byte> data, uint64_t position,
             uint64_t cluster_bytes);
-  // Takes streams as they are, without copying them, after a look at what they hold: clusters of
-  // zeros are left out, and what follows a stream is cut off. False: one of them cannot be taken.
+  // Takes streams as they are, without copying them, after a look at what they hold; what follows
+  // a stream is cut off. False: one of them cannot be taken.
   bool take(qcow2::Decompressor& decompressor, const qcow2::CompressedBatch& batch,
             uint64_t position, uint64_t cluster_bytes);
   const std::vector<qcow2::CompressedCluster>& streams() const { return streams_; }
@@ -48,6 +49,7 @@ class PackedChunk {
   std::unique_ptr<std::byte[]> buffer_;
   uint64_t buffer_bytes_ = 0;
   uint64_t used_ = 0;
+  bool keep_zeros_ = false;
   std::vector<qcow2::CompressedCluster> streams_;
   std::vector<uint64_t> zeros_;
   std::vector<uint64_t> incompressible_;

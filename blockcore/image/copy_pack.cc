@@ -86,7 +86,7 @@ Task<bool> ChunkPacker::pack_pieces(const CopyChunk& chunk, CopyWorkspace& space
   const uint64_t target = options_.to_target(chunk.position);
   bool packed = true;
   co_await options_.workers->run([this, &chunk, &space, target, &packed](unsigned worker) {
-    space.packed.clear(align_up(chunk.length, cluster_bytes_));
+    space.packed.clear(align_up(chunk.length, cluster_bytes_), options_.sparse_bytes == 0);
     for (const PackPiece& piece : space.pieces) {
       const uint64_t position = target + piece.offset;
       if (piece.batch.clusters.empty())

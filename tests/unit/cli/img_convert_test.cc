@@ -30,6 +30,13 @@ class ImgConvert : public testing::ImgFixture {
     EXPECT_NE(qemu_img("check " + target).exit_code, 2) << target;
     EXPECT_NE(qemu_img("check " + target).exit_code, 3) << target;
   }
+  // Bytes of the disk that have a place in the image, by qemu-img's map.
+  uint64_t allocated(const std::string& name) const {
+    uint64_t bytes = 0;
+    for (const auto& part : nlohmann::json::parse(qemu_img("map --output=json @" + name).output))
+      if (part["data"]) bytes += part["length"].get<uint64_t>();
+    return bytes;
+  }
 };
 
 class ImgConvertOptions : public ImgConvert, public ::testing::WithParamInterface<const char*> {};
@@ -64,6 +71,27 @@ TEST_F(ImgConvert, HolesStayHoles) {
   EXPECT_EQ(map[0]["length"], 65536);
   EXPECT_EQ(map[0]["data"], false);
   EXPECT_EQ(map[1]["data"], true);
+}
+
+// -S 0: zeros are data like others, compressed ones too.
+TEST_F(ImgConvert, NothingIsLeftOutIfNothingIsToBe) {
+  if (!testing::have_qemu_img()) GTEST_SKIP() << "there is no qemu-img";
+  testing::Bytes data(1 << 20, 0);
+  std::fill(data.begin(), data.begin() + (192 << 10), 7);
+  testing::save_file(directory_ / "zeros", data);
+  for (const char* options : {"-S 0", "-c -S 0", "-c -S 0 -o compression_type=zstd"}) {
+    for (const bool ours : {true, false}) {
+      const std::string line =
+          fmt::format("convert {} -f raw -O qcow2 @zeros @{}", options, ours ? "mine" : "other");
+      EXPECT_EQ((ours ? hull_img(line) : qemu_img(line)).exit_code, 0) << line;
+    }
+    EXPECT_EQ(allocated("mine"), allocated("other")) << options;
+    EXPECT_EQ(allocated("mine"), data.size()) << options;
+    // And from there once more, stream by stream.
+    EXPECT_EQ(hull_img("convert -c -S 0 -O qcow2 @mine @again").exit_code, 0);
+    EXPECT_EQ(allocated("again"), data.size()) << options;
+    EXPECT_EQ(qemu_img("compare @again @zeros").exit_code, 0);
+  }
 }
 
 TEST_F(ImgConvert, BackingFileIsNotCopied) {
